@@ -1,0 +1,408 @@
+"""The training loop, and what comes out of it: a Run.
+
+`train_epoch` and `evaluate` are the loop that every tutorial shows, on tensors in memory.
+`Training` holds everything that changes while training (weights, optimizer, schedule,
+randomness), so that it can stop after any epoch and go on to the same result.
+"""
+
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
+from tqdm import tqdm
+
+from mnist_steps import data
+from mnist_steps.augment import augment
+from mnist_steps.data import Split
+from mnist_steps.errors import MnistStepsError
+from mnist_steps.stages import Normalization, Recipe, Stage
+
+EVALUATION_BATCH = 1_000
+
+
+def train_epoch(
+    model: nn.Module,
+    split: Split,
+    recipe: Recipe,
+    optimizer: Optimizer,
+    schedule: LRScheduler | None,
+    generator: Generator,
+    max_steps: int | None = None,
+    on_step: Callable[[Tensor], None] = lambda loss: None,
+) -> "TrainedEpoch":
+    """One pass over the training images, in a random order, each augmented afresh.
+
+    generator: CPU generator that draws the order and the augmentation
+    max_steps: stop after this many batches
+    """
+    model.train()
+    losses, learning_rates, correct, seen = [], [], torch.tensor(0, device=split.labels.device), 0
+    order = torch.randperm(len(split), generator=generator)
+    for chosen in order.split(recipe.batch_size)[:max_steps]:
+        chosen = chosen.to(split.labels.device)
+        images, labels = split.images[chosen].float() / 255, split.labels[chosen]
+        images = augment(images, recipe.augmentation, generator)
+
+        optimizer.zero_grad()
+        log_probabilities = model(normalize(images, recipe.normalize_train))  # (N, 10)
+        loss = F.nll_loss(log_probabilities, labels)
+        loss.backward()
+        learning_rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if schedule is not None:
+            schedule.step()
+
+        losses.append(loss.detach())
+        correct += (log_probabilities.argmax(dim=1) == labels).sum()
+        seen += len(labels)
+        on_step(losses[-1])
+    return TrainedEpoch(torch.stack(losses).cpu(), learning_rates, 100 * correct.item() / seen)
+
+
+@torch.inference_mode()
+def evaluate(model: nn.Module, split: Split, normalization: Normalization) -> "Evaluation":
+    """The network's log-probabilities for every image of a split, without augmentation."""
+    model.eval()
+    parts = [
+        model(normalize(images.float() / 255, normalization))
+        for images in split.images.split(EVALUATION_BATCH)
+    ]
+    return Evaluation(torch.cat(parts).cpu(), split.labels.cpu())
+
+
+def normalize(images: Tensor, normalization: Normalization) -> Tensor:
+    return (images - normalization.mean) / normalization.sd
+
+
+@dataclass(frozen=True)
+class TrainedEpoch:
+    """losses: float tensor (steps,); learning_rates: one a step; accuracy in percent."""
+
+    losses: Tensor
+    learning_rates: list[float]
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """log_probabilities: float tensor (N, 10); labels: int64 tensor (N,)."""
+
+    log_probabilities: Tensor
+    labels: Tensor
+
+    @property
+    def loss(self) -> float:
+        return F.nll_loss(self.log_probabilities, self.labels).item()
+
+    @property
+    def predictions(self) -> Tensor:
+        return self.log_probabilities.argmax(dim=1)
+
+    @property
+    def accuracy(self) -> float:
+        """In percent."""
+        return 100 * (self.predictions == self.labels).double().mean().item()
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """Losses are means over images, accuracies in percent.
+
+    The train figures are taken while training, on augmented images and with weights that
+    still change; the test figures after the epoch.
+    """
+
+    train_loss: float
+    train_accuracy: float
+    test_loss: float
+    test_accuracy: float
+
+
+@dataclass(frozen=True)
+class Step:
+    loss: float
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where and when a run was made.
+
+    threads: CPU threads used; part of the rounding, so a replay uses the same number
+    seconds: wall time of each epoch, its evaluation included
+    """
+
+    date: str
+    commit: str | None
+    python: str
+    torch: str
+    device: str
+    threads: int
+    seconds: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """The outcome of training one stage with one seed.
+
+    predictions: uint8 tensor (10000,), the digit predicted for each test image at the end
+    confidences: float tensor (10000,), the probability given to that digit
+    weights: the final state dict, or None where it was too large to keep
+    """
+
+    stage: Stage
+    seed: int
+    epochs: tuple[Epoch, ...]
+    steps: tuple[Step, ...]
+    predictions: Tensor
+    confidences: Tensor
+    weights: dict[str, Tensor] | None
+    environment: Environment
+
+    @property
+    def final_test_accuracy(self) -> float:
+        return self.epochs[-1].test_accuracy
+
+    @property
+    def best_test_accuracy(self) -> float:
+        return max(epoch.test_accuracy for epoch in self.epochs)
+
+    @property
+    def best_train_accuracy(self) -> float:
+        return max(epoch.train_accuracy for epoch in self.epochs)
+
+    @property
+    def last_three_test_accuracies(self) -> tuple[float, ...]:
+        return tuple(epoch.test_accuracy for epoch in self.epochs[-3:])
+
+    def build(self) -> nn.Module:
+        """The trained network, in evaluation mode. Raises MnistStepsError without weights."""
+        if self.weights is None:
+            raise MnistStepsError(
+                f"the record of stage {self.stage.number} has no weights: they were too large to "
+                f"keep. Train the stage again with: mnist-steps train {self.stage.number}"
+            )
+        model = self.stage.build()
+        model.load_state_dict(self.weights)
+        return model.eval()
+
+
+class Training:
+    """A training of one stage under way: everything that the next epoch depends on."""
+
+    def __init__(
+        self, stage: Stage, seed: int, device: torch.device, train_split: Split | None = None
+    ) -> None:
+        self.stage, self.seed, self.device = stage, seed, device
+        recipe = stage.recipe
+        with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they were
+            torch.manual_seed(seed)
+            self.model = stage.build()
+        # Channels last is the faster memory layout for every stage on CPUs, and for convolutions
+        # on GPUs; it changes results by rounding only.
+        self.model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.generator = Generator().manual_seed(seed)
+        self.train_split = _to_device(train_split or data.mnist().full_train, device)
+        self.test_split = _to_device(data.mnist().test, device)
+        self.optimizer = torch.optim.SGD(
+            self.model.parameters(), lr=recipe.optimizer.lr, momentum=recipe.optimizer.momentum
+        )
+        self.schedule = recipe.schedule and OneCycleLR(
+            self.optimizer,
+            max_lr=recipe.schedule.max_lr,
+            total_steps=recipe.epochs * self.steps_per_epoch,
+        )
+        self.epochs: list[Epoch] = []
+        self.losses: list[Tensor] = []
+        self.learning_rates: list[float] = []
+        self.seconds: list[float] = []
+        self.last_evaluation: Evaluation | None = None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-len(self.train_split) // self.stage.recipe.batch_size)  # rounded up
+
+    @property
+    def finished(self) -> bool:
+        return len(self.epochs) >= self.stage.recipe.epochs
+
+    def train_epoch(self, **options: Any) -> TrainedEpoch:
+        return train_epoch(
+            self.model, self.train_split, self.stage.recipe,
+            self.optimizer, self.schedule, self.generator, **options,
+        )  # fmt: skip
+
+    def evaluate(self) -> Evaluation:
+        return evaluate(self.model, self.test_split, self.stage.recipe.normalize_test)
+
+    def run_epoch(self, on_step: Callable[[Tensor], None] = lambda loss: None) -> Epoch:
+        """Train one epoch, evaluate, and note the figures."""
+        start = time.perf_counter()
+        trained = self.train_epoch(on_step=on_step)
+        evaluation = self.evaluate()
+        sizes = torch.full((len(trained.losses),), float(self.stage.recipe.batch_size))
+        sizes[-1] = len(self.train_split) - sizes[:-1].sum()
+        epoch = Epoch(
+            train_loss=((trained.losses * sizes).sum() / sizes.sum()).item(),
+            train_accuracy=trained.accuracy,
+            test_loss=evaluation.loss,
+            test_accuracy=evaluation.accuracy,
+        )
+        self.epochs.append(epoch)
+        self.losses.append(trained.losses)
+        self.learning_rates.extend(trained.learning_rates)
+        self.last_evaluation = evaluation
+        self.seconds.append(time.perf_counter() - start)
+        return epoch
+
+    def state(self) -> dict[str, Any]:
+        """Everything needed to go on after a stop, as tensors and plain data."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule and self.schedule.state_dict(),
+            "generator": self.generator.get_state(),
+            "epochs": [vars(epoch) for epoch in self.epochs],
+            "losses": self.losses,
+            "learning_rates": self.learning_rates,
+            "seconds": self.seconds,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.schedule:
+            self.schedule.load_state_dict(state["schedule"])
+        self.generator.set_state(state["generator"])
+        self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
+        self.losses = list(state["losses"])
+        self.learning_rates = list(state["learning_rates"])
+        self.seconds = list(state["seconds"])
+        self.last_evaluation = None
+
+    def run(self) -> Run:
+        """The outcome so far, as a Run."""
+        evaluation = self.last_evaluation or self.evaluate()
+        confidences, predictions = evaluation.log_probabilities.exp().max(dim=1)
+        losses = torch.cat(self.losses).tolist()
+        return Run(
+            stage=self.stage,
+            seed=self.seed,
+            epochs=tuple(self.epochs),
+            steps=tuple(map(Step, losses, self.learning_rates)),
+            predictions=predictions.to(torch.uint8),
+            confidences=confidences,
+            weights={name: value.cpu() for name, value in self.model.state_dict().items()},
+            environment=describe_environment(self.device, tuple(self.seconds)),
+        )
+
+
+def fit(
+    stage: Stage,
+    seed: int | None = None,
+    device: str = "auto",
+    progress: bool = True,
+    train_split: Split | None = None,
+) -> Run:
+    """Train a stage by its recipe, from the first epoch to the last.
+
+    seed: the recipe's own when None
+    device: 'auto' takes CUDA, else Apple's MPS, else the CPU
+    progress: a bar in a terminal or notebook; there is never one under CI
+    train_split: other training images than all 60,000
+    """
+    seed = stage.recipe.seed if seed is None else seed
+    training = Training(stage, seed, pick_device(device), train_split)
+    run_to_end(training, progress)
+    return training.run()
+
+
+def run_to_end(
+    training: Training,
+    progress: bool,
+    after_epoch: Callable[[Training], None] = lambda training: None,
+) -> None:
+    """Train the epochs that are left, with a progress bar, and call `after_epoch` after each."""
+    steps, epochs = training.steps_per_epoch, training.stage.recipe.epochs
+    with tqdm(
+        total=steps * epochs,
+        initial=steps * len(training.epochs),
+        disable=not (progress and _somebody_watches()),
+        unit="batch",
+        desc=f"stage {training.stage.number}",
+    ) as bar:
+
+        def on_step(loss: Tensor) -> None:
+            bar.update()
+            if not bar.disable and bar.n % 10 == 0:  # reading a loss makes a GPU wait
+                epoch = len(training.epochs) + 1
+                bar.set_description(f"stage {training.stage.number}, epoch {epoch}/{epochs}")
+                bar.set_postfix_str(f"loss {loss.item():.3f}{_accuracies(training.epochs)}")
+
+        while not training.finished:
+            training.run_epoch(on_step)
+            after_epoch(training)
+
+
+def _accuracies(epochs: list[Epoch]) -> str:
+    if not epochs:
+        return ""
+    return f", train {epochs[-1].train_accuracy:.2f} %, test {epochs[-1].test_accuracy:.2f} %"
+
+
+def _somebody_watches() -> bool:
+    return not os.environ.get("CI") and (sys.stderr.isatty() or "ipykernel" in sys.modules)
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """'auto', 'cpu', 'cuda' or 'mps' as a torch device. Raises MnistStepsError if not there."""
+    available = ["cpu"]
+    if torch.backends.mps.is_available():
+        available.insert(0, "mps")
+    if torch.cuda.is_available():
+        available.insert(0, "cuda")
+    if name == "auto":
+        return torch.device(available[0])
+    if name not in available:
+        raise MnistStepsError(
+            f"device {name!r} is not available here: choose auto or {' or '.join(available)}."
+        )
+    return torch.device(name)
+
+
+@contextmanager
+def cpu_threads(count: int) -> Iterator[None]:
+    """Compute with this many CPU threads inside the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def describe_environment(device: torch.device, seconds: tuple[float, ...]) -> Environment:
+    return Environment(
+        date=datetime.now(UTC).strftime("%Y-%m-%d"),
+        commit=None,
+        python=platform.python_version(),
+        torch=torch.__version__,
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        threads=torch.get_num_threads(),
+        seconds=seconds,
+    )
+
+
+def _to_device(split: Split, device: torch.device) -> Split:
+    return Split(split.images.to(device), split.labels.to(device))

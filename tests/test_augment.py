@@ -1,0 +1,153 @@
+"""Each augmentation against torchvision: the map for fixed parameters, and the draws."""
+
+import math
+
+import pytest
+import torch
+import torchvision.transforms.functional as TF
+from scipy import stats
+from torchvision.transforms import InterpolationMode, RandomAffine
+from torchvision.transforms import RandomResizedCrop as TorchvisionRandomResizedCrop
+
+from mnist_steps import augment, data
+from mnist_steps.augment import (
+    RandomCenterCrop,
+    RandomResizedCrop,
+    RandomRotation,
+    RandomTranslation,
+    batch_affine,
+    draw,
+)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return data.mnist().test.images[:64].float() / 255
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_a_rotation_equals_torchvisions_rotate(digits):
+    matrices = RandomRotation(15).matrices(64, generator())
+    angles = torch.atan2(matrices[:, 1, 0], matrices[:, 0, 0]).rad2deg()
+    expected = torch.stack(
+        [
+            TF.rotate(digit, angle.item(), InterpolationMode.BILINEAR)
+            for digit, angle in zip(digits, angles, strict=True)
+        ]
+    )
+    torch.testing.assert_close(batch_affine(digits, matrices), expected, atol=1e-4, rtol=0)
+
+
+def test_a_center_crop_equals_torchvisions_crop_and_resize(digits):
+    matrices = RandomCenterCrop(22, probability=1.0).matrices(64, generator())
+    expected = TF.resize(TF.center_crop(digits, [22]), [28, 28], antialias=True)
+    ours = batch_affine(digits, matrices)
+    # Torchvision knows nothing beyond the crop's edge, one resample sees the pixels there.
+    torch.testing.assert_close(ours[..., 1:-1, 1:-1], expected[..., 1:-1, 1:-1], atol=1e-4, rtol=0)
+
+
+def test_a_resized_crop_equals_torchvisions_resized_crop(digits):
+    crop = RandomResizedCrop(0.85, 1.0)
+    boxes, matrices = crop.boxes(64, generator()), crop.matrices(64, generator())
+    expected = torch.stack(
+        [
+            TF.resized_crop(digit, *box.tolist(), [28, 28], antialias=True)
+            for digit, box in zip(digits, boxes, strict=True)
+        ]
+    )
+    ours = batch_affine(digits, matrices)
+    torch.testing.assert_close(ours[..., 1:-1, 1:-1], expected[..., 1:-1, 1:-1], atol=1e-4, rtol=0)
+
+
+def test_a_translation_equals_torchvisions_affine_shift(digits):
+    matrices = RandomTranslation(0.2).matrices(64, generator())
+    expected = torch.stack(
+        [
+            TF.affine(digit, 0.0, [round(-m[0, 2].item() * 14), round(-m[1, 2].item() * 14)], 1.0, [0.0])
+            for digit, m in zip(digits, matrices, strict=True)
+        ]
+    )
+    torch.testing.assert_close(batch_affine(digits, matrices), expected, atol=1e-4, rtol=0)
+
+
+def test_composed_maps_equal_one_after_the_other(digits):
+    transforms = (RandomTranslation(0.2), RandomRotation(20))
+    together = draw(transforms, 64, generator(3))
+    same = generator(3)
+    shift, turn = (transform.matrices(64, same) for transform in transforms)
+    # Whole-pixel shifts blur nothing, so shifting first and turning then is exact but for what
+    # the shift pushes out of the frame: digits keep four empty pixels on each side, and more.
+    padded = torch.nn.functional.pad(digits, (8, 8, 8, 8))
+    grow = torch.tensor([1.0, 1.0, 28 / 44])
+    one_by_one = batch_affine(batch_affine(padded, shift * grow), turn * grow)
+    torch.testing.assert_close(
+        batch_affine(padded, together * grow), one_by_one, atol=1e-4, rtol=0
+    )
+
+
+def test_crop_boxes_are_distributed_as_torchvisions():
+    ours = RandomResizedCrop(0.85, 1.0).boxes(4000, generator()).float()
+    torch.manual_seed(0)
+    image = torch.zeros(1, 28, 28)
+    theirs = torch.tensor(
+        [
+            TorchvisionRandomResizedCrop.get_params(image, [0.85, 1.0], [3 / 4, 4 / 3])
+            for _ in range(4000)
+        ]
+    ).float()
+    for column, name in enumerate(("top", "left", "height", "width")):
+        result = stats.ks_2samp(ours[:, column].numpy(), theirs[:, column].numpy())
+        assert result.pvalue > 1e-3, f"{name} differs from torchvision's"
+
+
+def test_a_crop_that_never_fits_takes_the_whole_image():
+    boxes = RandomResizedCrop(1.9, 2.0).boxes(5, generator())
+    assert boxes.tolist() == [[0, 0, 28, 28]] * 5
+
+
+def test_angles_are_uniform_between_the_bounds():
+    matrices = RandomRotation(15).matrices(4000, generator())
+    angles = torch.atan2(matrices[:, 1, 0], matrices[:, 0, 0]).rad2deg().numpy()
+    assert stats.kstest(angles, stats.uniform(-15, 30).cdf).pvalue > 1e-3
+
+
+def test_shifts_are_distributed_as_torchvisions():
+    ours = (RandomTranslation(0.1).matrices(4000, generator())[:, :, 2] * -14).round()
+    torch.manual_seed(0)
+    theirs = torch.tensor(
+        [
+            RandomAffine.get_params([0, 0], (0.1, 0.1), None, None, [28, 28])[1]
+            for _ in range(4000)
+        ]
+    )
+    for axis in range(2):
+        counts = [[(sample[:, axis] == shift).sum().item() for shift in range(-3, 4)] for sample in (ours, theirs)]
+        assert stats.chi2_contingency(counts).pvalue > 1e-3
+
+
+def test_center_crops_happen_with_the_stated_probability():
+    matrices = RandomCenterCrop(22, 0.1).matrices(10_000, generator())
+    cropped = (matrices[:, 0, 0] < 1).sum().item()
+    assert stats.binomtest(cropped, 10_000, 0.1).pvalue > 1e-3
+    assert math.isclose(matrices[:, 0, 0].min().item(), 22 / 28, rel_tol=1e-6)
+
+
+def test_the_same_generator_gives_the_same_images(digits):
+    transforms = (RandomResizedCrop(0.85, 1.0), RandomRotation(7))
+    first = augment.augment(digits, transforms, generator(5))
+    again = augment.augment(digits, transforms, generator(5))
+    other = augment.augment(digits, transforms, generator(6))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_no_transform_leaves_the_images_alone(digits):
+    assert torch.equal(augment.augment(digits, (), generator()), digits)
+
+
+def test_a_matrix_too_few_is_an_error(digits):
+    with pytest.raises(ValueError, match="64 images but 63 matrices"):
+        batch_affine(digits, torch.zeros(63, 2, 3))
