@@ -7,12 +7,14 @@ randomness), so that it can stop after any epoch and go on to the same result.
 
 import os
 import platform
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -112,7 +114,7 @@ class Evaluation:
     @property
     def accuracy(self) -> float:
         """In percent."""
-        return 100 * (self.predictions == self.labels).double().mean().item()
+        return 100 * (self.predictions == self.labels).sum().item() / len(self.labels)
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,9 @@ class Step:
 class Environment:
     """Where and when a run was made.
 
+    commit: of the project, when it ran from a git checkout
+    device: 'cpu', or the name of the GPU
+    processor: the CPU's name
     threads: CPU threads used; part of the rounding, so a replay uses the same number
     seconds: wall time of each epoch, its evaluation included
     """
@@ -148,6 +153,7 @@ class Environment:
     python: str
     torch: str
     device: str
+    processor: str
     threads: int
     seconds: tuple[float, ...]
 
@@ -395,13 +401,34 @@ def cpu_threads(count: int) -> Iterator[None]:
 def describe_environment(device: torch.device, seconds: tuple[float, ...]) -> Environment:
     return Environment(
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
-        commit=None,
+        commit=_commit(),
         python=platform.python_version(),
         torch=torch.__version__,
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        processor=_processor(),
         threads=torch.get_num_threads(),
         seconds=seconds,
     )
+
+
+def _commit() -> str | None:
+    checkout = Path(__file__).parents[1]
+    if not (checkout / ".git").exists():  # installed, perhaps inside somebody else's checkout
+        return None
+    command = ["git", "-C", str(checkout), "rev-parse", "--short=10", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _to_device(split: Split, device: torch.device) -> Split:

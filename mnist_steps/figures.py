@@ -1,0 +1,319 @@
+"""Every plot of the site, as SVG that follows the reader's light or dark theme.
+
+Figures are drawn with the colours of PALETTE and then refer to them as CSS variables, so
+that a page's style sheet can change them; without one (in Jupyter) the drawn colours hold.
+Every figure carries a text that says what it shows, for those who cannot see it.
+"""
+
+import html
+import io
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as MatplotlibFigure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from torch import Tensor
+
+from mnist_steps import data
+from mnist_steps.training import Run
+
+# Name of the CSS variable --figure-NAME, and its colour on light ground. Train and test differ in
+# lightness too, so that they stay apart for colour-blind readers and in print.
+PALETTE = {
+    "ink": "#24303c",
+    "muted": "#67727e",
+    "grid": "#d5dbe1",
+    "train": "#c2570c",
+    "test": "#1d5fbf",
+    "accent": "#0f7b5f",
+    "wrong": "#b3261e",
+}
+
+STYLE = {
+    "svg.fonttype": "none",  # text stays text: small, searchable, in the page's font
+    "font.size": 11,
+    "axes.edgecolor": PALETTE["muted"],
+    "axes.labelcolor": PALETTE["ink"],
+    "axes.titlecolor": PALETTE["ink"],
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.facecolor": "none",
+    "grid.color": PALETTE["grid"],
+    "grid.linewidth": 0.7,
+    "text.color": PALETTE["ink"],
+    "xtick.color": PALETTE["muted"],
+    "ytick.color": PALETTE["muted"],
+    "lines.linewidth": 2.0,
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A finished figure: notebooks and pages show it, `save` writes it to a file.
+
+    alt: what the figure shows, for screen readers
+    """
+
+    svg: str
+    alt: str
+
+    def _repr_html_(self) -> str:
+        return f'<figure class="plot">{self.svg}</figure>'
+
+    def save(self, path: str | Path) -> None:
+        data.write_atomically(Path(path), self.svg.encode())
+
+
+def finish(figure: MatplotlibFigure, alt: str) -> Figure:
+    """Turn a Matplotlib figure, drawn in PALETTE, into theme-following SVG with a text."""
+    buffer = io.StringIO()
+    # The salt names the SVG's inner parts: different figures on one page must not share names.
+    with matplotlib.rc_context({"svg.hashsalt": alt}):
+        figure.savefig(buffer, format="svg", bbox_inches="tight", pad_inches=0.05, metadata=_BARE)
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"\n\s*", "\n", svg)
+    for name, colour in PALETTE.items():
+        svg = svg.replace(colour, f"var(--figure-{name}, {colour})")
+    svg = re.sub(r"'?DejaVu Sans'?(, [^;\"]*)?", "system-ui, sans-serif", svg)
+    width = float(re.search(r'width="([\d.]+)pt"', svg)[1]) * 4 / 3  # type: ignore[index]
+    svg = re.sub(
+        r'<svg [^>]*?(viewBox="[^"]*")[^>]*>',
+        lambda found: (
+            f'<svg {found[1]} xmlns="http://www.w3.org/2000/svg" '
+            'xmlns:xlink="http://www.w3.org/1999/xlink" '
+            f'style="width: {width:.0f}px" role="img" aria-label="{html.escape(alt)}">'
+        ),
+        svg,
+        count=1,
+    )
+    return Figure(svg, alt)
+
+
+_BARE = {"Date": None, "Creator": None, "Format": None, "Type": None}
+
+
+def axes_grid(
+    rows: int, columns: int, width: float, height: float, **options: object
+) -> tuple[MatplotlibFigure, list[Axes]]:
+    """A figure of `width`×`height` inches in the site's style, and its axes row by row."""
+    with matplotlib.rc_context(STYLE):
+        figure = MatplotlibFigure(figsize=(width, height), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False, **options)  # type: ignore[arg-type]
+    return figure, list(axes.flat)
+
+
+# --- Training -------------------------------------------------------------------------------
+
+LOSS_LIMITS = (0.015, 2.6)
+ERROR_LIMITS = (0.4, 100.0)  # percent of images
+
+
+def curves(run: Run) -> Figure:
+    """Loss and error of training and test, epoch by epoch; the same axes on every page."""
+    figure, (loss_axes, error_axes) = axes_grid(1, 2, 8.6, 3.3)
+    epochs = range(1, len(run.epochs) + 1)
+    for kind in ("train", "test"):
+        losses = [getattr(epoch, f"{kind}_loss") for epoch in run.epochs]
+        errors = [100 - getattr(epoch, f"{kind}_accuracy") for epoch in run.epochs]
+        for axes, values in ((loss_axes, losses), (error_axes, errors)):
+            axes.plot(epochs, values, color=PALETTE[kind], marker=".", markersize=5)
+            axes.annotate(
+                kind, (len(epochs), values[-1]), xytext=(6, 0), textcoords="offset points",
+                color=PALETTE[kind], va="center",
+            )  # fmt: skip
+    loss_axes.set(title="loss", ylim=LOSS_LIMITS)
+    error_axes.set(title="accuracy in percent", ylim=ERROR_LIMITS)
+    for axes in (loss_axes, error_axes):
+        axes.set_yscale("log")
+        axes.set_xlabel("epoch")
+        axes.set_xlim(0.5, len(epochs) + 2.2)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.minorticks_off()
+    loss_axes.set_yticks([0.02, 0.05, 0.1, 0.2, 0.5, 1, 2], [f"{v:g}" for v in (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2)])
+    errors = (0.5, 1, 2, 5, 10, 20, 50, 90)
+    error_axes.set_yticks(errors, [f"{100 - error:g}" for error in errors])
+    error_axes.invert_yaxis()
+    last = run.epochs[-1]
+    return finish(
+        figure,
+        f"Two charts over {len(epochs)} epochs, logarithmic. Left: the training loss falls to "
+        f"{last.train_loss:.3f}, the test loss to {last.test_loss:.3f}. Right: the training accuracy "
+        f"reaches {last.train_accuracy:.2f} percent, the test accuracy {last.test_accuracy:.2f}.",
+    )
+
+
+def learning_rates(runs: Sequence[Run]) -> Figure:
+    """The learning rate at every step, one line a run, each labelled with its stage."""
+    figure, (axes,) = axes_grid(1, 1, 6.4, 2.8)
+    for run, colour in zip(runs, ("muted", "accent", "test"), strict=False):
+        per_epoch = len(run.steps) / len(run.epochs)
+        rates = [step.learning_rate for step in run.steps]
+        every = max(1, len(rates) // 300)
+        axes.plot(
+            [step / per_epoch for step in range(0, len(rates), every)], rates[::every],
+            color=PALETTE[colour],
+        )  # fmt: skip
+        middle = len(rates) * 3 // 5
+        axes.annotate(
+            f"stage {run.stage.number}", (middle / per_epoch, rates[middle]),
+            xytext=(6, 5), textcoords="offset points", color=PALETTE[colour],
+        )  # fmt: skip
+    axes.set(xlabel="epoch", ylabel="learning rate", ylim=(0, None))
+    described = "; ".join(
+        f"stage {run.stage.number} from {run.steps[0].learning_rate:.4f} over at most "
+        f"{max(step.learning_rate for step in run.steps):.4f} to {run.steps[-1].learning_rate:.6f}"
+        for run in runs
+    )
+    return finish(figure, f"The learning rate over the training: {described}.")
+
+
+def ladder(points: Iterable[tuple[str, int, float, float | None]]) -> Figure:
+    """Parameters against test accuracy, one dot a stage.
+
+    points: label, number of parameters, recorded final accuracy and the original's best, percent
+    """
+    points = list(points)
+    figure, (axes,) = axes_grid(1, 1, 8.6, 4.0)
+    axes.set_xscale("log")
+    axes.invert_xaxis()
+    axes.axhline(99.4, color=PALETTE["accent"], linewidth=1.2)
+    axes.axvline(8000, color=PALETTE["accent"], linewidth=1.2)
+    for label, parameters, accuracy, claimed in points:
+        if claimed is not None:
+            axes.plot([parameters] * 2, [accuracy, claimed], color=PALETTE["grid"], linewidth=2)
+            axes.plot(
+                parameters, claimed, "o", markersize=7, markerfacecolor="none",
+                markeredgecolor=PALETTE["muted"],
+            )  # fmt: skip
+        axes.plot(parameters, accuracy, "o", markersize=8, color=PALETTE["test"])
+    _label_dots(axes, points)
+    axes.annotate("target: 99.4 %", (7e6, 99.4), xytext=(0, 4), textcoords="offset points",
+                  color=PALETTE["accent"])  # fmt: skip
+    axes.annotate("8,000", (8000, 97.75), xytext=(-4, 0), textcoords="offset points",
+                  color=PALETTE["accent"], ha="left")  # fmt: skip
+    axes.set(xlim=(1.2e7, 3.2e3), xlabel="parameters", ylabel="test accuracy in percent")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.minorticks_off()
+    described = "; ".join(f"{label}: {count:,}, {value:.2f}" for label, count, value, _ in points)
+    return finish(
+        figure,
+        "Parameters, from many at the left to few at the right, against test accuracy in percent. "
+        f"Filled dots are the final epoch of our records ({described}), open dots the best epoch "
+        "that the original reported.",
+    )
+
+
+def _label_dots(axes: Axes, points: Sequence[tuple[str, int, float, float | None]]) -> None:
+    """Write each dot's label beside it; dots of the same size in parameters share one side each."""
+    for position, (label, parameters, accuracy, _) in enumerate(points):
+        same = [index for index, point in enumerate(points) if point[1] == parameters]
+        left = len(same) > 1 and position == same[0]
+        axes.annotate(
+            label, (parameters, accuracy), xytext=(-9 if left else 9, 0),
+            textcoords="offset points", va="center", ha="right" if left else "left",
+        )  # fmt: skip
+
+
+# --- Digits ---------------------------------------------------------------------------------
+
+
+def digits(
+    images: Tensor, titles: Sequence[str] = (), columns: int = 8, alt: str = "Digits."
+) -> Figure:
+    """A grid of digits.
+
+    images: tensor (N, 1, 28, 28), uint8 or float in [0, 1]
+    titles: a short text above each
+    """
+    count = len(images)
+    rows = -(-count // columns)
+    figure, axes = axes_grid(
+        rows, columns, 1.05 * columns, (1.3 if titles else 1.05) * rows
+    )
+    for ax in axes:
+        ax.set_axis_off()
+    for position, image in enumerate(images):
+        show_digit(axes[position], image)
+        if titles:
+            axes[position].set_title(titles[position], fontsize=9, loc="center")
+    return finish(figure, alt)
+
+
+def show_digit(axes: Axes, image: Tensor, strength: float = 1.0) -> None:
+    """Draw a digit as black ink on nothing; a dark theme inverts the ink.
+
+    image: tensor (1, H, W), uint8 or float in [0, 1]
+    """
+    ink = image[0].float() / (255 if image.dtype == torch.uint8 else 1)
+    height, width = ink.shape
+    pixels = torch.zeros(height, width, 4)
+    pixels[..., 3] = ink.clamp(0, 1) * strength
+    axes.imshow(pixels.numpy(), interpolation="nearest", extent=(0, width, height, 0))
+    axes.set(xticks=[], yticks=[])
+    axes.grid(False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def mistakes(run: Run, count: int = 16) -> Figure:
+    """The test digits that the run got wrong with the most confidence."""
+    test = data.mnist().test
+    wrong = (run.predictions != test.labels).nonzero().flatten()
+    worst = wrong[run.confidences[wrong].argsort(descending=True)][:count]
+    titles = [
+        f"{test.labels[i]} seen as {run.predictions[i]}\n{100 * run.confidences[i]:.0f} % sure"
+        for i in worst.tolist()
+    ]
+    return digits(
+        test.images[worst],
+        titles,
+        alt=f"The {len(worst)} of {len(wrong)} misclassified test digits with the most confidence: "
+        + "; ".join(title.replace("\n", ", ") for title in titles),
+    )
+
+
+def confusion(run: Run) -> Figure:
+    """Which digit is taken for which: rows are the truth, columns the prediction."""
+    labels = data.mnist().test.labels
+    counts = torch.bincount(labels * 10 + run.predictions.long(), minlength=100).reshape(10, 10)
+    figure, (axes,) = axes_grid(1, 1, 4.6, 4.4)
+    errors = counts.clone().fill_diagonal_(0)
+    most = max(errors.max().item(), 1)
+    for truth in range(10):
+        for predicted in range(10):
+            value = int(counts[truth, predicted])
+            if truth == predicted:
+                axes.text(predicted, truth, value, ha="center", va="center", fontsize=9,
+                          color=PALETTE["muted"])  # fmt: skip
+            elif value:
+                axes.add_patch(
+                    matplotlib.patches.Rectangle(
+                        (predicted - 0.5, truth - 0.5), 1, 1, linewidth=0,
+                        facecolor=PALETTE["wrong"], alpha=0.12 + 0.48 * value / most,
+                    )  # fmt: skip
+                )
+                axes.text(predicted, truth, value, ha="center", va="center", fontsize=10)
+    axes.set(
+        xlim=(-0.5, 9.5), ylim=(9.5, -0.5), xticks=range(10), yticks=range(10),
+        xlabel="prediction", ylabel="truth", aspect="equal",
+    )  # fmt: skip
+    axes.grid(False)
+    pairs = sorted(
+        ((int(errors[t, p]), t, p) for t in range(10) for p in range(10) if errors[t, p]),
+        reverse=True,
+    )[:5]
+    described = ", ".join(f"{t} taken for {p} {n} times" for n, t, p in pairs)
+    return finish(figure, f"Confusion matrix of the 10,000 test digits; most often: {described}.")

@@ -1,0 +1,214 @@
+"""What every page shows in the same way: source, differences, recipe, results, provenance.
+
+Each function returns something that a notebook or page renders by itself when it is the last
+expression of a cell, and that prints as plain text elsewhere.
+"""
+
+import difflib
+import html
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import DiffLexer, PythonLexer
+
+from mnist_steps import runs, stages
+from mnist_steps.runs import Replay
+from mnist_steps.stages import Recipe, Stage
+from mnist_steps.training import Run
+
+TEST_IMAGES = 10_000
+
+
+class Text(str):
+    """Markdown with computed numbers in it: pages render it as prose."""
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
+
+
+@dataclass(frozen=True)
+class Html:
+    """Markup for pages, plain text for terminals."""
+
+    markup: str
+    text: str
+
+    def _repr_html_(self) -> str:
+        return self.markup
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> Html:
+    """A table whose first column names the rows and whose other columns are right-aligned."""
+    head = "".join(f'<th scope="col">{html.escape(heading)}</th>' for heading in headings)
+    body = "".join(
+        f'<tr><th scope="row">{html.escape(first)}</th>'
+        + "".join(f"<td>{html.escape(cell)}</td>" for cell in rest)
+        + "</tr>"
+        for first, *rest in rows
+    )
+    markup = (
+        f'<div class="table-scroll" tabindex="0"><table class="layers"><caption>'
+        f"{html.escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
+        "</table></div>"
+    )
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in (headings, *rows)
+    ]
+    return Html(markup, "\n".join([caption, *lines]))
+
+
+# --- Source and differences -----------------------------------------------------------------
+
+
+def source(thing: Callable[..., Any] | type) -> Html:
+    """The package's own source of a class or function, so that a page cannot drift from it."""
+    text = inspect.getsource(thing)
+    return Html(_highlighted(text, PythonLexer()), text)
+
+
+def model_difference(before: Stage, after: Stage) -> Html:
+    """The networks' sources of two stages as a diff."""
+    old, new = (inspect.getsource(stage.model).splitlines() for stage in (before, after))  # type: ignore[arg-type]
+    lines = list(difflib.unified_diff(old, new, lineterm="", n=2))[2:]
+    text = "\n".join(line for line in lines if not line.startswith("@@"))
+    return Html(_highlighted(text, DiffLexer()), text)
+
+
+def _highlighted(text: str, lexer: PythonLexer | DiffLexer) -> str:
+    return str(highlight(text, lexer, HtmlFormatter(cssclass="highlight package-source")))
+
+
+def recipe(stage: Stage, before: Stage | None = None) -> Html:
+    """The stage's recipe; with `before`, also that stage's values where they differ."""
+    now = describe_recipe(stage.recipe)
+    if before is None:
+        return table(["", "value"], list(now.items()), f"Recipe of stage {stage.number}")
+    old = describe_recipe(before.recipe)
+    rows = [
+        [name, old[name] if old[name] != value else "unchanged", value]
+        for name, value in now.items()
+    ]
+    return table(
+        ["", f"stage {before.number}", f"stage {stage.number}"],
+        rows,
+        f"Recipe of stage {stage.number} beside stage {before.number}",
+    )
+
+
+def describe_recipe(recipe: Recipe) -> dict[str, str]:
+    """Each part of a recipe in words."""
+    train, test = recipe.normalize_train, recipe.normalize_test
+    return {
+        "batch size": f"{recipe.batch_size}",
+        "epochs": f"{recipe.epochs}",
+        "optimizer": str(recipe.optimizer),
+        "schedule": str(recipe.schedule) if recipe.schedule else "constant learning rate",
+        "augmentation": ", then ".join(map(str, recipe.augmentation)) or "none",
+        "train images": f"(pixel − {train.mean}) / {train.sd}",
+        "test images": f"(pixel − {test.mean}) / {test.sd}",
+        "loss": recipe.loss,
+        "seed": f"{recipe.seed}",
+    }
+
+
+# --- Results --------------------------------------------------------------------------------
+
+
+def standard_error(accuracy: float, images: int = TEST_IMAGES) -> float:
+    """Binomial standard error of an accuracy, both in percentage points."""
+    share = accuracy / 100
+    return 100 * math.sqrt(share * (1 - share) / images)
+
+
+def results(run: Run) -> Html:
+    """This run beside what the original claimed, and the difference."""
+    claim = run.stage.claim
+    rows = [
+        ["parameters", f"{parameters(run.stage):,}", f"{claim.parameters:,}",
+         f"{parameters(run.stage) - claim.parameters:+,}"],
+        _accuracy_row("test accuracy, final epoch", run.final_test_accuracy, claim.final_test_accuracy),
+        _accuracy_row("test accuracy, best epoch", run.best_test_accuracy, claim.best_test_accuracy),
+        _accuracy_row("train accuracy, best epoch", run.best_train_accuracy, claim.best_train_accuracy),
+    ]  # fmt: skip
+    return table(
+        ["", f"this run (seed {run.seed})", "the original", "difference"],
+        rows,
+        "Accuracies in percent. The headline is the final epoch; the best epoch was picked by "
+        "looking at the test set and flatters.",
+    )
+
+
+def _accuracy_row(name: str, ours: float, claimed: float) -> list[str]:
+    return [name, f"{ours:.2f}", f"{claimed:.2f}", f"{ours - claimed:+.2f}"]
+
+
+def parameters(stage: Stage) -> int:
+    """Number of trainable values in the stage's network."""
+    return sum(parameter.numel() for parameter in stage.build().parameters())
+
+
+def provenance(run: Run, steps: int = 10) -> Html:
+    """Where the run's figures come from, and whether its first steps give the same today.
+
+    Raises RecordMismatch when they do not, or when the recorded weights give other predictions.
+    """
+    where = run.environment
+    parts = [
+        f"Run of {where.date}",
+        f"commit {where.commit or 'unknown'}",
+        f"torch {where.torch}",
+        f"{where.device} ({where.processor}, {where.threads} thread{'s'[: where.threads > 1]})",
+        f"{describe_seconds(sum(where.seconds))}",
+        f"seed {run.seed}",
+        _describe_replay(runs.check(run, steps)),
+    ]
+    text = " · ".join(parts)
+    return Html(f'<p class="provenance">{html.escape(text)}</p>', text)
+
+
+def _describe_replay(replay: Replay) -> str:
+    if replay.max_difference == 0:
+        return f"first {replay.steps} steps repeated in this build: identical losses"
+    return (
+        f"first {replay.steps} steps repeated in this build: losses within "
+        f"{replay.max_difference:.1e} of the record"
+    )
+
+
+def describe_seconds(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+def ladder_table() -> Html:
+    """All stages with their recorded results and what the original claimed."""
+    rows = []
+    for stage in stages.STAGES:
+        run = runs.load(stage.number)
+        rows.append(
+            [
+                f"{stage.number}. {stage.title}",
+                f"{parameters(stage):,}",
+                f"{stage.recipe.batch_size}",
+                f"{run.final_test_accuracy:.2f}",
+                f"{run.best_test_accuracy:.2f}",
+                f"{stage.claim.best_test_accuracy:.2f}",
+            ]
+        )
+    return table(
+        ["stage", "parameters", "batch size", "final epoch", "best epoch", "original's best"],
+        rows,
+        "Test accuracy in percent, one run of each stage with the seed of the original.",
+    )

@@ -1,0 +1,127 @@
+"""The loop learns, repeats itself, and keeps the caller's random numbers alone."""
+
+import dataclasses
+import io
+
+import pytest
+import torch
+from torch.optim.lr_scheduler import OneCycleLR
+
+from mnist_steps import data, stages, training
+from mnist_steps.errors import MnistStepsError
+from mnist_steps.stages import Normalization
+
+CPU = torch.device("cpu")
+
+
+def test_two_epochs_on_a_few_digits_learn(short_stage, few_digits):
+    recipe = dataclasses.replace(short_stage.recipe, schedule=None)
+    stage = dataclasses.replace(short_stage, recipe=recipe)
+    run = training.fit(stage, seed=0, device="cpu", train_split=few_digits)
+    assert len(run.epochs) == 2
+    assert run.epochs[1].train_loss < run.epochs[0].train_loss
+    assert run.epochs[1].test_accuracy > 70, "ten digits: guessing gives 10 percent"
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(short_stage, few_digits):
+    runs = [
+        training.fit(short_stage, seed=seed, device="cpu", train_split=few_digits[:512])
+        for seed in (1, 1, 2)
+    ]
+    assert runs[0].steps == runs[1].steps
+    assert torch.equal(runs[0].predictions, runs[1].predictions)
+    assert runs[0].steps != runs[2].steps
+
+
+def test_training_leaves_the_callers_random_numbers_alone(short_stage, few_digits):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    training.fit(short_stage, seed=1, device="cpu", train_split=few_digits[:128])
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_restored_training_goes_on_to_the_same_result(short_stage, few_digits):
+    straight = training.Training(short_stage, 3, CPU, few_digits[:512])
+    straight.run_epoch()
+    checkpoint = io.BytesIO()
+    torch.save(straight.state(), checkpoint)
+    checkpoint.seek(0)
+    resumed = training.Training(short_stage, 99, CPU, few_digits[:512])
+    resumed.restore(torch.load(checkpoint, weights_only=True))
+    straight.run_epoch()
+    resumed.run_epoch()
+    one, other = straight.run(), resumed.run()
+    assert one.steps == other.steps
+    assert one.epochs == other.epochs
+    assert all(torch.equal(value, other.weights[name]) for name, value in one.weights.items())
+
+
+def test_the_learning_rate_follows_torchs_one_cycle(short_stage, few_digits):
+    run = training.fit(short_stage, seed=0, device="cpu", train_split=few_digits[:640])
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=0.01, momentum=0.9)
+    schedule = OneCycleLR(optimizer, max_lr=0.01, steps_per_epoch=10, epochs=2)
+    expected = []
+    for _ in range(20):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert [step.learning_rate for step in run.steps] == expected
+
+
+def test_the_epochs_train_loss_is_the_mean_over_images(short_stage, few_digits):
+    under_way = training.Training(short_stage, 0, CPU, few_digits[:100])  # batches of 64 and 36
+    epoch = under_way.run_epoch()
+    first, second = under_way.losses[0].tolist()
+    assert epoch.train_loss == pytest.approx((64 * first + 36 * second) / 100)
+
+
+def test_evaluation_counts_what_is_right(short_stage):
+    split = data.mnist().test[:1500]  # more than one batch
+    model = short_stage.build()
+    evaluation = training.evaluate(model, split, Normalization(0.1325, 0.3104))
+    model.eval()
+    with torch.no_grad():
+        outputs = model((split.images.float() / 255 - 0.1325) / 0.3104)
+    right = sum(int(o.argmax() == label) for o, label in zip(outputs, split.labels, strict=True))
+    assert evaluation.accuracy == pytest.approx(100 * right / 1500)
+    assert evaluation.loss == pytest.approx(
+        -sum(o[label].item() for o, label in zip(outputs, split.labels, strict=True)) / 1500,
+        rel=1e-5,
+    )
+
+
+def test_training_images_are_normalized_as_the_recipe_says(short_stage, few_digits, monkeypatch):
+    seen = []
+    original = training.normalize
+
+    def spy(images, normalization):
+        seen.append(normalization)
+        return original(images, normalization)
+
+    monkeypatch.setattr(training, "normalize", spy)
+    under_way = training.Training(short_stage, 0, CPU, few_digits[:64])
+    under_way.run_epoch()
+    assert seen[0] == stages.TRAIN_PIXELS
+    assert set(seen[1:]) == {stages.TEST_PIXELS}, "the original's quirk must stay"
+
+
+def test_an_unknown_device_is_one_clear_line():
+    with pytest.raises(MnistStepsError, match="'tpu' is not available here: choose auto or"):
+        training.pick_device("tpu")
+
+
+def test_a_run_without_weights_says_how_to_get_them(short_stage, few_digits):
+    run = training.fit(short_stage, seed=0, device="cpu", train_split=few_digits[:64])
+    bare = dataclasses.replace(run, weights=None)
+    with pytest.raises(MnistStepsError, match="mnist-steps train 8"):
+        bare.build()
+
+
+def test_cpu_threads_are_given_back_after_an_error():
+    before = torch.get_num_threads()
+    with pytest.raises(RuntimeError), training.cpu_threads(2):
+        assert torch.get_num_threads() == 2
+        raise RuntimeError
+    assert torch.get_num_threads() == before
