@@ -112,6 +112,30 @@ def print_summary(
     print(json.dumps(table.as_data(), indent=1) if as_json else table)
 
 
+@app.command("rf")
+def print_receptive_fields(
+    model: Model,
+    input_shape: Input = "1,28,28",
+    plot: Annotated[
+        Path | None, typer.Option(help="Also draw the field's growth, layer by layer, to an SVG.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Print the receptive field of every layer: size, jump and start, in input pixels.
+
+    Example: mnist-steps rf torchvision.models:resnet18 --input 3,224,224 --plot growth.svg
+    """
+    from mnist_steps import receptive_field
+
+    shape = parse_shape(input_shape)
+    analysis = receptive_field.analyze(load_model(model), shape)
+    if plot is not None:
+        from mnist_steps import figures
+
+        figures.growth(analysis, shape[-1]).save(plot)
+    print(json.dumps(analysis.as_data(), indent=1) if as_json else analysis)
+
+
 @app.command("train")
 def train(
     number: Number,
@@ -250,7 +274,13 @@ def load_model(name: str) -> "nn.Module":
         found = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError) as error:
         raise MnistStepsError(f"{name!r} cannot be imported: {error}.") from error
-    model = found if isinstance(found, nn.Module) else found()
+    try:
+        model = found if isinstance(found, nn.Module) else found()
+    except TypeError as error:
+        raise MnistStepsError(
+            f"{name!r} could not be called without arguments ({error}): write a function without "
+            "arguments that returns the network, and name that."
+        ) from error
     if not isinstance(model, nn.Module):
         raise MnistStepsError(
             f"{name!r} gave a {type(model).__name__}, expected a torch.nn.Module: name a network, "

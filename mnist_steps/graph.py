@@ -13,10 +13,9 @@ file raises `UnknownOperation`; nothing is guessed.
 import copy
 import inspect
 import operator
-import sys
 import traceback
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -185,6 +184,9 @@ for _rank in (1, 2, 3):
 # Attributes with one number per spatial axis: an int stands for the same on every axis.
 PER_AXIS = {"kernel_size", "stride", "dilation", "output_padding", "output_size"}
 
+# Attributes that number an axis of the input; they count from the batch, and never backwards.
+AXES = {"start_dim", "end_dim", "dim"}
+
 # ---- Functions and tensor methods that do what a module does ------------------------------------
 # name: (module, names of the arguments after the input, in order)
 
@@ -273,7 +275,8 @@ for _rank in (1, 2, 3):
 
 # Elementwise: each output element depends on the elements at its place only.
 POINTWISE: dict[str, str] = {
-    **dict.fromkeys("exp log log1p log2 sqrt rsqrt square abs neg sin cos erf reciprocal".split(), ""),
+    **dict.fromkeys("exp log log1p log2 sqrt rsqrt square abs neg".split(), ""),
+    **dict.fromkeys("sin cos erf reciprocal".split(), ""),
     "clamp": "min max",
     "clamp_min": "min",
     "clamp_max": "max",
@@ -291,7 +294,6 @@ REDUCTIONS = {"mean", "sum", "amax", "amin", "prod", "std", "var"}
 # Values stay, whatever these say about memory, precision or gradients.
 IDENTITIES = {"contiguous", "clone", "detach", "to", "type", "type_as", "float", "double", "half"}
 SPLITS = {"chunk", "split", "tensor_split", "unbind"}
-CHECKS = {"_assert"}
 
 
 # ---- Tracing ------------------------------------------------------------------------------------
@@ -302,6 +304,12 @@ class _Tracer(fx.Tracer):
 
     def is_leaf_module(self, module: nn.Module, module_qualified_name: str) -> bool:
         return _kind(module) is not None or super().is_leaf_module(module, module_qualified_name)
+
+    def create_args_for_root(
+        self, root_fn: Callable, is_module: bool, concrete_args: Any = None
+    ) -> tuple[Callable, list[Any]]:
+        # One stand-in, for the image; other arguments of `forward` keep their defaults.
+        return root_fn, [self.root, self.create_proxy("placeholder", "input", (), {})]
 
 
 def _kind(module: nn.Module) -> str | None:
@@ -328,13 +336,8 @@ class Symbolic:
     def _trace(self, stack_traces: bool) -> fx.Graph:
         tracer = _Tracer()
         tracer.record_stack_traces = stack_traces
-        defaults = {
-            name: parameter.default
-            for name, parameter in list(inspect.signature(self.root.forward).parameters.items())[1:]
-            if parameter.default is not inspect.Parameter.empty
-        }
         try:
-            return tracer.trace(self.root, concrete_args=defaults or None)
+            return tracer.trace(self.root)
         except Exception as error:
             raise NotTraceable(
                 f"{type(self.model).__name__} cannot be traced: {_first_line(error)}\n"
@@ -350,11 +353,14 @@ class Symbolic:
         values: dict[fx.Node, Any] = {}
         nodes: list[Node] = []
         outputs: list[str] = []
-        parameters = {id(value) for value in self.root.parameters()}
+        own = {id(value) for value in self.root.parameters()}
+        moving: set[fx.Node] = set()
         with torch.no_grad():
             for fx_node in self.graph.nodes:
+                if fx_node.op == "placeholder" or not moving.isdisjoint(fx_node.all_input_nodes):
+                    moving.add(fx_node)
                 if fx_node.op == "placeholder":
-                    values[fx_node] = self._placeholder(fx_node, values, input_shape)
+                    values[fx_node] = torch.zeros(BATCH, *input_shape, device="meta")
                 elif fx_node.op == "get_attr":
                     value = operator.attrgetter(fx_node.target)(self.root)
                     values[fx_node] = value.to("meta") if isinstance(value, Tensor) else value
@@ -364,23 +370,12 @@ class Symbolic:
                 else:
                     values[fx_node] = self._call(fx_node, values)
                     if isinstance(values[fx_node], Tensor):
-                        nodes.append(self._describe(fx_node, values, parameters))
+                        nodes.append(self._describe(fx_node, values, own, moving))
         return Graph(
             input_shape=input_shape,
             nodes=tuple(nodes),
             outputs=tuple(outputs),
             total_params=sum(value.numel() for value in self.model.parameters()),
-        )
-
-    def _placeholder(self, node: fx.Node, values: dict[fx.Node, Any], shape: tuple) -> Any:
-        if not values:
-            return torch.zeros(BATCH, *shape, device="meta")
-        if node.args:
-            return node.args[0]
-        raise NotTraceable(
-            f"{type(self.model).__name__}.forward takes a second input, {node.target!r}; "
-            "only networks with one input are analysed. Wrap the model in a module that "
-            "supplies the others."
         )
 
     def _call(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
@@ -409,16 +404,23 @@ class Symbolic:
                   for text in lines if text.lstrip().startswith('File "')]  # fmt: skip
         return _innermost_of_the_model(frames) or _class_line(self.model)
 
-    def _unknown(self, node: fx.Node, what: str) -> UnknownOperation:
+    def unknown(self, name: str, what: str) -> UnknownOperation:
+        """The error for the operation of this name; `what` completes '... is not known'."""
+        node = next(one for one, its_name in self.names.items() if its_name == name)
         return UnknownOperation(
-            f"{self.names[node]}: {what} is not an operation that mnist_steps knows, so what its "
-            f"output depends on would be a guess.\n  It is called at {self.line(node)}.\n"
+            f"{name}: {what} is not known to mnist_steps, and what its output depends on would "
+            f"be a guess.\n  It is called at {self.line(node)}.\n"
             "  Known are convolutions, pools, padding, resizing, normalization, activations, "
             "linear layers, arithmetic, concatenation and reshaping; see mnist_steps/graph.py."
         )
 
-    def _describe(self, node: fx.Node, values: dict[fx.Node, Any], own: set[int]) -> Node:
-        """A call with a tensor as its result, as a Node."""
+    def _describe(
+        self, node: fx.Node, values: dict[fx.Node, Any], own: set[int], moving: set[fx.Node]
+    ) -> Node:
+        """A call with a tensor as its result, as a Node.
+
+        own: ids of the model's parameters; moving: the nodes that depend on the input
+        """
         tensors = [one for one in _nodes_in((node.args, node.kwargs)) if _has_tensor(values[one])]
         weights = {
             one.target: values[one] for one in tensors
@@ -428,25 +430,36 @@ class Symbolic:
         if node.op == "call_module":
             module = str(node.target)
             layer = self.root.get_submodule(module)
-            weights |= {f"{module}.{name}": value for name, value in _tensors(layer)}
+            weights |= {f"{module}.{name}": value for name, value in layer.named_parameters()}
             op = _kind(layer)
             if op is None:
-                raise self._unknown(node, f"the module {type(layer).__name__}")
+                raise self.unknown(self.names[node], f"the module {type(layer).__name__}")
             attributes = module_attributes(op, layer)
+            if "dim" in attributes and attributes["dim"] is None:
+                raise self.unknown(self.names[node], f"{op} without dim")
         else:
             op, attributes = self._function(node, values)
-        source = None
-        if op == "narrow":  # of a tuple: refer to what was split
-            source = next(iter(_nodes_in(node.args))).all_input_nodes[0]
-        batch = values[node].shape[:1] if self._depends_on_input(node) else ()
-        shape = tuple(values[node].shape[len(batch) :])
+        if op in MODULES:
+            rank = next(values[one].dim() for one in tensors if isinstance(values[one], Tensor))
+            attributes |= {name: value % rank for name, value in attributes.items() if name in AXES}
+        # A part of what chunk or split returned is a part of what they were given.
+        inputs = [
+            one if isinstance(values[one], Tensor) else one.all_input_nodes[0] for one in tensors
+        ]
+        shape = tuple(values[node].shape)
+        if node in moving:
+            if shape[:1] != (BATCH,):
+                raise NotTraceable(
+                    f"{self.names[node]} mixes the images of a batch: for {BATCH} images its "
+                    f"output has the shape {shape}.\n  It is called at {self.line(node)}.\n"
+                    "  Keep the first axis for the batch, as in x.flatten(1) or x.squeeze(2)."
+                )
+            shape = shape[1:]
         params = sum(value.numel() for value in weights.values() if id(value) in own)
         return Node(
             name=self.names[node],
             op=op,
-            inputs=(self.names[source],)
-            if source is not None
-            else tuple(self.names[one] for one in tensors),
+            inputs=tuple(self.names[one] for one in inputs),
             attributes=attributes,
             output_shape=shape,
             params=params,
@@ -455,22 +468,12 @@ class Symbolic:
             module=module,
         )
 
-    def _depends_on_input(self, node: fx.Node) -> bool:
-        waiting, seen = [node], set()
-        while waiting:
-            one = waiting.pop()
-            if one.op == "placeholder":
-                return True
-            new = [before for before in one.all_input_nodes if before not in seen]
-            seen.update(new)
-            waiting.extend(new)
-        return False
-
     def _function(self, node: fx.Node, values: dict[fx.Node, Any]) -> tuple[str, dict[str, Any]]:
         """Operation and attributes of a function or tensor method."""
         name = function_name(node)
-        if name is None:
-            raise self._unknown(node, f"the function {_spelled(node)}")
+        parts = [one for one in node.all_input_nodes if isinstance(values[one], tuple)]
+        if name is None or (name != "getitem" and any(_has_tensor(values[one]) for one in parts)):
+            raise self.unknown(self.names[node], f"the function {_spelled(node)}")
         args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda one: values[one])
         rest = args[1:]
         value = args[0] if args else kwargs.pop("input", None)
@@ -486,7 +489,7 @@ class Symbolic:
 
         if name in FUNCTIONS:
             kind, names = FUNCTIONS[name]
-            return self._as_module(node, kind, bound(names), value)
+            return self._as_module(node, kind, bound(names))
         if name in WEIGHTED:
             kind, names = WEIGHTED[name]
             return _weighted(kind, bound(names), value)
@@ -510,13 +513,15 @@ class Symbolic:
             if kwargs.get("alpha", 1) != 1:
                 attributes["alpha"] = kwargs["alpha"]
             if kwargs.get("rounding_mode"):
-                raise self._unknown(node, f"{_spelled(node)} with rounding_mode")
+                raise self.unknown(self.names[node], f"{_spelled(node)} with rounding_mode")
             return name, _plain(attributes)
         if name in REDUCTIONS:
             given = bound("dim keepdim")
             extra = set(given) - {"dim", "keepdim", "axis", *IRRELEVANT}
             if extra:
-                raise self._unknown(node, f"{_spelled(node)} with {', '.join(sorted(extra))}")
+                raise self.unknown(
+                    self.names[node], f"{_spelled(node)} with {', '.join(sorted(extra))}"
+                )
             dims = axes(given.get("dim", given.get("axis")))
             return name, {"dim": dims, "keepdim": bool(given.get("keepdim", False))}
         if name in ("cat", "stack"):
@@ -544,36 +549,34 @@ class Symbolic:
             if isinstance(value, (tuple, list)):
                 return self._piece(node, values)
             return name, {"index": self._index(node, rest[0])}
-        if name in ("narrow", "select"):
-            given = bound("dim start length" if name == "narrow" else "dim index")
-            if name == "narrow":
-                return name, {**given, "dim": given["dim"] % rank}
-            index: list[Any] = [None] * (given["dim"] % rank)
-            return "getitem", {"index": [*map(_slice, index), given["index"]]}
+        if name == "narrow":
+            given = bound("dim start length")
+            return _part(given["dim"] % rank, given["start"], given["start"] + given["length"])
+        if name == "select":
+            given = bound("dim index")
+            return _part(given["dim"] % rank, given["index"])
         if name == "expand":
             return name, {}
         if name == "stochastic_depth":
             given = bound("p mode training")
             return "StochasticDepth", {"p": given["p"], "mode": given["mode"]}
-        raise self._unknown(node, f"the function {_spelled(node)}")
+        raise self.unknown(self.names[node], f"the function {_spelled(node)}")
 
     def _as_module(
-        self, node: fx.Node, kind: str, given: dict[str, Any], value: Tensor
+        self, node: fx.Node, kind: str, given: dict[str, Any]
     ) -> tuple[str, dict[str, Any]]:
         """Describe a function by building the module that does the same."""
         if given.pop("return_indices", False) or given.pop("antialias", False):
-            raise self._unknown(node, f"{_spelled(node)} with these options")
+            raise self.unknown(self.names[node], f"{_spelled(node)} with these options")
         if kind == "Unflatten":
             given["unflattened_size"] = given.pop("sizes")
         if kind in ("Softmax", "LogSoftmax", "Softmin") and given.get("dim") is None:
-            raise self._unknown(node, f"{_spelled(node)} without dim")
+            raise self.unknown(self.names[node], f"{_spelled(node)} without dim")
         training = given.pop("training", kind.endswith("Dropout"))
         if kind == "Flatten":  # the function starts at the batch axis, the module behind it
             given = {"start_dim": 0, "end_dim": -1} | given
         module = getattr(nn, kind)(**_without_irrelevant(given))
         attributes = module_attributes(kind, module)
-        for name in {"start_dim", "end_dim", "dim"} & set(attributes):
-            attributes[name] %= value.dim()
         if training:  # the call would also drop values in evaluation mode
             attributes["training"] = True
         return kind, attributes
@@ -583,22 +586,244 @@ class Symbolic:
         split, position = node.args
         name = function_name(split)
         if name not in SPLITS or not isinstance(position, int):
-            raise self._unknown(node, f"taking a part of what {_spelled(split)} returns")
-        pieces = values[split]
+            raise self.unknown(self.names[node], f"taking a part of what {_spelled(split)} returns")
+        pieces, source = values[split], values[split.all_input_nodes[0]]
         position %= len(pieces)
-        source = values[split.all_input_nodes[0]]
-        dim = split.kwargs.get("dim", split.args[(1 if name == "unbind" else 2) :])
-        dim = (dim if isinstance(dim, int) else dim[0] if dim else 0) % source.dim()
+        given = split.args[1:] if name == "unbind" else split.args[2:]
+        dim = split.kwargs.get("dim", given[0] if given else 0) % source.dim()
         if name == "unbind":
-            return "narrow", {"dim": dim, "start": position, "length": 1, "drop": True}
+            return _part(dim, position)
         start = sum(piece.shape[dim] for piece in pieces[:position])
-        return "narrow", {"dim": dim, "start": start, "length": pieces[position].shape[dim]}
+        return _part(dim, start, start + pieces[position].shape[dim])
 
     def _index(self, node: fx.Node, index: Any) -> list[Any]:
         index = index if isinstance(index, tuple) else (index,)
-        if not all(isinstance(one, (int, slice, types.EllipsisType, types.NoneType)) for one in index):
-            raise self._unknown(node, "indexing with a tensor or list")
+        if not all(
+            isinstance(one, (int, slice, types.EllipsisType, types.NoneType)) for one in index
+        ):
+            raise self.unknown(self.names[node], "indexing with a tensor or list")
         return [_slice(one) for one in index]
+
+
+# ---- Helpers ------------------------------------------------------------------------------------
+
+
+def module_attributes(kind: str, module: nn.Module) -> dict[str, Any]:
+    """The attributes of a known module in one normal form: numbers per axis, always as a list."""
+    attributes = {}
+    rank = int(kind[-2]) if kind[-1] == "d" and kind[-2].isdigit() else None
+    for name in MODULES[kind].split():
+        value = getattr(module, name)
+        if name == "bias":
+            value = value is not None
+        if rank and isinstance(value, int) and not isinstance(value, bool):
+            if name in PER_AXIS or (name == "padding" and "Pad" not in kind):
+                value = [value] * rank
+        if name == "stride" and value is None:
+            value = attributes["kernel_size"]
+        attributes[name] = _plain(value)
+    return attributes
+
+
+def _weighted(kind: str, given: dict[str, Any], value: Tensor) -> tuple[str, dict[str, Any]]:
+    """Operation and attributes of a function that takes its weights as arguments."""
+    weight, bias = given.get("weight"), given.get("bias")
+    if kind.startswith("Conv"):
+        rank, groups = weight.dim() - 2, given.get("groups", 1)
+        transposed = kind.startswith("ConvTranspose")
+        attributes: dict[str, Any] = {
+            "in_channels": weight.shape[0] if transposed else weight.shape[1] * groups,
+            "out_channels": weight.shape[1] * groups if transposed else weight.shape[0],
+            "kernel_size": list(weight.shape[2:]),
+            "stride": _per_axis(given.get("stride", 1), rank),
+            "padding": _per_axis(given.get("padding", 0), rank),
+            "dilation": _per_axis(given.get("dilation", 1), rank),
+            "groups": groups,
+            "bias": bias is not None,
+            "padding_mode": "zeros",
+        }
+        if transposed:
+            attributes["output_padding"] = _per_axis(given.get("output_padding", 0), rank)
+        return kind, attributes
+    if kind == "Linear":
+        return kind, {
+            "in_features": weight.shape[1],
+            "out_features": weight.shape[0],
+            "bias": bias is not None,
+        }
+    eps = given.get("eps", 1e-5 if kind != "RMSNorm" else None)
+    if kind in ("LayerNorm", "RMSNorm"):
+        attributes = {
+            "normalized_shape": list(given["normalized_shape"]),
+            "eps": eps,
+            "elementwise_affine": weight is not None,
+        }
+        return kind, attributes | ({"bias": bias is not None} if kind == "LayerNorm" else {})
+    channels = value.shape[1]
+    if kind == "GroupNorm":
+        groups = given["num_groups"]
+        affine = weight is not None
+        return kind, {"num_groups": groups, "num_channels": channels, "eps": eps, "affine": affine}
+    if kind == "PReLU":
+        return kind, {"num_parameters": weight.numel()}
+    batch_statistics = given.get("training", given.get("use_input_stats", kind == "InstanceNorm"))
+    return f"{kind}{max(1, value.dim() - 2)}d", {
+        "num_features": channels,
+        "eps": eps,
+        "momentum": given.get("momentum", 0.1),
+        "affine": weight is not None,
+        "track_running_stats": given.get("running_mean") is not None and not batch_statistics,
+    }
+
+
+def count_macs(
+    op: str,
+    output_shape: tuple[int, ...],
+    weights: dict[str, Tensor],
+    input_shape: tuple[int, ...],
+) -> int:
+    """Multiply-accumulate operations for one image, as torchinfo counts mult-adds.
+
+    A convolution's or linear layer's weight acts once per output position, and so does its bias.
+    A transposed convolution's weight acts once per *input* position. Other weights
+    (normalization, PReLU) count once each: after training they fold into their neighbours.
+    What has no weights counts nothing, and neither does a factor such as a layer scale.
+    shapes without the batch axis; weights: parameters only
+    """
+    matrices = sum(value.numel() for value in weights.values() if value.dim() > 1)
+    vectors = sum(value.numel() for value in weights.values() if value.dim() <= 1)
+    if op.startswith("ConvTranspose"):
+        return matrices * prod(input_shape[1:]) + vectors * prod(output_shape[1:])
+    if op.startswith("Conv"):
+        return (matrices + vectors) * prod(output_shape[1:])
+    if op == "Linear":
+        return (matrices + vectors) * prod(output_shape[:-1])
+    return matrices + vectors if op in MODULES else 0
+
+
+def function_name(node: fx.Node) -> str | None:
+    """Our one name for a function or method: 'add' for +, +=, torch.add and Tensor.add_."""
+    if node.op == "call_method":
+        name = str(node.target)
+        found = name
+    else:
+        name = getattr(node.target, "__name__", "")
+        places = (F, torch, operator)
+        known = any(getattr(place, name, None) is node.target for place in places)
+        # torchvision is not imported here: its one function is recognised by name.
+        known |= getattr(node.target, "__module__", "") == "torchvision.ops.stochastic_depth"
+        found = name if known else ""
+    found = found.rstrip("_") if not found.startswith("_") else found
+    found = ALIASES.get(found, found)
+    listed = (
+        found in FUNCTIONS or found in WEIGHTED or found in POINTWISE or found in BINARY
+        or found in REDUCTIONS or found in IDENTITIES or found in SPLITS
+        or found in {"pad", "cat", "stack", "reshape", "squeeze", "unsqueeze", "permute",
+                     "transpose", "getitem", "narrow", "select", "expand", "stochastic_depth"}
+    )  # fmt: skip
+    return found if listed else None
+
+
+def _names(graph: fx.Graph, root: nn.Module) -> dict[fx.Node, str]:
+    """An unambiguous name for each node; the first use of a module has the module's name."""
+    taken = {name for name, _ in root.named_modules()} | {INPUT}
+    called: set[str] = set()
+    names: dict[fx.Node, str] = {}
+    for node in graph.nodes:
+        if node.op == "placeholder":
+            names[node] = INPUT
+            continue
+        target = str(node.target)
+        if node.op == "get_attr" or (node.op == "call_module" and target not in called):
+            called.add(target)
+            names[node] = target
+            continue
+        if node.op == "call_module":
+            stem = target
+        else:
+            scope = next(reversed(node.meta.get("nn_module_stack") or {"": None}))
+            function = getattr(node.target, "__name__", target).strip("_")
+            stem = f"{scope}.{function}" if scope else function
+        name, number = stem, 0
+        while name in taken:
+            number += 1
+            name = f"{stem}_{number}"
+        taken.add(name)
+        names[node] = name
+    return names
+
+
+def _meta_copy(model: nn.Module) -> nn.Module:
+    """A copy in evaluation mode whose tensors have shapes but no values, and without hooks."""
+    memo: dict[int, Any] = {}
+    for module in model.modules():
+        tensors = {**module._parameters, **module._buffers, **vars(module)}
+        for value in tensors.values():
+            if isinstance(value, nn.UninitializedParameter):
+                raise NotTraceable(
+                    f"{type(model).__name__} has lazy layers that do not know their shapes yet: "
+                    "call it once on an image, then trace it."
+                )
+            if isinstance(value, nn.Parameter):
+                memo[id(value)] = nn.Parameter(value.detach().to("meta"), value.requires_grad)
+            elif isinstance(value, Tensor):
+                memo[id(value)] = value.detach().to("meta")
+    try:
+        twin = copy.deepcopy(model, memo)
+    except Exception as error:
+        raise NotTraceable(
+            f"{type(model).__name__} cannot be copied, and the original is never run: "
+            f"{_first_line(error)}"
+        ) from error
+    return without_hooks(twin).eval()
+
+
+def without_hooks(copied: nn.Module) -> nn.Module:
+    """Silence the reader's hooks on our copy, so that they do not notice the analysis."""
+    for module in copied.modules():
+        module._forward_hooks.clear()
+        module._forward_pre_hooks.clear()
+    return copied
+
+
+def _nodes_in(arguments: Any) -> list[fx.Node]:
+    found: list[fx.Node] = []
+    fx.node.map_arg(arguments, found.append)
+    return found
+
+
+def _has_tensor(value: Any) -> bool:
+    if isinstance(value, (tuple, list)):
+        return any(map(_has_tensor, value))
+    return isinstance(value, Tensor)
+
+
+def _input_shape(node: fx.Node, values: dict[fx.Node, Any]) -> tuple[int, ...]:
+    for one in node.all_input_nodes:
+        if isinstance(values[one], Tensor):
+            return tuple(values[one].shape[1:])
+    return ()
+
+
+def _plain(value: Any) -> Any:
+    """Lists, numbers, strings, True, False and None only, so that JSON keeps it as it is."""
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(one) for one in value]
+    if isinstance(value, float) and value in (float("inf"), float("-inf")):
+        return str(value)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise MnistStepsError(f"the attribute {value!r} cannot be written as plain data")
+
+
+def _per_axis(value: Any, rank: int) -> Any:
+    return [value] * rank if isinstance(value, int) else _plain(value)
+
+
+def _without_irrelevant(given: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if name not in IRRELEVANT}
 
 
 def _slice(index: Any) -> Any:
@@ -608,3 +833,47 @@ def _slice(index: Any) -> Any:
     if index is Ellipsis:
         return "..."
     return [index.start, index.stop, index.step] if isinstance(index, slice) else index
+
+
+def _part(dim: int, start: int, stop: int | None = None) -> tuple[str, dict[str, Any]]:
+    """x[:, ..., start:stop], or x[:, ..., start] without a stop, along axis `dim`."""
+    index: list[Any] = [[None, None, None] for _ in range(dim)]
+    return "getitem", {"index": [*index, start if stop is None else [start, stop, None]]}
+
+
+def _spelled(node: fx.Node) -> str:
+    if node.op == "call_method":
+        return f"Tensor.{node.target}"
+    module = getattr(node.target, "__module__", None) or ""
+    return f"{module}.{getattr(node.target, '__name__', node.target)}".lstrip(".")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+# ---- Where in the model's source ----------------------------------------------------------------
+
+_TORCH = str(Path(torch.__file__).parent)
+
+
+def _innermost_of_the_model(frames: list[str]) -> str | None:
+    """Of 'file:line' texts, outermost first, the last below this file and outside of torch."""
+    own = [position for position, frame in enumerate(frames) if frame.startswith(f"{__file__}:")]
+    below = frames[own[-1] + 1 :] if own else frames
+    outside = [frame for frame in below if not frame.startswith(_TORCH)]
+    return outside[-1] if outside else None
+
+
+def _failing_line(error: BaseException) -> str | None:
+    frames = traceback.extract_tb(error.__traceback__)
+    return _innermost_of_the_model([f"{frame.filename}:{frame.lineno}" for frame in frames])
+
+
+def _class_line(model: nn.Module) -> str:
+    """Where the model's class begins: a torch.nn.Sequential has no line of its own per call."""
+    try:
+        lines = inspect.getsourcelines(type(model))
+        return f"{inspect.getsourcefile(type(model))}:{lines[1]} (class {type(model).__name__})"
+    except (OSError, TypeError):
+        return f"class {type(model).__name__}"

@@ -16,7 +16,8 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import DiffLexer, PythonLexer
 
-from mnist_steps import runs, stages
+from mnist_steps import receptive_field, runs, stages
+from mnist_steps.errors import MnistStepsError
 from mnist_steps.runs import Replay
 from mnist_steps.stages import Recipe, Stage
 from mnist_steps.training import Run
@@ -134,25 +135,57 @@ def standard_error(accuracy: float, images: int = TEST_IMAGES) -> float:
 
 
 def results(run: Run) -> Html:
-    """This run beside what the original claimed, and the difference."""
+    """This run beside what the original claimed, the difference, and whether the two agree.
+
+    Two accuracies agree here when they differ by at most three standard errors of a difference.
+    Raises MnistStepsError when the number of parameters, which chance cannot change, differs.
+    """
     claim = run.stage.claim
-    rows = [
-        ["parameters", f"{parameters(run.stage):,}", f"{claim.parameters:,}",
-         f"{parameters(run.stage) - claim.parameters:+,}"],
-        _accuracy_row("test accuracy, final epoch", run.final_test_accuracy, claim.final_test_accuracy),
-        _accuracy_row("test accuracy, best epoch", run.best_test_accuracy, claim.best_test_accuracy),
-        _accuracy_row("train accuracy, best epoch", run.best_train_accuracy, claim.best_train_accuracy),
-    ]  # fmt: skip
+    count = parameters(run.stage)
+    if count != claim.parameters:
+        raise MnistStepsError(
+            f"stage {run.stage.number} has {count:,} parameters, the original {claim.parameters:,}: "
+            "its network in mnist_steps/models.py was changed."
+        )
+    pairs = [
+        ("test accuracy, final epoch", run.final_test_accuracy, claim.final_test_accuracy),
+        ("test accuracy, best epoch", run.best_test_accuracy, claim.best_test_accuracy),
+    ]
+    rows = [["parameters", f"{count:,}", f"{claim.parameters:,}", "0", "yes"]]
+    for name, ours, claimed in pairs:
+        error = math.hypot(standard_error(ours), standard_error(claimed))
+        agree = "yes" if abs(ours - claimed) <= 3 * error else "no"
+        rows.append([name, f"{ours:.2f}", f"{claimed:.2f}", f"{ours - claimed:+.2f}", agree])
+    ours, claimed = run.best_train_accuracy, claim.best_train_accuracy
+    rows.append(["train accuracy, best epoch", f"{ours:.2f}", f"{claimed:.2f}",
+                 f"{ours - claimed:+.2f}", ""])  # fmt: skip
     return table(
-        ["", f"this run (seed {run.seed})", "the original", "difference"],
+        ["", f"this run (seed {run.seed})", "the original", "difference", "agree?"],
         rows,
         "Accuracies in percent. The headline is the final epoch; the best epoch was picked by "
-        "looking at the test set and flatters.",
+        "looking at the test set and flatters. Test accuracies agree when they differ by at most "
+        "three standard errors, as far as the choice of test images alone may move them.",
     )
 
 
-def _accuracy_row(name: str, ours: float, claimed: float) -> list[str]:
-    return [name, f"{ours:.2f}", f"{claimed:.2f}", f"{ours - claimed:+.2f}"]
+def field_claims(stage: Stage) -> Html:
+    """The receptive field of each layer that the original states one for, beside ours.
+
+    Fields here are square; the number is the side in pixels.
+    """
+    analysis = receptive_field.analyze(stage.build(), runs.INPUT_SHAPE)
+    rows = []
+    for name, claimed in stage.claim.receptive_fields.items():
+        height, width = analysis[name].size
+        assert height == width, f"{name} has a field of {height}×{width}: not a square"
+        rows.append([name, f"{claimed}", f"{height}", "" if height == claimed else "differs"])
+    wrong = sum(row[3] != "" for row in rows)
+    return table(
+        ["layer", "the original", "computed", ""],
+        rows,
+        f"Receptive fields, side in pixels: {wrong or 'none'} of the original's {len(rows)} "
+        f"figures {'differs' if wrong == 1 else 'differ'} from the computed ones.",
+    )
 
 
 def parameters(stage: Stage) -> int:
