@@ -3,6 +3,7 @@
 import importlib
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -133,7 +134,28 @@ def print_receptive_fields(
         from mnist_steps import figures
 
         figures.growth(analysis, shape[-1]).save(plot)
-    print(json.dumps(analysis.as_data(), indent=1) if as_json else analysis)
+    layers = [
+        {name: getattr(layer, name) for name in ("name", "kind", "output_shape", "size", "jump", "start", "note")}
+        for layer in analysis
+    ]
+    if as_json:
+        print(json.dumps(layers, indent=1))
+        return
+    table = Table(caption="Size, jump and start in input pixels, height × width, without borders.")
+    for heading in ("layer", "kind"):
+        table.add_column(heading)
+    for heading in ("output", "size", "jump", "start"):
+        table.add_column(heading, justify="right")
+    table.add_column("note")
+    for layer in layers:
+        shapes = [times(layer[name]) for name in ("output_shape", "size", "jump", "start")]
+        table.add_row(layer["name"], layer["kind"], *shapes, layer["note"])
+    output.print(table)
+
+
+def times(values: Sequence[int | None]) -> str:
+    """(14, 14) as '14×14'; a value that differs from unit to unit as a dash."""
+    return "×".join("–" if value is None else str(value) for value in values)
 
 
 @app.command("train")
@@ -219,6 +241,25 @@ def verify(
     finally:
         if as_json:
             print(json.dumps(results, indent=1))
+
+
+@app.command("export")
+def export(
+    number: Number,
+    out: Annotated[Path, typer.Option(help="The folder to write into; made when missing.")],
+    seed: Seed = None,
+) -> None:
+    """Write a stage's recorded network as model.json and weights.bin, for other languages.
+
+    Example: mnist-steps export 8 --out network
+    """
+    from mnist_steps import export
+
+    written = export.export(number, out, seed)
+    print(
+        f"Wrote {out / 'model.json'} ({len(written['layers'])} layers) "
+        f"and {out / 'weights.bin'} ({written['weights']['bytes']:,} bytes)."
+    )
 
 
 def print_run(run: "Run", as_json: bool) -> None:

@@ -13,6 +13,7 @@ file raises `UnknownOperation`; nothing is guessed.
 import copy
 import inspect
 import operator
+import os
 import traceback
 import types
 from collections.abc import Callable
@@ -368,6 +369,7 @@ class Symbolic:
                     found = [one for one in _nodes_in(fx_node.args) if _has_tensor(values[one])]
                     outputs = list(dict.fromkeys(self.names[one] for one in found))
                 else:
+                    self._refuse_unknown_module(fx_node)
                     values[fx_node] = self._call(fx_node, values)
                     if isinstance(values[fx_node], Tensor):
                         nodes.append(self._describe(fx_node, values, own, moving))
@@ -378,15 +380,19 @@ class Symbolic:
             total_params=sum(value.numel() for value in self.model.parameters()),
         )
 
+    def _refuse_unknown_module(self, node: fx.Node) -> None:
+        if node.op == "call_module":
+            layer = self.root.get_submodule(str(node.target))
+            if _kind(layer) is None:
+                raise self.unknown(self.names[node], f"the module {type(layer).__name__}")
+
     def _call(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
-        args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda one: values[one])
+        args, kwargs = arguments(node, values)
         try:
-            if node.op == "call_module":
-                return self.root.get_submodule(node.target)(*args, **kwargs)
-            if node.op == "call_method":
-                return getattr(args[0], node.target)(*args[1:], **kwargs)
-            return node.target(*args, **kwargs)
+            return perform(node, self.root, args, kwargs)
         except Exception as error:
+            if node.op != "call_module" and function_name(node) is None:
+                raise self.unknown(self.names[node], f"the function {_spelled(node)}") from error
             given = [tuple(one.shape) for one in args if isinstance(one, Tensor)]
             raise NotTraceable(
                 f"{self.names[node]} fails on input of shape {given} (the trace uses a batch of "
@@ -422,8 +428,8 @@ class Symbolic:
         own: ids of the model's parameters; moving: the nodes that depend on the input
         """
         tensors = [one for one in _nodes_in((node.args, node.kwargs)) if _has_tensor(values[one])]
-        weights = {
-            one.target: values[one] for one in tensors
+        weights: dict[str, Tensor] = {
+            str(one.target): values[one] for one in tensors
             if one.op == "get_attr" and isinstance(values[one], Tensor)
         }  # fmt: skip
         module = None
@@ -431,9 +437,7 @@ class Symbolic:
             module = str(node.target)
             layer = self.root.get_submodule(module)
             weights |= {f"{module}.{name}": value for name, value in layer.named_parameters()}
-            op = _kind(layer)
-            if op is None:
-                raise self.unknown(self.names[node], f"the module {type(layer).__name__}")
+            op = _kind(layer) or ""
             attributes = module_attributes(op, layer)
             if "dim" in attributes and attributes["dim"] is None:
                 raise self.unknown(self.names[node], f"{op} without dim")
@@ -455,15 +459,15 @@ class Symbolic:
                     "  Keep the first axis for the batch, as in x.flatten(1) or x.squeeze(2)."
                 )
             shape = shape[1:]
-        params = sum(value.numel() for value in weights.values() if id(value) in own)
+        learnt = [value for value in weights.values() if id(value) in own]
         return Node(
             name=self.names[node],
             op=op,
             inputs=tuple(self.names[one] for one in inputs),
             attributes=attributes,
             output_shape=shape,
-            params=params,
-            macs=count_macs(op, shape, weights, _input_shape(node, values)),
+            params=sum(value.numel() for value in learnt),
+            macs=count_macs(op, shape, learnt, _input_shape(node, values)),
             parameters={name: tuple(value.shape) for name, value in weights.items()},
             module=module,
         )
@@ -474,7 +478,7 @@ class Symbolic:
         parts = [one for one in node.all_input_nodes if isinstance(values[one], tuple)]
         if name is None or (name != "getitem" and any(_has_tensor(values[one]) for one in parts)):
             raise self.unknown(self.names[node], f"the function {_spelled(node)}")
-        args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda one: values[one])
+        args, kwargs = arguments(node, values)
         rest = args[1:]
         value = args[0] if args else kwargs.pop("input", None)
         rank = value.dim() if isinstance(value, Tensor) else 0
@@ -533,9 +537,8 @@ class Symbolic:
         if name in ("squeeze", "unsqueeze"):
             return "reshape", {}
         if name == "permute":
-            dims = bound("dims").get("dims")
-            dims = rest if isinstance(dims, int) else dims
-            return name, {"dims": [dim % rank for dim in dims]}
+            order = rest if rest and isinstance(rest[0], int) else bound("dims")["dims"]
+            return name, {"dims": [dim % rank for dim in order]}
         if name == "transpose":
             first, second = (
                 bound("dim0 dim1")[key] % rank for key in ("dim0", "dim1")
@@ -583,14 +586,15 @@ class Symbolic:
 
     def _piece(self, node: fx.Node, values: dict[fx.Node, Any]) -> tuple[str, dict[str, Any]]:
         """One of the tensors that chunk, split or unbind made."""
-        split, position = node.args
+        split, position = node.all_input_nodes[0], node.args[1]
         name = function_name(split)
         if name not in SPLITS or not isinstance(position, int):
             raise self.unknown(self.names[node], f"taking a part of what {_spelled(split)} returns")
         pieces, source = values[split], values[split.all_input_nodes[0]]
         position %= len(pieces)
         given = split.args[1:] if name == "unbind" else split.args[2:]
-        dim = split.kwargs.get("dim", given[0] if given else 0) % source.dim()
+        dim: Any = split.kwargs.get("dim", given[0] if given else 0)
+        dim %= source.dim()
         if name == "unbind":
             return _part(dim, position)
         start = sum(piece.shape[dim] for piece in pieces[:position])
@@ -610,7 +614,7 @@ class Symbolic:
 
 def module_attributes(kind: str, module: nn.Module) -> dict[str, Any]:
     """The attributes of a known module in one normal form: numbers per axis, always as a list."""
-    attributes = {}
+    attributes: dict[str, Any] = {}
     rank = int(kind[-2]) if kind[-1] == "d" and kind[-2].isdigit() else None
     for name in MODULES[kind].split():
         value = getattr(module, name)
@@ -627,7 +631,8 @@ def module_attributes(kind: str, module: nn.Module) -> dict[str, Any]:
 
 def _weighted(kind: str, given: dict[str, Any], value: Tensor) -> tuple[str, dict[str, Any]]:
     """Operation and attributes of a function that takes its weights as arguments."""
-    weight, bias = given.get("weight"), given.get("bias")
+    weight: Any = given.get("weight")
+    bias = given.get("bias")
     if kind.startswith("Conv"):
         rank, groups = weight.dim() - 2, given.get("groups", 1)
         transposed = kind.startswith("ConvTranspose")
@@ -679,7 +684,7 @@ def _weighted(kind: str, given: dict[str, Any], value: Tensor) -> tuple[str, dic
 def count_macs(
     op: str,
     output_shape: tuple[int, ...],
-    weights: dict[str, Tensor],
+    weights: list[Tensor],
     input_shape: tuple[int, ...],
 ) -> int:
     """Multiply-accumulate operations for one image, as torchinfo counts mult-adds.
@@ -688,10 +693,10 @@ def count_macs(
     A transposed convolution's weight acts once per *input* position. Other weights
     (normalization, PReLU) count once each: after training they fold into their neighbours.
     What has no weights counts nothing, and neither does a factor such as a layer scale.
-    shapes without the batch axis; weights: parameters only
+    shapes without the batch axis; weights: parameters, not buffers
     """
-    matrices = sum(value.numel() for value in weights.values() if value.dim() > 1)
-    vectors = sum(value.numel() for value in weights.values() if value.dim() <= 1)
+    matrices = sum(value.numel() for value in weights if value.dim() > 1)
+    vectors = sum(value.numel() for value in weights if value.dim() <= 1)
     if op.startswith("ConvTranspose"):
         return matrices * prod(input_shape[1:]) + vectors * prod(output_shape[1:])
     if op.startswith("Conv"):
@@ -699,6 +704,22 @@ def count_macs(
     if op == "Linear":
         return (matrices + vectors) * prod(output_shape[:-1])
     return matrices + vectors if op in MODULES else 0
+
+
+def arguments(node: fx.Node, values: dict[fx.Node, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """What the node is called with, once the results of earlier nodes are known."""
+    args: Any = fx.node.map_arg(node.args, lambda one: values[one])
+    kwargs: Any = fx.node.map_arg(node.kwargs, lambda one: values[one])
+    return args, dict(kwargs)
+
+
+def perform(node: fx.Node, root: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Do what the node notes, with the modules of `root`."""
+    if node.op == "call_module":
+        return root.get_submodule(str(node.target))(*args, **kwargs)
+    if node.op == "call_method":
+        return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+    return node.target(*args, **kwargs)  # type: ignore[operator]
 
 
 def function_name(node: fx.Node) -> str | None:
@@ -854,7 +875,7 @@ def _first_line(error: BaseException) -> str:
 
 # ---- Where in the model's source ----------------------------------------------------------------
 
-_TORCH = str(Path(torch.__file__).parent)
+_TORCH = f"{Path(torch.__file__).parent}{os.sep}"
 
 
 def _innermost_of_the_model(frames: list[str]) -> str | None:
@@ -871,7 +892,9 @@ def _failing_line(error: BaseException) -> str | None:
 
 
 def _class_line(model: nn.Module) -> str:
-    """Where the model's class begins: a torch.nn.Sequential has no line of its own per call."""
+    """Where the model's class begins: layers in a torch.nn.Sequential have no line of their own."""
+    if type(model).__module__.startswith("torch.nn"):
+        return f"the torch.nn.{type(model).__name__} itself, which calls its parts in order"
     try:
         lines = inspect.getsourcelines(type(model))
         return f"{inspect.getsourcefile(type(model))}:{lines[1]} (class {type(model).__name__})"

@@ -72,6 +72,35 @@ class Recipe:
         ]
         return data
 
+    @classmethod
+    def from_data(cls, data: dict[str, Any]) -> "Recipe":
+        """The recipe that `as_data` described. Raises MnistStepsError for an unknown part."""
+        parts = dict(data)
+        parts["augmentation"] = tuple(_part(part) for part in data["augmentation"])
+        for name in ("optimizer", "schedule"):
+            parts[name] = data[name] and _part(data[name])
+        for name in ("normalize_train", "normalize_test"):
+            parts[name] = Normalization(**data[name])
+        return cls(**parts)
+
+
+# What a recipe's description may name.
+PARTS = {
+    part.__name__: part
+    for part in (SGD, OneCycle, RandomCenterCrop, RandomResizedCrop, RandomRotation)
+}
+
+
+def _part(described: dict[str, Any]) -> Any:
+    arguments = dict(described)
+    name = arguments.pop("name")
+    if name not in PARTS:
+        raise MnistStepsError(
+            f"a recipe names {name!r}: expected one of {', '.join(PARTS)}. "
+            "A new part of recipes belongs into stages.PARTS."
+        )
+    return PARTS[name](**arguments)
+
 
 @dataclass(frozen=True)
 class Claim:

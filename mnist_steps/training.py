@@ -208,7 +208,12 @@ class Training:
     """A training of one stage under way: everything that the next epoch depends on."""
 
     def __init__(
-        self, stage: Stage, seed: int, device: torch.device, train_split: Split | None = None
+        self,
+        stage: Stage,
+        seed: int,
+        device: torch.device,
+        train_split: Split | None = None,
+        test_split: Split | None = None,
     ) -> None:
         self.stage, self.seed, self.device = stage, seed, device
         recipe = stage.recipe
@@ -220,7 +225,7 @@ class Training:
         self.model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.generator = Generator().manual_seed(seed)
         self.train_split = _to_device(train_split or data.mnist().full_train, device)
-        self.test_split = _to_device(data.mnist().test, device)
+        self.test_split = _to_device(test_split or data.mnist().test, device)
         self.optimizer = torch.optim.SGD(
             self.model.parameters(), lr=recipe.optimizer.lr, momentum=recipe.optimizer.momentum
         )

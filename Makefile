@@ -1,0 +1,54 @@
+# make site   build the executed site into site/
+# make test   run the whole test suite
+# Both set up everything in .venv first, on a machine that has only Python, pip and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+# The theme announces its successor at every build.
+export NO_MKDOCS_2_WARNING := 1
+
+.PHONY: site serve test lint clean help
+
+help:
+	@sed -n '1,3s/^# //p' Makefile
+
+site: $(INSTALLED)
+	$(BIN)/python -m mkdocs build
+
+serve: $(INSTALLED)
+	$(BIN)/python -m mkdocs serve --livereload
+
+# Two processes with one thread each are faster than one with two.
+test: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations 5 --cov
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf site .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* build *.egg-info
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+# uv when it is there. Otherwise pip: some systems ship Python without what puts pip into a new
+# environment, and then the system's own pip installs into it.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ". Name another: make site PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	@if command -v uv > /dev/null; then \
+	  set -e; \
+	  test -x $(BIN)/python || uv venv --python $(PYTHON) $(VENV); \
+	  set -x; \
+	  uv pip install --python $(BIN)/python -c constraints.txt -e '.[site,test]'; \
+	else \
+	  set -e; \
+	  test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || $(PYTHON) -m venv --clear --without-pip $(VENV); \
+	  if $(BIN)/python -m pip --version > /dev/null 2>&1; then pip="$(BIN)/python -m pip"; \
+	  else pip="$(PYTHON) -m pip --python $(BIN)/python"; fi; \
+	  set -x; \
+	  $$pip install --disable-pip-version-check -c constraints.txt -e '.[site,test]'; \
+	fi
+	@touch $@

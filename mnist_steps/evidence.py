@@ -1,0 +1,233 @@
+"""What a few runs prove: summaries over seeds, intervals, and paired comparisons.
+
+Two kinds of chance stand between one figure and a claim. Another seed gives another network:
+`summarize`, `bootstrap` and `compare` deal with that, and need several runs. Other test images
+would give another accuracy to the same network: `wilson` and `mcnemar` deal with that, and
+need one run of each model. A difference is a finding only when it is larger than chance.
+
+Accuracies are in percent everywhere, differences in percentage points.
+"""
+
+import math
+import statistics
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mnist_steps.errors import MnistStepsError
+
+TARGET = 99.4  # percent: what the original set out to reach
+
+
+@dataclass(frozen=True)
+class RunFigures:
+    """Three ways to state one run's test accuracy, in percent.
+
+    final: after the last epoch; chosen before looking, so it is the headline
+    best: of all epochs; chosen by looking at the test set, so it flatters
+    last_three_min: the least of the last three epochs; a run passes when it reaches the target
+    """
+
+    final: float
+    best: float
+    last_three_min: float
+
+    def passes(self, target: float = TARGET) -> bool:
+        return self.last_three_min >= target
+
+
+def run_figures(test_accuracies: Sequence[float]) -> RunFigures:
+    """test_accuracies: percent after each epoch, in order. Raises MnistStepsError when empty."""
+    if not test_accuracies:
+        raise MnistStepsError("found a run without epochs: a run has at least one.")
+    return RunFigures(test_accuracies[-1], max(test_accuracies), min(test_accuracies[-3:]))
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Final-epoch test accuracy of several runs of one model, in percent.
+
+    seeds: how many runs
+    sd: standard deviation between runs (n - 1 in the denominator); None for a single run
+    pass_rate: share of the runs, 0 to 1, whose last three epochs all reach the target
+    """
+
+    seeds: int
+    mean: float
+    sd: float | None
+    min: float
+    pass_rate: float
+
+
+def summarize(runs: Sequence[Sequence[float]], target: float = TARGET) -> Summary:
+    """runs: for each run, its test accuracies in percent, one an epoch.
+
+    Raises MnistStepsError when there are no runs.
+    """
+    if not runs:
+        raise MnistStepsError("found no runs to summarize: expected at least one.")
+    figures = [run_figures(run) for run in runs]
+    finals = [run.final for run in figures]
+    return Summary(
+        seeds=len(finals),
+        mean=statistics.fmean(finals),
+        sd=statistics.stdev(finals) if len(finals) > 1 else None,
+        min=min(finals),
+        pass_rate=sum(run.passes(target) for run in figures) / len(figures),
+    )
+
+
+@dataclass(frozen=True)
+class Interval:
+    low: float
+    high: float
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+
+# --- Other test images ----------------------------------------------------------------------
+
+
+def wilson(right: int, images: int, confidence: float = 0.95) -> Interval:
+    """Wilson's score interval of one network's accuracy, in percent.
+
+    right: how many of the images it recognised
+    Where the accuracy would lie had the test images been other ones of the same kind. Unlike
+    accuracy ± 1.96 standard errors it stays below 100 %, where this tutorial works.
+    Source: Wilson, Journal of the American Statistical Association 22 (1927), 209-212.
+    Raises MnistStepsError unless 0 <= right <= images and images > 0.
+    """
+    if not (0 <= right <= images and images > 0):
+        raise MnistStepsError(f"found {right} right of {images} images: expected a part of them.")
+    z = statistics.NormalDist().inv_cdf((1 + confidence) / 2)
+    share = right / images
+    center = (share + z * z / (2 * images)) / (1 + z * z / images)
+    half = (
+        z * math.sqrt(share * (1 - share) / images + z * z / (4 * images * images))
+        / (1 + z * z / images)
+    )  # fmt: skip
+    # With none or all right an end meets the accuracy exactly; rounding must not push it past.
+    return Interval(100 * min(share, center - half), 100 * max(share, center + half))
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """only_first, only_second: how many images only that one of the two models got wrong.
+
+    p_value: how often two equally good models would differ at least this much
+    """
+
+    only_first: int
+    only_second: int
+    p_value: float
+
+
+def mcnemar(wrong_first: Collection[int], wrong_second: Collection[int]) -> McNemar:
+    """McNemar's exact test of two networks on the same test images, two-sided.
+
+    wrong_first, wrong_second: the positions of the images that each got wrong
+    Images that both got right, or both wrong, say nothing about which is better. Of the others
+    each falls to either side with probability 1/2 when the networks are equally good.
+    Source: McNemar, Psychometrika 12 (1947), 153-157; exact as a binomial test.
+    """
+    only_first = len(set(wrong_first) - set(wrong_second))
+    only_second = len(set(wrong_second) - set(wrong_first))
+    images = only_first + only_second
+    smaller = min(only_first, only_second)
+    tail = sum(math.comb(images, count) for count in range(smaller + 1))
+    return McNemar(only_first, only_second, min(1.0, 2 * tail / 2**images))
+
+
+# --- Other seeds ----------------------------------------------------------------------------
+
+
+def bootstrap(
+    values: Sequence[float], confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
+) -> Interval:
+    """Percentile bootstrap interval of the mean over seeds.
+
+    values: one figure for each seed
+    The runs are drawn again, with replacement, `resamples` times; the interval holds the middle
+    of the means that come out. With five to ten runs it is a little too narrow.
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
+    Raises MnistStepsError for fewer than two values.
+    """
+    return _middle(_resampled_means(values, resamples, np.random.default_rng(seed)), confidence)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models over seeds. difference: second minus first, in percentage points.
+
+    interval: of the difference, over seeds; None when a model has a single run
+    spread: the larger of the two standard deviations between runs; None likewise
+    """
+
+    difference: float
+    interval: Interval | None
+    spread: float | None
+
+    @property
+    def ranked(self) -> bool:
+        """Whether the evidence carries saying which is better.
+
+        It does when the interval leaves out zero and the difference exceeds the spread: below
+        that, another seed of the worse model often beats the better one.
+        """
+        if self.interval is None or self.spread is None:
+            return False
+        return 0 not in self.interval and abs(self.difference) > self.spread
+
+    def verdict(self, first: str, second: str) -> str:
+        """In words, with the models' names. Never names a winner that is not `ranked`."""
+        if self.interval is None:
+            return f"{first} and {second}: not ranked, a single run shows no spread"
+        size = f"{abs(self.difference):.2f} points"
+        if not self.ranked:
+            return f"{first} and {second}: not ranked, {size} apart is within the spread"
+        better, worse = (second, first) if self.difference > 0 else (first, second)
+        return f"{better} is better than {worse} by {size}"
+
+
+def compare(
+    first: Sequence[float],
+    second: Sequence[float],
+    confidence: float = 0.95,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> Comparison:
+    """Compare the mean of two models over seeds, by a bootstrap of the difference.
+
+    first, second: one final-epoch accuracy for each seed; the seeds need not be the same ones,
+    since two architectures share no randomness that would make their runs pairs
+    Says nothing about other test images: for that, see `mcnemar`.
+    Raises MnistStepsError when a model has no run.
+    """
+    if not first or not second:
+        raise MnistStepsError("found a model without runs: a comparison needs runs of both.")
+    difference = statistics.fmean(second) - statistics.fmean(first)
+    if min(len(first), len(second)) < 2:
+        return Comparison(difference, None, None)
+    generator = np.random.default_rng(seed)
+    means = [_resampled_means(values, resamples, generator) for values in (first, second)]
+    spread = max(statistics.stdev(first), statistics.stdev(second))
+    return Comparison(difference, _middle(means[1] - means[0], confidence), spread)
+
+
+def _resampled_means(
+    values: Sequence[float], resamples: int, generator: np.random.Generator
+) -> np.ndarray:
+    if len(values) < 2:
+        raise MnistStepsError(
+            f"found {len(values)} value(s): an interval over seeds needs at least two runs."
+        )
+    drawn = generator.integers(len(values), size=(resamples, len(values)))
+    return np.asarray(values, dtype=float)[drawn].mean(axis=1)
+
+
+def _middle(values: np.ndarray, confidence: float) -> Interval:
+    outside = (1 - confidence) / 2
+    low, high = np.quantile(values, [outside, 1 - outside])
+    return Interval(float(low), float(high))

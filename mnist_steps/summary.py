@@ -1,0 +1,198 @@
+"""The layer table: what each layer gives out, weighs, computes and sees.
+
+One row per operation, from the same trace as the receptive fields, so functional calls have
+rows too. Parameters and multiply-accumulate operations are counted as torchinfo does (see
+graph.count_macs for the two places where it is wrong), memory as torchsummary does.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from math import prod
+from typing import Any
+
+from torch import nn
+
+from mnist_steps import receptive_field
+
+# Left out unless everything is asked for: they change no shape or only the way it is written,
+# have no weights, and see what the layer before them sees.
+ACTIVATIONS = frozenset(
+    "ReLU ReLU6 SELU SiLU Mish Hardswish Hardsigmoid Sigmoid Tanh Softsign Tanhshrink LogSigmoid "
+    "LeakyReLU RReLU ELU CELU GELU Hardtanh Hardshrink Softshrink Softplus Threshold Softmax "
+    "LogSoftmax Softmin Softmax2d".split()
+)
+DROPOUTS = frozenset(
+    "Dropout Dropout1d Dropout2d Dropout3d AlphaDropout FeatureAlphaDropout StochasticDepth".split()
+)
+RESHAPES = frozenset(
+    "Flatten Unflatten Identity ChannelShuffle reshape permute getitem identity expand".split()
+)
+
+MB = 1024**2
+BYTES = 4  # of a float32
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer.
+
+    output_shape: (C, H, W), without the batch
+    params, macs: weights, and multiply-accumulate operations for one image
+    size, jump: receptive field and its step in input pixels, (height, width); None where the
+        layer does not depend on the image, or has no single jump
+    """
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...]
+    params: int
+    macs: int
+    size: tuple[int, ...] | None
+    jump: tuple[int | None, ...] | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows and their totals; prints as text and shows as HTML in a notebook.
+
+    total_params: every weight of the model once, though a shared layer has a row for each use
+    input_mb, params_mb: of one image and of all weights, in float32
+    forward_backward_mb: the outputs of all rows and as much again for their gradients,
+        torchsummary's estimate for one image
+    """
+
+    title: str
+    input_shape: tuple[int, ...]
+    rows: tuple[Row, ...]
+    total_params: int
+    total_macs: int
+
+    @property
+    def input_mb(self) -> float:
+        return BYTES * prod(self.input_shape) / MB
+
+    @property
+    def forward_backward_mb(self) -> float:
+        return 2 * BYTES * sum(prod(row.output_shape) for row in self.rows) / MB
+
+    @property
+    def params_mb(self) -> float:
+        return BYTES * self.total_params / MB
+
+    @property
+    def total_mb(self) -> float:
+        return self.input_mb + self.forward_backward_mb + self.params_mb
+
+    def as_data(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "title": self.title,
+            "input_shape": list(self.input_shape),
+            "rows": [
+                {name: list(value) if isinstance(value, tuple) else value
+                 for name, value in vars(row).items()}
+                for row in self.rows
+            ],
+            "total_params": self.total_params,
+            "total_macs": self.total_macs,
+            "input_mb": self.input_mb,
+            "forward_backward_mb": self.forward_backward_mb,
+            "params_mb": self.params_mb,
+            "total_mb": self.total_mb,
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        lines = [COLUMNS, *(_cells(row) for row in self.rows)]
+        widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
+        text = [
+            "  ".join(
+                cell.ljust(width) if column < TEXT_COLUMNS else cell.rjust(width)
+                for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+            ).rstrip()
+            for line in lines
+        ]
+        rule = "-" * max(map(len, text))
+        return "\n".join([self.caption, rule, text[0], rule, *text[1:], rule, *self._totals()])
+
+    def _repr_html_(self) -> str:
+        head = "".join(f'<th scope="col">{escape(column)}</th>' for column in COLUMNS)
+        body = []
+        for row in self.rows:
+            name, *cells = map(escape, _cells(row))
+            data = "".join(f"<td>{cell}</td>" for cell in cells)
+            body.append(f'<tr><th scope="row">{name}</th>{data}</tr>')
+        totals = "<br>".join(map(escape, self._totals()))
+        return (
+            f'<table class="layers"><caption>{escape(self.caption)}</caption>'
+            f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody>"
+            f'<tfoot><tr><td colspan="{len(COLUMNS)}">{totals}</td></tr></tfoot></table>'
+        )
+
+    @property
+    def caption(self) -> str:
+        return f"{self.title} on an input of {_times(self.input_shape)}"
+
+    def _totals(self) -> list[str]:
+        return [
+            f"{self.total_params:,} parameters, {self.total_macs:,} multiply-accumulates per image",
+            f"memory: input {self.input_mb:.2f} MB, forward and backward "
+            f"{self.forward_backward_mb:.2f} MB, parameters {self.params_mb:.2f} MB, "
+            f"total {self.total_mb:.2f} MB",
+        ]
+
+
+COLUMNS = ("layer", "kind", "output", "parameters", "MACs", "field", "jump")
+TEXT_COLUMNS = 2  # the others are numbers, aligned to the right
+
+
+def summarize(model: nn.Module, input_shape: tuple[int, ...], everything: bool = False) -> Table:
+    """The model's layer table.
+
+    input_shape: of one image: (1, 28, 28)
+    everything: with rows for activations, dropout and reshapes too, which then also count in
+        forward_backward_mb
+    Raises as receptive_field.analyze does.
+    """
+    analysis = receptive_field.analyze(model, input_shape)
+    layers = {layer.name: layer for layer in analysis.layers}
+    left_out = frozenset() if everything else ACTIVATIONS | DROPOUTS | RESHAPES
+    rows = []
+    for node in analysis.graph.nodes:
+        if node.op in left_out:
+            continue
+        layer = layers.get(node.name)
+        rows.append(
+            Row(
+                name=node.name,
+                kind=node.op,
+                output_shape=node.output_shape,
+                params=node.params,
+                macs=node.macs,
+                size=layer.size if layer else None,
+                jump=layer.jump if layer else None,
+            )
+        )
+    return Table(
+        title=type(model).__name__,
+        input_shape=analysis.input_shape,
+        rows=tuple(rows),
+        total_params=analysis.graph.total_params,
+        total_macs=analysis.graph.total_macs,
+    )
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (
+        row.name,
+        row.kind,
+        _times(row.output_shape),
+        f"{row.params:,}",
+        f"{row.macs:,}",
+        "–" if row.size is None else _times(row.size),
+        "–" if row.jump is None or None in row.jump else _times(row.jump),
+    )
+
+
+def _times(sizes: Sequence[int | None]) -> str:
+    return "×".join(map(str, sizes))

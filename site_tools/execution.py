@@ -1,0 +1,119 @@
+"""Execute pages: each in a kernel of its own, several at a time.
+
+mkdocs-jupyter can execute pages too, but one after the other, and its report of a failing
+cell does not say which cell it was.
+"""
+
+import asyncio
+import os
+import re
+from pathlib import Path
+
+import jupytext
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbformat import NotebookNode
+
+SECONDS_PER_CELL = 300
+ANSI_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+IMAGE_WITHOUT_TEXT = re.compile(r"<img\b(?![^>]*\balt=)|!\[\s*\]\(")
+
+
+class PageError(Exception):
+    """A page that cannot be built: the message names the page and the cell."""
+
+
+def execute_all(pages: list[Path], folder: Path) -> list[NotebookNode | PageError]:
+    """The pages as notebooks with outputs, in the order given; a failing page gives its error.
+
+    folder: where the code runs
+    """
+    # More kernels than this only compete for memory; each one holds torch and the data set.
+    at_once = max(1, min(4, len(pages), os.cpu_count() or 1))
+    return asyncio.run(_execute_all(pages, folder, at_once))
+
+
+async def _execute_all(
+    pages: list[Path], folder: Path, at_once: int
+) -> list[NotebookNode | PageError]:
+    free = asyncio.Semaphore(at_once)
+    threads = max(1, (os.cpu_count() or 1) // at_once)
+    environment = {"OMP_NUM_THREADS": str(threads)} | os.environ
+
+    async def one(page: Path) -> NotebookNode | PageError:
+        async with free:
+            try:
+                return await _execute(page, folder, environment)
+            except PageError as error:
+                return error
+
+    return await asyncio.gather(*(one(page) for page in pages))
+
+
+async def _execute(page: Path, folder: Path, environment: dict[str, str]) -> NotebookNode:
+    notebook = jupytext.read(page)
+    position = 0
+
+    def remember(cell: NotebookNode, cell_index: int) -> None:
+        nonlocal position
+        position = cell_index
+
+    client = NotebookClient(
+        notebook,
+        kernel_name="python3",
+        # A page that trains may take hours; otherwise a hanging cell must not hang the build.
+        timeout=None if os.environ.get("MNIST_STEPS_TRAIN") else SECONDS_PER_CELL,
+        resources={"metadata": {"path": str(folder)}},
+        on_cell_start=remember,
+        extra_arguments=["--log-level=ERROR"],  # kernels warn that they listen on this machine
+    )
+    try:
+        await client.async_execute(env=environment)
+    except CellExecutionError as error:
+        raise PageError(
+            f"{_place(page, notebook, position)} raised {error.ename}: {error.evalue}\n"
+            + ANSI_COLOUR.sub("", error.traceback)
+        ) from error
+    except CellTimeoutError as error:
+        raise PageError(
+            f"{_place(page, notebook, position)} took more than {SECONDS_PER_CELL} s"
+        ) from error
+    except DeadKernelError as error:
+        raise PageError(
+            f"{_place(page, notebook, position)} ended its process; out of memory?"
+        ) from error
+    _demand_texts(page, notebook)
+    return notebook
+
+
+def _demand_texts(page: Path, notebook: NotebookNode) -> None:
+    """Raise PageError when an image has no text for those who cannot see it.
+
+    Here and not in the finished page, because nbconvert gives such images a text without content.
+    """
+    for position, cell in enumerate(notebook.cells):
+        markup = [cell.source] if cell.cell_type == "markdown" else []
+        silent = False
+        for output in cell.get("outputs", []):
+            content = output.get("data", {})
+            if "text/html" in content or "text/markdown" in content:  # then a page shows that
+                markup += [content.get("text/html", ""), content.get("text/markdown", "")]
+                continue
+            silent |= any(
+                kind.startswith("image/") and not output.metadata.get(kind, {}).get("alt")
+                for kind in content
+            )
+        if silent or any(IMAGE_WITHOUT_TEXT.search(text) for text in markup):
+            raise PageError(
+                f"{_place(page, notebook, position)} shows an image without alt text; "
+                "show it with mnist_steps.figures"
+            )
+
+
+def _place(page: Path, notebook: NotebookNode, position: int) -> str:
+    """Such as 'stages/03_lighter.py, cell 7 of 20 (line 88)'."""
+    source = notebook.cells[position].source
+    before, found, _ = page.read_text(encoding="utf-8").partition(source)
+    line = f" (line {before.count(chr(10)) + 1})" if found and source else ""
+    name = "/".join(page.parts[-2:])
+    return f"{name}, cell {position + 1} of {len(notebook.cells)}{line}"

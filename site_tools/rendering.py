@@ -1,0 +1,95 @@
+"""From an executed notebook to a page: HTML, table of contents and title.
+
+nbconvert does the work, through mkdocs-jupyter, with this folder's own template instead of
+theirs, which brings 575 KB of CSS into every page and fetches MathJax from outside. Code gets
+the classes that the theme itself gives to code, so that one style sheet colours all of it.
+"""
+
+import html
+import logging
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from markdown.extensions.toc import nest_toc_tokens
+from mkdocs_jupyter import convert
+from mkdocs_jupyter.config import settings
+from nbformat import NotebookNode
+
+logging.getLogger("mkdocs.mkdocs-jupyter").setLevel(logging.WARNING)
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+HEADING = re.compile(
+    r'<h([1-6]) id="([^"]+)">(.*?)<a class="anchor-link"[^>]*>[^<]*</a></h\1>', re.DOTALL
+)
+CODE = re.compile(
+    r'<div class="(highlight[^"]*)">\s*<pre>(?:<span></span>)?(.*?)</pre>\s*</div>', re.DOTALL
+)
+COPY_FOR_CLIPBOARD = re.compile(r'<div class="clipboard-copy-txt"[^>]*>.*?</div>\n?', re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """contents: nested tokens as the `toc` extension of Python-Markdown makes them."""
+
+    content: str
+    contents: list[dict[str, Any]]
+    title: str | None
+
+
+def render(notebook: NotebookNode) -> Rendered:
+    """An executed notebook as a page. Its cells' tags decide what is folded or hidden."""
+    _mark_solutions(notebook)
+    settings.templates_dir = str(TEMPLATES)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "page.ipynb")
+        nbformat.write(notebook, file)
+        content = convert.nb2html(str(file), execute=False, allow_errors=False, no_prompt=True)
+    # mkdocs-jupyter appends nbconvert's own style sheet to whatever the template gives.
+    content = content[: content.rindex("<!-- end of notebook -->")]
+    content = COPY_FOR_CLIPBOARD.sub("", content)
+    content = CODE.sub(_as_the_theme_writes_code, content)
+    return _with_contents(content)
+
+
+def _as_the_theme_writes_code(found: re.Match[str]) -> str:
+    classes = found[1].replace("highlight-ipynb", "highlight").strip()
+    return f'<div class="{classes}"><pre><code>{found[2]}</code></pre></div>'
+
+
+def _mark_solutions(notebook: NotebookNode) -> None:
+    """Neighbouring cells tagged 'solution' share one fold; the template needs its two ends."""
+    inside = False
+    previous: NotebookNode | None = None
+    for cell in notebook.cells:
+        tagged = "solution" in cell.metadata.get("tags", [])
+        cell.metadata["solution_opens"] = tagged and not inside
+        if previous is not None:
+            previous.metadata["solution_closes"] = inside and not tagged
+        inside, previous = tagged, cell
+    if previous is not None:
+        previous.metadata["solution_closes"] = inside
+
+
+def _with_contents(content: str) -> Rendered:
+    """Give headings unique ids and the theme's kind of link, and collect them."""
+    tokens: list[dict[str, Any]] = []
+    taken: set[str] = set()
+
+    def replaced(found: re.Match[str]) -> str:
+        level, wanted, inner = int(found[1]), found[2].lower(), found[3]
+        name, count = wanted, 1
+        while name in taken:
+            name, count = f"{wanted}_{count}", count + 1
+        taken.add(name)
+        tokens.append({"level": level, "id": name, "name": re.sub(r"<[^>]+>", "", inner).strip()})
+        link = f'<a class="headerlink" href="#{name}" title="Permanent link">¶</a>'
+        return f'<h{level} id="{name}">{inner}{link}</h{level}>'
+
+    content = HEADING.sub(replaced, content)
+    title = next((html.unescape(token["name"]) for token in tokens if token["level"] == 1), None)
+    return Rendered(content, nest_toc_tokens(tokens), title)

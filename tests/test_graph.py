@@ -1,0 +1,208 @@
+"""Tracing: what a network is, as plain data, without touching it."""
+
+import json
+
+import networks
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mnist_steps import graph, stages
+from mnist_steps.graph import NotTraceable, UnknownOperation, trace
+
+
+class Modules(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, (3, 5), stride=2, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(4)
+        self.relu = nn.LeakyReLU(0.2)
+        self.pool = nn.MaxPool2d(3, 2, 1)
+        self.flatten = nn.Flatten()
+        self.linear = nn.Linear(4 * 4 * 4, 10)
+
+    def forward(self, x):
+        x = self.pool(self.relu(self.norm(self.conv(x))))
+        return self.linear(self.flatten(x))
+
+
+class Functions(Modules):
+    def forward(self, x):
+        norm = self.norm
+        x = F.conv2d(x, self.conv.weight, stride=(2, 2), padding=1)
+        x = F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias)
+        x = F.max_pool2d(F.leaky_relu(x, negative_slope=0.2), 3, stride=2, padding=1)
+        return F.linear(torch.flatten(x, 1), self.linear.weight, self.linear.bias)
+
+
+def test_functions_are_described_like_the_modules_that_do_the_same():
+    modules = trace(Modules(), (1, 16, 16)).nodes
+    functions = trace(Functions(), (1, 16, 16)).nodes
+    for module, function in zip(modules, functions, strict=True):
+        assert function.op == module.op
+        assert function.attributes == module.attributes
+        assert function.output_shape == module.output_shape
+        assert (function.params, function.macs) == (module.params, module.macs)
+
+
+def test_a_convolution_is_described_completely():
+    conv = nn.Sequential(nn.Conv2d(4, 6, (3, 5), 2, (0, 1), (1, 2), groups=2, bias=False))
+    (node,) = trace(conv, (4, 20, 20)).nodes
+    assert node.attributes == {
+        "in_channels": 4,
+        "out_channels": 6,
+        "kernel_size": [3, 5],
+        "stride": [2, 2],
+        "padding": [0, 1],
+        "dilation": [1, 2],
+        "groups": 2,
+        "bias": False,
+        "padding_mode": "zeros",
+    }
+    assert node.parameters == {"0.weight": (6, 2, 3, 5)}
+    assert node.params == 6 * 2 * 3 * 5
+    assert node.macs == node.params * 9 * 7
+
+
+def test_the_data_survives_json_and_is_the_same_for_the_same_network():
+    for stage in stages.STAGES:
+        data = trace(stage.build(), (1, 28, 28)).as_data()
+        assert json.loads(json.dumps(data)) == data
+        assert data == trace(stage.build(), (1, 28, 28)).as_data(), "weights must not matter"
+
+
+def test_the_data_names_no_file_and_no_version():
+    text = json.dumps(trace(networks.Functional(), (1, 12, 12)).as_data())
+    assert "/" not in text and ".py" not in text and torch.__version__ not in text
+
+
+@pytest.mark.parametrize("change", [{"stride": 2}, {"bias": False}, {"dilation": 2}, {"groups": 2}])
+def test_a_changed_layer_changes_the_data(change):
+    plain = nn.Sequential(nn.Conv2d(2, 2, 3, padding=1))
+    changed = nn.Sequential(nn.Conv2d(2, 2, 3, padding=1, **change))
+    assert trace(plain, (2, 8, 8)).as_data() != trace(changed, (2, 8, 8)).as_data()
+
+
+def test_nodes_are_named_after_modules_and_functions_after_where_they_are_called():
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv1 = nn.Conv2d(2, 2, 3, padding=1)
+
+        def forward(self, x):
+            return F.relu(self.conv1(x) + x) + x
+
+    names = [node.name for node in trace(nn.Sequential(Block(), Block()), (2, 6, 6)).nodes]
+    assert names == [
+        "0.conv1", "0.add", "0.relu", "0.add_1", "1.conv1", "1.add", "1.relu", "1.add_1",
+    ]  # fmt: skip
+
+
+def test_a_shared_module_gets_two_names_and_counts_once():
+    traced = trace(networks.Shared(), (1, 9, 9))
+    assert [node.name for node in traced.nodes] == ["conv", "relu", "conv_1"]
+    assert [node.params for node in traced.nodes] == [10, 0, 10]
+    assert traced.total_params == 10
+
+
+def test_a_parameter_used_directly_is_an_input_and_counts_for_its_user():
+    multiply = trace(networks.ChannelsLast(), (1, 8, 7))["mul"]
+    assert multiply.inputs == ("scale", "permute_1")
+    assert multiply.params == 4
+    assert multiply.parameters == {"scale": (4, 1, 1)}
+
+
+def test_parts_of_a_split_refer_to_what_was_split():
+    left, right = (trace(networks.ChannelShuffle(), (4, 8, 8))[name] for name in
+                   ("getitem", "getitem_1"))  # fmt: skip
+    assert left.inputs == right.inputs == (graph.INPUT,)
+    assert right.attributes == {"index": [[None, None, None], [2, 4, None]]}
+
+
+# ---- Failing clearly ----------------------------------------------------------------------------
+
+
+def line_of(cls, text):
+    """'networks.py:N' of the first line below the class that holds the text."""
+    lines = open(networks.__file__).read().splitlines()
+    start = lines.index(f"class {cls.__name__}(nn.Module):")
+    number = next(n for n, line in enumerate(lines, 1) if n > start and text in line)
+    return f"networks.py:{number}"
+
+
+def test_an_unknown_operation_is_named_with_its_line():
+    with pytest.raises(UnknownOperation) as raised:
+        trace(networks.Unknown(), (1, 9, 9))
+    message = str(raised.value)
+    assert message.startswith("cumsum: the function torch.cumsum is not known")
+    assert line_of(networks.Unknown, "torch.cumsum") in message
+
+
+def test_an_unknown_module_is_named():
+    with pytest.raises(UnknownOperation, match="1: the module LSTM is not known"):
+        trace(nn.Sequential(nn.Flatten(2), nn.LSTM(9, 3)), (4, 3, 3))
+
+
+def test_a_decision_on_pixel_values_stops_the_trace_with_its_line_and_a_way_out():
+    with pytest.raises(NotTraceable) as raised:
+        trace(networks.Counting(), (1, 9, 9))
+    message = str(raised.value)
+    assert "control flow" in message
+    assert line_of(networks.Counting, "if x.sum() > 0") in message
+    assert "compute both branches" in message
+
+
+def test_a_shape_that_does_not_fit_is_reported_with_the_layer_that_fails():
+    with pytest.raises(NotTraceable, match="linear fails on input of shape"):
+        trace(Modules(), (1, 28, 28))
+
+
+def test_a_reshape_that_mixes_images_is_refused():
+    class Mixing(nn.Module):
+        def forward(self, x):
+            return x.view(-1)
+
+    with pytest.raises(NotTraceable, match="mixes the images of a batch"):
+        trace(Mixing(), (1, 4, 4))
+
+
+def test_a_second_input_is_refused():
+    class Two(nn.Module):
+        def forward(self, x, y):
+            return x + y
+
+    with pytest.raises(NotTraceable, match="missing 1 required positional argument: 'y'"):
+        trace(Two(), (1, 4, 4))
+
+
+def test_a_subclass_with_a_forward_of_its_own_is_looked_into():
+    class Doubled(nn.Conv2d):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    traced = trace(nn.Sequential(Doubled(1, 1, 3)), (1, 5, 5))
+    assert [node.op for node in traced.nodes] == ["Conv2d", "mul"]
+
+
+# ---- Leaving the model alone --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cls", [networks.SqueezeExcitation, networks.Unknown, networks.Counting])
+@pytest.mark.parametrize("mode", [True, False])
+def test_the_model_is_left_as_it_was_also_after_an_exception(cls, mode):
+    model = nn.Sequential(cls(), nn.BatchNorm2d(4)).train(mode)
+    called = []
+    model.register_forward_hook(lambda *_: called.append("hook"))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    places = {name: value.data_ptr() for name, value in model.state_dict().items()}
+    try:
+        trace(model, (1, 9, 9))
+    except graph.MnistStepsError:
+        pass
+    assert not called, "the reader's hook ran"
+    assert all(module.training is mode for module in model.modules())
+    assert [len(module._forward_hooks) for module in model.modules()].count(0) >= 2
+    after = model.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert places == {name: value.data_ptr() for name, value in after.items()}
