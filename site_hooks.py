@@ -95,7 +95,7 @@ def on_pre_page(page: Page, config: MkDocsConfig, files: Files) -> Page:
 def _show(page: Page, result: Rendered) -> None:
     page.content = result.content
     page.toc = get_toc(result.contents)  # type: ignore[arg-type]
-    if result.title:
+    if result.title and "title" not in vars(page):  # mkdocs.yml may name a page otherwise
         page.title = result.title
 
 

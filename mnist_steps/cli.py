@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from mnist_steps.runs import Verification
+    from mnist_steps.stages import Stage
+    from mnist_steps.study import Outcome, Store, Task
     from mnist_steps.training import Run
 
 app = typer.Typer(
@@ -36,9 +39,7 @@ Number = Annotated[int, typer.Argument(help="The stage's number, as `mnist-steps
 Model = Annotated[
     str, typer.Argument(help="A stage's number, or `package.module:Name` of a model of yours.")
 ]
-Input = Annotated[
-    str, typer.Option("--input", help="Shape of one input: channels, height, width.")
-]
+Input = Annotated[str, typer.Option("--input", help="Shape of one input: channels, height, width.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of the run [default: the recipe's own, 8].")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Json = Annotated[bool, typer.Option("--json", help="Print data for machines.")]
@@ -62,17 +63,15 @@ def list_stages(as_json: Json = False) -> None:
         recorded = row["record"]
         figures = [f"{recorded[name]:.2f}" for name in ("final", "best")] if recorded else ["–"] * 2
         claimed = f"{row['claim']['best_test_accuracy']:.2f}"
-        table.add_row(
-            str(row["number"]), row["title"], f"{row['parameters']:,}", claimed, *figures
-        )
+        table.add_row(str(row["number"]), row["title"], f"{row['parameters']:,}", claimed, *figures)
     output.print(table)
 
 
 def describe_stage(stage: Any) -> dict[str, Any]:
-    """One stage as plain data; `record` is None where there is none."""
+    """One stage as plain data; `record` and `study` are None where there is none."""
     from dataclasses import asdict
 
-    from mnist_steps import runs
+    from mnist_steps import runs, study
 
     described: dict[str, Any] = {
         "number": stage.number,
@@ -81,7 +80,10 @@ def describe_stage(stage: Any) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in stage.build().parameters()),
         "claim": asdict(stage.claim) | {"final_test_accuracy": stage.claim.final_test_accuracy},
         "record": None,
+        "study": None,
     }
+    if (summary := study.Store().summary(stage)) is not None:
+        described["study"] = asdict(summary)
     if (runs.folder_of(stage, stage.recipe.seed) / "run.json").is_file():
         run = runs.load(stage.number)
         described["record"] = {
@@ -135,7 +137,10 @@ def print_receptive_fields(
 
         figures.growth(analysis, shape[-1]).save(plot)
     layers = [
-        {name: getattr(layer, name) for name in ("name", "kind", "output_shape", "size", "jump", "start", "note")}
+        {
+            name: getattr(layer, name)
+            for name in ("name", "kind", "output_shape", "size", "jump", "start", "note")
+        }
         for layer in analysis
     ]
     if as_json:
@@ -205,9 +210,7 @@ def verify(
     numbers: Annotated[
         list[int] | None, typer.Argument(help="Stages to verify [default: all].")
     ] = None,
-    steps: Annotated[
-        int, typer.Option(min=1, help="How many training steps to replay.")
-    ] = 10,
+    steps: Annotated[int, typer.Option(min=1, help="How many training steps to replay.")] = 10,
     as_json: Json = False,
 ) -> None:
     """Check every record against today's code: recipe, network, first steps, predictions.
@@ -262,6 +265,170 @@ def export(
     )
 
 
+@app.command("study")
+def make_study(
+    numbers: Annotated[
+        str | None,
+        typer.Option("--stages", help="Such as 3-8 or 1,4-6 [default: those in the folder]."),
+    ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            help="How many (10 is seeds 0 to 9) or which ones (5-9, or 3,8) "
+            "[default: those in the folder]."
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes here, one thread each [default: one a CPU core]."),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Address of a Dask scheduler, such as tcp://192.168.0.5:8786."),
+    ] = None,
+    device: Device = "cpu",
+    folder: Annotated[
+        Path | None, typer.Option(help="Where the runs are [default: the package's records].")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Make only what is missing or stale; always so.")
+    ] = True,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Make nothing, only say what is missing or stale.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Train stages with many seeds, and show how sure their accuracies are.
+
+    Each run is saved when it ends. Stopped at any moment, the same command goes on; a run whose
+    recipe or network has changed since is stale and made again.
+
+    Example: mnist-steps study --stages 3-8 --seeds 10 --workers 2
+    """
+    from mnist_steps import executors, stages, study
+
+    if workers is not None and scheduler is not None:
+        raise MnistStepsError("found --workers and --scheduler: a cluster has its own workers.")
+    store = study.Store(folder or study.STUDIES)
+    tasks = study_tasks(store, numbers, seeds, device)
+    left = {task.name: state for task in tasks if (state := store.state(task)) != "done"}
+    report = study.Report(found=len(tasks) - len(left), made=0, failures=())
+    if left and not dry_run:
+        with (
+            executors.dask_cluster(scheduler)
+            if scheduler
+            else executors.Processes(workers or os.cpu_count() or 1)
+        ) as executor:
+            report = study.run_study(tasks, executor, store)
+        left = {task.name: state for task in tasks if (state := store.state(task)) != "done"}
+
+    rows = []
+    for stage in stages.STAGES:
+        outcomes = [store.get(task) for task in tasks if task.number == stage.number]
+        if outcomes:
+            rows.append(describe_study(stage, [outcome for outcome in outcomes if outcome]))
+    failures = list(map(str, report.failures))
+    if as_json:
+        counts = {"found": report.found, "made": report.made, "failures": failures, "left": left}
+        print(json.dumps({"stages": rows, **counts}, indent=1, ensure_ascii=False))
+    else:
+        print_study(rows)
+        print(f"{report.found} runs found, {report.made} made, {len(left)} left to make.")
+        for name, state in left.items():
+            print(f"  {name}: {state}")
+    if failures:
+        raise MnistStepsError(f"{len(failures)} runs failed: {'; '.join(failures)}.")
+
+
+def study_tasks(
+    store: "Store", numbers: str | None, seeds: str | None, device: str
+) -> list["Task"]:
+    """The runs that the options name; what they leave open is as the store has it.
+
+    Raises MnistStepsError when that names nothing.
+    """
+    from mnist_steps import stages, study, training
+
+    training.pick_device(device)
+    if numbers is None:
+        chosen = [stage for stage in stages.STAGES if store.seeds(stage)]
+    else:
+        chosen = [stages.get(number) for number in parse_numbers("--stages", numbers)]
+    tasks = []
+    for stage in chosen:
+        if seeds is None:
+            wanted = store.seeds(stage)
+        elif seeds.isdecimal():
+            wanted = list(range(int(seeds)))
+        else:
+            wanted = parse_numbers("--seeds", seeds)
+        tasks += study.tasks_for(stage, wanted, device=device)
+    if not tasks:
+        raise MnistStepsError(
+            "found no runs to go on with: say which, such as --stages 3-8 --seeds 10."
+        )
+    return tasks
+
+
+def parse_numbers(option: str, text: str) -> list[int]:
+    """'1,4-6' as [1, 4, 5, 6]. Raises MnistStepsError for anything else."""
+    numbers: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not (first.isdecimal() and (last.isdecimal() or not dash)):
+            raise MnistStepsError(
+                f"{option} {text!r} names no numbers: give some such as 3-8 or 1,4-6."
+            )
+        numbers.update(range(int(first), int(last or first) + 1))
+    return sorted(numbers)
+
+
+def describe_study(stage: "Stage", outcomes: Sequence["Outcome"]) -> dict[str, Any]:
+    """A stage's runs as plain data; `study` and `interval` are None where there is none."""
+    from dataclasses import asdict
+
+    from mnist_steps import evidence
+
+    finals = [outcome.figures.final for outcome in outcomes]
+    accuracies = [outcome.test_accuracies for outcome in outcomes]
+    return {
+        "number": stage.number,
+        "title": stage.title,
+        "study": asdict(evidence.summarize(accuracies)) if finals else None,
+        "interval": asdict(evidence.bootstrap(finals)) if len(finals) > 1 else None,
+        "runs": [
+            {"seed": outcome.seed, **asdict(outcome.figures), "seconds": outcome.seconds}
+            for outcome in outcomes
+        ],
+    }
+
+
+def print_study(rows: Sequence[dict[str, Any]]) -> None:
+    table = Table(
+        caption="Test accuracy after the last epoch, in percent: mean and standard deviation over "
+        "seeds, and where the mean lies with 95 % confidence. A run passes when its last three "
+        "epochs all reach 99.4."
+    )
+    for heading in ("stage", "title"):
+        table.add_column(heading)
+    for heading in ("runs", "mean ± sd", "95 %", "least", "passed"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        figures = ["0", "–", "–", "–", "–"]
+        if (summary := row["study"]) is not None:
+            spread = "" if summary["sd"] is None else f" ± {summary['sd']:.2f}"
+            interval = row["interval"]
+            figures = [
+                f"{summary['seeds']}",
+                f"{summary['mean']:.2f}{spread}",
+                f"{interval['low']:.2f} to {interval['high']:.2f}" if interval else "–",
+                f"{summary['min']:.2f}",
+                f"{summary['pass_rate']:.0%}",
+            ]
+        table.add_row(str(row["number"]), row["title"], *figures)
+    output.print(table)
+
+
 def print_run(run: "Run", as_json: bool) -> None:
     from dataclasses import asdict
 
@@ -287,8 +454,8 @@ def print_run(run: "Run", as_json: bool) -> None:
         )
     output.print(table)
     output.print(
-        f"Final test accuracy {run.final_test_accuracy:.2f} %, best {run.best_test_accuracy:.2f} %; "
-        f"the original's best was {run.stage.claim.best_test_accuracy:.2f} %. "
+        f"Final test accuracy {run.final_test_accuracy:.2f} %, best {run.best_test_accuracy:.2f} "
+        f"%; the original's best was {run.stage.claim.best_test_accuracy:.2f} %. "
         f"{sum(run.environment.seconds):.0f} s on {run.environment.device}."
     )
 
@@ -335,7 +502,8 @@ def parse_shape(text: str) -> tuple[int, ...]:
     parts = text.split(",")
     if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
         raise MnistStepsError(
-            f"--input {text!r} is no shape: give whole numbers above 0 with commas, such as 3,224,224."
+            f"--input {text!r} is no shape: give whole numbers above 0 with commas, "
+            "such as 3,224,224."
         )
     return tuple(int(part) for part in parts)
 
@@ -348,14 +516,12 @@ def main() -> None:
         status = complain(error, "RecordMismatch")
     except MnistStepsError as error:
         status = complain(error, "mnist-steps")
-    except typer.Abort:
+    except (KeyboardInterrupt, typer.Abort):
+        print("\nmnist-steps: stopped.", file=sys.stderr)
         status = 130
     except typer.TyperException as error:
         message = error.format_message() if hasattr(error, "format_message") else error
         status = complain(f"{message} Try: mnist-steps --help", "mnist-steps")
-    except KeyboardInterrupt:
-        print("\nmnist-steps: stopped.", file=sys.stderr)
-        status = 130
     sys.exit(status)
 
 

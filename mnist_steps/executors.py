@@ -44,9 +44,7 @@ class Processes(ThreadPoolExecutor):
         self._changing = threading.Lock()
         self._ended = False
 
-    def submit(  # type: ignore[override]
-        self, function: Callable[..., Any], /, *args: Any, **kwargs: Any
-    ) -> "Future[Any]":
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
         """`function` must be importable by name, and all that it takes and gives picklable."""
         return super().submit(self._hand_over, function, args, kwargs)
 

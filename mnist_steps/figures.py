@@ -143,7 +143,9 @@ def curves(run: Run) -> Figure:
         axes.set_xlim(0.5, len(epochs) + 2.2)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.minorticks_off()
-    loss_axes.set_yticks([0.02, 0.05, 0.1, 0.2, 0.5, 1, 2], [f"{v:g}" for v in (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2)])
+    loss_axes.set_yticks(
+        [0.02, 0.05, 0.1, 0.2, 0.5, 1, 2], [f"{v:g}" for v in (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2)]
+    )
     errors = (0.5, 1, 2, 5, 10, 20, 50, 90)
     error_axes.set_yticks(errors, [f"{100 - error:g}" for error in errors])
     error_axes.invert_yaxis()
@@ -151,8 +153,8 @@ def curves(run: Run) -> Figure:
     return finish(
         figure,
         f"Two charts over {len(epochs)} epochs, logarithmic. Left: the training loss falls to "
-        f"{last.train_loss:.3f}, the test loss to {last.test_loss:.3f}. Right: the training accuracy "
-        f"reaches {last.train_accuracy:.2f} percent, the test accuracy {last.test_accuracy:.2f}.",
+        f"{last.train_loss:.3f}, the test loss to {last.test_loss:.3f}. Right: the training "
+        f"accuracy reaches {last.train_accuracy:.2f} percent, the test accuracy {last.test_accuracy:.2f}.",
     )
 
 
@@ -182,32 +184,37 @@ def learning_rates(runs: Sequence[Run]) -> Figure:
 
 
 def ladder(points: Iterable[tuple[str, int, float, float | None]]) -> Figure:
-    """Parameters against test accuracy, one dot a stage.
+    """Parameters against test accuracy, one dot a stage; the crowd around the target enlarged.
 
     points: label, number of parameters, recorded final accuracy and the original's best, percent
     """
     points = list(points)
-    figure, (axes,) = axes_grid(1, 1, 8.6, 4.0)
-    axes.set_xscale("log")
-    axes.invert_xaxis()
-    axes.axhline(99.4, color=PALETTE["accent"], linewidth=1.2)
-    axes.axvline(8000, color=PALETTE["accent"], linewidth=1.2)
-    for label, parameters, accuracy, claimed in points:
-        if claimed is not None:
-            axes.plot([parameters] * 2, [accuracy, claimed], color=PALETTE["grid"], linewidth=2)
-            axes.plot(
-                parameters, claimed, "o", markersize=7, markerfacecolor="none",
-                markeredgecolor=PALETTE["muted"],
-            )  # fmt: skip
-        axes.plot(parameters, accuracy, "o", markersize=8, color=PALETTE["test"])
-    _label_dots(axes, points)
-    axes.annotate("target: 99.4 %", (7e6, 99.4), xytext=(0, 4), textcoords="offset points",
-                  color=PALETTE["accent"])  # fmt: skip
-    axes.annotate("8,000", (8000, 97.75), xytext=(-4, 0), textcoords="offset points",
-                  color=PALETTE["accent"], ha="left")  # fmt: skip
-    axes.set(xlim=(1.2e7, 3.2e3), xlabel="parameters", ylabel="test accuracy in percent")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.minorticks_off()
+    figure, (whole, close) = axes_grid(1, 2, 9.4, 3.9, width_ratios=(1.35, 1))
+    for axes in (whole, close):
+        axes.set_xscale("log")
+        axes.axhline(99.4, color=PALETTE["accent"], linewidth=1.2)
+        axes.axvline(8000, color=PALETTE["accent"], linewidth=1.2)
+        for label, parameters, accuracy, claimed in points:
+            if axes is close and not _is_close(parameters, accuracy):
+                continue
+            if claimed is not None:
+                axes.plot([parameters] * 2, [accuracy, claimed], color=PALETTE["grid"], linewidth=2)
+                axes.plot(
+                    parameters, claimed, "o", markersize=7, markerfacecolor="none",
+                    markeredgecolor=PALETTE["muted"],
+                )  # fmt: skip
+            axes.plot(parameters, accuracy, "o", markersize=8, color=PALETTE["test"])
+            if axes is close or not _is_close(parameters, accuracy):
+                axes.annotate(label, (parameters, accuracy), xytext=(8, -4),
+                              textcoords="offset points")  # fmt: skip
+        axes.set_xlabel("parameters")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axes.minorticks_off()
+    whole.set(xlim=(1.5e7, 4.5e3), ylabel="test accuracy in percent")
+    whole.annotate("target: 99.4 %", (1e7, 99.4), xytext=(0, 4), textcoords="offset points",
+                   color=PALETTE["accent"])  # fmt: skip
+    close.set(xlim=(16_000, 6_400), title="the last five stages, enlarged")
+    close.set_xticks([14_000, 10_000, 8_000, 7_000])
     described = "; ".join(f"{label}: {count:,}, {value:.2f}" for label, count, value, _ in points)
     return finish(
         figure,
@@ -217,15 +224,9 @@ def ladder(points: Iterable[tuple[str, int, float, float | None]]) -> Figure:
     )
 
 
-def _label_dots(axes: Axes, points: Sequence[tuple[str, int, float, float | None]]) -> None:
-    """Write each dot's label beside it; dots of the same size in parameters share one side each."""
-    for position, (label, parameters, accuracy, _) in enumerate(points):
-        same = [index for index, point in enumerate(points) if point[1] == parameters]
-        left = len(same) > 1 and position == same[0]
-        axes.annotate(
-            label, (parameters, accuracy), xytext=(-9 if left else 9, 0),
-            textcoords="offset points", va="center", ha="right" if left else "left",
-        )  # fmt: skip
+def _is_close(parameters: int, accuracy: float) -> bool:
+    """Whether a stage belongs to the enlarged panel."""
+    return parameters < 16_000 and accuracy > 99
 
 
 # --- Digits ---------------------------------------------------------------------------------
@@ -241,9 +242,7 @@ def digits(
     """
     count = len(images)
     rows = -(-count // columns)
-    figure, axes = axes_grid(
-        rows, columns, 1.05 * columns, (1.3 if titles else 1.05) * rows
-    )
+    figure, axes = axes_grid(rows, columns, 1.05 * columns, (1.3 if titles else 1.05) * rows)
     for ax in axes:
         ax.set_axis_off()
     for position, image in enumerate(images):
@@ -302,8 +301,12 @@ def confusion(run: Run) -> Figure:
             elif value:
                 axes.add_patch(
                     matplotlib.patches.Rectangle(
-                        (predicted - 0.5, truth - 0.5), 1, 1, linewidth=0,
-                        facecolor=PALETTE["wrong"], alpha=0.12 + 0.48 * value / most,
+                        (predicted - 0.5, truth - 0.5),
+                        1,
+                        1,
+                        linewidth=0,
+                        facecolor=PALETTE["wrong"],
+                        alpha=0.12 + 0.48 * value / most,
                     )  # fmt: skip
                 )
                 axes.text(predicted, truth, value, ha="center", va="center", fontsize=10)
@@ -391,8 +394,12 @@ def one_axis(layers: Sequence[tuple[str, int, int, int]], input_size: int, unit:
         for u, x in enumerate(places):
             axes.add_patch(
                 matplotlib.patches.Rectangle(
-                    (x - 0.42, 1.4 * row - 0.35), 0.84, 0.7, linewidth=1,
-                    edgecolor=PALETTE["muted"], facecolor=PALETTE["test" if u in chosen else "grid"],
+                    (x - 0.42, 1.4 * row - 0.35),
+                    0.84,
+                    0.7,
+                    linewidth=1,
+                    edgecolor=PALETTE["muted"],
+                    facecolor=PALETTE["test" if u in chosen else "grid"],
                     alpha=0.85 if u in chosen else 0.45,
                 )  # fmt: skip
             )
@@ -415,7 +422,7 @@ def one_axis(layers: Sequence[tuple[str, int, int, int]], input_size: int, unit:
 
 
 def field(layer: Layer, image: Tensor, row: int, col: int) -> Figure:
-    """What one unit sees, drawn on an image: its box as a frame, the pixels that reach it filled."""
+    """What one unit sees, on an image: its box as a frame, the pixels that reach it filled."""
     figure, (axes,) = axes_grid(1, 1, 3.4, 3.4)
     _draw_field(axes, layer, image, row, col)
     return finish(figure, _describe_field(layer, row, col))
@@ -438,8 +445,8 @@ def field_and_effective(
     return finish(
         figure,
         _describe_field(layer, row, col)
-        + f" Beside it the gradient's share of each pixel, averaged over digits: {effective.share:.0%} "
-        f"of it lie within a square of {effective.size} pixels.",
+        + " Beside it the gradient's share of each pixel, averaged over digits: "
+        f"{effective.share:.0%} of it lie within a square of {effective.size} pixels.",
     )
 
 
@@ -454,7 +461,11 @@ def _draw_field(axes: Axes, layer: Layer, image: Tensor, row: int, col: int) -> 
     top, left, bottom, right = layer.box(row, col)
     axes.add_patch(
         matplotlib.patches.Rectangle(
-            (left, top), right - left, bottom - top, fill=False, edgecolor=PALETTE["train"],
+            (left, top),
+            right - left,
+            bottom - top,
+            fill=False,
+            edgecolor=PALETTE["train"],
             linewidth=1.8,
         )  # fmt: skip
     )
@@ -470,7 +481,7 @@ def _draw_field(axes: Axes, layer: Layer, image: Tensor, row: int, col: int) -> 
 def _describe_field(layer: Layer, row: int, col: int) -> str:
     top, left, bottom, right = layer.box(row, col)
     return (
-        f"An image of {layer.input_size[0]} by {layer.input_size[1]} pixels with what unit {row}, {col} of "
-        f"{layer.name} sees: a box of {bottom - top} by {right - left} pixels, of which "
-        f"{layer.pixels(row, col)} reach the unit."
+        f"An image of {layer.input_size[0]} by {layer.input_size[1]} pixels with what unit "
+        f"{row}, {col} of {layer.name} sees: a box of {bottom - top} by {right - left} pixels, "
+        f"of which {layer.pixels(row, col)} reach the unit."
     )

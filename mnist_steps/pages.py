@@ -144,8 +144,8 @@ def results(run: Run) -> Html:
     count = parameters(run.stage)
     if count != claim.parameters:
         raise MnistStepsError(
-            f"stage {run.stage.number} has {count:,} parameters, the original {claim.parameters:,}: "
-            "its network in mnist_steps/models.py was changed."
+            f"stage {run.stage.number} has {count:,} parameters, the original "
+            f"{claim.parameters:,}: its network in mnist_steps/models.py was changed."
         )
     pairs = [
         ("test accuracy, final epoch", run.final_test_accuracy, claim.final_test_accuracy),
@@ -234,14 +234,13 @@ def ladder_table() -> Html:
             [
                 f"{stage.number}. {stage.title}",
                 f"{parameters(stage):,}",
-                f"{stage.recipe.batch_size}",
                 f"{run.final_test_accuracy:.2f}",
                 f"{run.best_test_accuracy:.2f}",
                 f"{stage.claim.best_test_accuracy:.2f}",
             ]
         )
     return table(
-        ["stage", "parameters", "batch size", "final epoch", "best epoch", "original's best"],
+        ["stage", "parameters", "final epoch", "best epoch", "original's best"],
         rows,
         "Test accuracy in percent, one run of each stage with the seed of the original.",
     )

@@ -946,10 +946,10 @@ class Layer:
             along = []
             for size, (starts, stops) in zip(self.input_size, runs, strict=True):
                 places = np.arange(size)[:, None]
-                along.append(((places >= starts) & (places < stops)).any(axis=1))
-            product = along[0]
+                along.append(np.any((places >= starts) & (places < stops), axis=1))
+            product: Booleans = along[0]
             for one in along[1:]:
-                product = product[..., None] & one
+                product = np.logical_and(product[..., None], one)
             seen |= product
         return torch.from_numpy(seen)
 
@@ -1104,13 +1104,34 @@ def verify(model: nn.Module, input_shape: tuple[int, ...], pixels: int = 1024) -
             images = image.to(dtype).repeat(len(chosen), *[1] * image.dim())
             for position, pixel in enumerate(chosen.tolist()):
                 images[(position, slice(None), *pixel)] = float("nan")
-            _execute(symbolic, twin, images, partial(check, chosen), resized)
+            _execute(symbolic, twin, images.clone(), partial(check, chosen), resized)
+        _check_trace(symbolic, twin, images)
     return Verification(
         layers=len(layers),
         units=sum(prod(layer.units) for layer in analysis.layers),
         pixels=len(probed),
         comparisons=comparisons,
     )
+
+
+def _check_trace(symbolic: Symbolic, twin: nn.Module, images: Tensor) -> None:
+    """Whether the model's own `forward` gives NaN where its traced calls do.
+
+    They differ when one tensor has two names and is changed in place under one of them.
+    """
+    output, last = symbolic.output(), [images]
+
+    def keep_output(name: str, value: Any) -> None:
+        if name == output:
+            last[0] = value
+
+    _execute(symbolic, twin, images.clone(), keep_output)
+    own: Any = twin(images.clone())
+    if isinstance(own, Tensor) and not torch.equal(own.isnan(), last[0].isnan()):
+        raise FieldMismatch(
+            "the model's forward() gives NaN elsewhere than its traced operations, so the trace "
+            "does not show what it does. Does it change a tensor in place that has a second name?"
+        )
 
 
 @contextmanager

@@ -82,8 +82,7 @@ def save(run: Run, records: Path = RECORDS) -> Path:
         "seed": run.seed,
         "identity": identity(run.stage, run.seed),
         "epochs": [
-            {name: round(value, 6) for name, value in asdict(epoch).items()}
-            for epoch in run.epochs
+            {name: round(value, 6) for name, value in asdict(epoch).items()} for epoch in run.epochs
         ],
         "tensors_sha256": hashlib.sha256(packed).hexdigest(),
     }
@@ -230,7 +229,8 @@ def _read_checkpoint(path: Path) -> tuple[int, dict[str, Any]]:
         return content["threads"], content["training"]
     except Exception as error:  # torch.load raises many kinds on a damaged file
         raise MnistStepsError(
-            f"the checkpoint {path} cannot be read ({type(error).__name__}). Delete it to start anew."
+            f"the checkpoint {path} cannot be read ({type(error).__name__}). "
+            "Delete it to start anew."
         ) from error
 
 
@@ -264,7 +264,9 @@ def replay(run: Run, steps: int = 10) -> Replay:
     first = None
     if beyond:
         loss, stated = again.losses[beyond[0]].item(), recorded[beyond[0]].item()
-        first = f"the replayed loss at step {beyond[0] + 1} is {loss:.4f}, the record says {stated:.4f}"
+        first = (
+            f"the replayed loss at step {beyond[0] + 1} is {loss:.4f}, the record says {stated:.4f}"
+        )
     return Replay(steps, relative.max().item(), first)
 
 

@@ -302,12 +302,15 @@ class Store:
 
         choices: as for `tasks_for`
         """
+        tasks = tasks_for(stage, self.seeds(stage, arm), arm, **choices)
+        return [outcome for task in tasks if (outcome := self.get(task)) is not None]
+
+    def seeds(self, stage: Stage, arm: str | None = None) -> list[int]:
+        """The seeds that there are files for, done or stale, in order."""
         folder = self.folder / stage.slug
         found = (folder / arm if arm else folder).glob("seed-*.json")
         names = (re.fullmatch(r"seed-(\d+)\.json", path.name) for path in found)
-        seeds = sorted(int(name[1]) for name in names if name)
-        outcomes = [self.get(task) for task in tasks_for(stage, seeds, arm, **choices)]
-        return [outcome for outcome in outcomes if outcome is not None]
+        return sorted(int(name[1]) for name in names if name)
 
     def summary(self, stage: Stage, arm: str | None = None, **choices: Any) -> Summary | None:
         """Over all seeds that the store has, None when it has none."""

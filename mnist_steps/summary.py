@@ -13,21 +13,12 @@ from typing import Any
 
 from torch import nn
 
-from mnist_steps import receptive_field
+from mnist_steps import graph, receptive_field
 
 # Left out unless everything is asked for: they change no shape or only the way it is written,
 # have no weights, and see what the layer before them sees.
-ACTIVATIONS = frozenset(
-    "ReLU ReLU6 SELU SiLU Mish Hardswish Hardsigmoid Sigmoid Tanh Softsign Tanhshrink LogSigmoid "
-    "LeakyReLU RReLU ELU CELU GELU Hardtanh Hardshrink Softshrink Softplus Threshold Softmax "
-    "LogSoftmax Softmin Softmax2d".split()
-)
-DROPOUTS = frozenset(
-    "Dropout Dropout1d Dropout2d Dropout3d AlphaDropout FeatureAlphaDropout StochasticDepth".split()
-)
-RESHAPES = frozenset(
-    "Flatten Unflatten Identity ChannelShuffle reshape permute getitem identity expand".split()
-)
+RESHAPES = "Flatten Unflatten Identity ChannelShuffle reshape permute getitem identity expand"
+LEFT_OUT = {*graph.ACTIVATIONS, *graph.DROPOUTS, "StochasticDepth", *RESHAPES.split()}
 
 MB = 1024**2
 BYTES = 4  # of a float32
@@ -156,10 +147,9 @@ def summarize(model: nn.Module, input_shape: tuple[int, ...], everything: bool =
     """
     analysis = receptive_field.analyze(model, input_shape)
     layers = {layer.name: layer for layer in analysis.layers}
-    left_out = frozenset() if everything else ACTIVATIONS | DROPOUTS | RESHAPES
     rows = []
     for node in analysis.graph.nodes:
-        if node.op in left_out:
+        if node.op in LEFT_OUT and not everything:
             continue
         layer = layers.get(node.name)
         rows.append(

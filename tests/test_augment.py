@@ -66,7 +66,9 @@ def test_a_translation_equals_torchvisions_affine_shift(digits):
     matrices = RandomTranslation(0.2).matrices(64, generator())
     expected = torch.stack(
         [
-            TF.affine(digit, 0.0, [round(-m[0, 2].item() * 14), round(-m[1, 2].item() * 14)], 1.0, [0.0])
+            TF.affine(
+                digit, 0.0, [round(-m[0, 2].item() * 14), round(-m[1, 2].item() * 14)], 1.0, [0.0]
+            )
             for digit, m in zip(digits, matrices, strict=True)
         ]
     )
@@ -83,9 +85,7 @@ def test_composed_maps_equal_one_after_the_other(digits):
     padded = torch.nn.functional.pad(digits, (8, 8, 8, 8))
     grow = torch.tensor([1.0, 1.0, 28 / 44])
     one_by_one = batch_affine(batch_affine(padded, shift * grow), turn * grow)
-    torch.testing.assert_close(
-        batch_affine(padded, together * grow), one_by_one, atol=1e-4, rtol=0
-    )
+    torch.testing.assert_close(batch_affine(padded, together * grow), one_by_one, atol=1e-4, rtol=0)
 
 
 def test_crop_boxes_are_distributed_as_torchvisions():
@@ -118,13 +118,13 @@ def test_shifts_are_distributed_as_torchvisions():
     ours = (RandomTranslation(0.1).matrices(4000, generator())[:, :, 2] * -14).round()
     torch.manual_seed(0)
     theirs = torch.tensor(
-        [
-            RandomAffine.get_params([0, 0], (0.1, 0.1), None, None, [28, 28])[1]
-            for _ in range(4000)
-        ]
+        [RandomAffine.get_params([0, 0], (0.1, 0.1), None, None, [28, 28])[1] for _ in range(4000)]
     )
     for axis in range(2):
-        counts = [[(sample[:, axis] == shift).sum().item() for shift in range(-3, 4)] for sample in (ours, theirs)]
+        counts = [
+            [(sample[:, axis] == shift).sum().item() for shift in range(-3, 4)]
+            for sample in (ours, theirs)
+        ]
         assert stats.chi2_contingency(counts).pvalue > 1e-3
 
 

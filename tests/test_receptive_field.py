@@ -34,7 +34,7 @@ def columns(model):
 def test_sizes_and_fields_equal_the_comments_beside_the_layers(stage):
     analysis = analyze(stage.build(), DIGIT)
     comments = columns(stage.model)
-    assert len(comments) >= 9
+    assert len(comments) >= 8
     for comment in comments:
         layer = analysis[comment["name"]]
         assert "x".join(map(str, layer.output_shape[1:])) == comment["size"], layer.name
@@ -125,7 +125,7 @@ def test_nan_probing_agrees_on_signals_and_volumes(layers, shape):
 
 
 OTHERS = [
-    nn.Sequential(nn.Conv2d(2, 4, 3), nn.PixelShuffle(2), nn.PixelUnshuffle(3)),
+    nn.Sequential(nn.Conv2d(2, 4, (4, 2)), nn.PixelShuffle(2), nn.PixelUnshuffle(4)),
     nn.Sequential(nn.Conv2d(2, 2, 3), nn.GroupNorm(1, 2), nn.Conv2d(2, 2, 3)),
     nn.Sequential(nn.Conv2d(2, 2, 3), nn.LayerNorm(7), nn.Conv2d(2, 2, 3)),
     nn.Sequential(nn.Conv2d(2, 2, 3), nn.Softmax(dim=3), nn.Softmax2d(), nn.Dropout2d()),
@@ -337,6 +337,22 @@ def test_verify_catches_a_union_taken_for_a_product(monkeypatch):
         verify(networks.Cross(), (1, 9, 9))
 
 
+def test_verify_catches_a_tensor_changed_under_its_second_name():
+    class Alias(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.pool = nn.AvgPool2d(3, 1, 1)
+
+        def forward(self, x):
+            first = x * 1
+            second = first
+            second += self.pool(x)  # changes `first` too; the trace cannot know
+            return first
+
+    with pytest.raises(FieldMismatch, match="second name"):
+        verify(Alias(), (1, 9, 9))
+
+
 def test_verify_refuses_a_network_that_gives_nan_by_itself():
     conv = nn.Conv2d(1, 1, 3)
     nn.init.constant_(conv.weight, float("nan"))
@@ -398,12 +414,16 @@ def check_torchvision(name):
     model = torchvision_model(name)
     size = 299 if name == "inception_v3" else 224
     if name.startswith(ATTENTION):
-        with pytest.raises(UnknownOperation, match=r"not known[^\n]*\n *It is called at .*\.py:\d+\."):
+        with pytest.raises(
+            UnknownOperation, match=r"not known[^\n]*\n *It is called at .*\.py:\d+\."
+        ):
             analyze(model, (3, size, size))
         return
     last = analyze(model, (3, size, size))[-1]
     assert last.output_shape == (1000,)
-    assert last.box() == (0, 0, size, size)
+    # SqueezeNet's first layer, without padding and in steps of two, misses the last row and column.
+    seen = size - 1 if name.startswith("squeezenet") else size
+    assert last.box() == (0, 0, seen, seen)
 
 
 @pytest.mark.parametrize(

@@ -75,9 +75,7 @@ def test_parameters_and_macs_equal_torchinfo_s(name):
     # torchinfo counts a linear layer once per image. ConvNeXt applies its linear layers at every
     # position of the map, in NHWC, so there it misses all positions but one.
     missed = sum(
-        row.params * (prod(row.output_shape[:-1]) - 1)
-        for row in table.rows
-        if row.kind == "Linear"
+        row.params * (prod(row.output_shape[:-1]) - 1) for row in table.rows if row.kind == "Linear"
     )
     assert table.total_macs == theirs.total_mult_adds + missed
     assert (missed > 0) == (name == "convnext_tiny")

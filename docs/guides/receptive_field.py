@@ -84,7 +84,9 @@ network(image)[0, 0].isnan().int()
 # %%
 for stage in stages.STAGES[2:8]:
     proof = receptive_field.verify(stage.build(), (1, 28, 28))
-    print(f"stage {stage.number}: {proof.units} units of {proof.layers} layers, {proof.comparisons:,} comparisons")
+    print(
+        f"stage {stage.number}: {proof.units} units of {proof.layers} layers, {proof.comparisons:,} comparisons"
+    )
 
 # %% [markdown]
 # ## The eight stages
@@ -166,7 +168,9 @@ dilated = nn.Sequential(
 )
 layer = receptive_field.analyze(dilated, (1, 28, 28))[-1]
 top, left, bottom, right = layer.box(8, 8)
-print(f"box of {bottom - top}x{right - left} pixels, {layer.pixels(8, 8)} of {(bottom - top) * (right - left)} reach the unit")
+print(
+    f"box of {bottom - top}x{right - left} pixels, {layer.pixels(8, 8)} of {(bottom - top) * (right - left)} reach the unit"
+)
 
 # %%
 digit = data.mnist().test.images[0]
@@ -235,9 +239,23 @@ for stage in stages.STAGES[:8]:
     after = "–"
     if recorded.weights is not None:
         after = str(receptive_field.effective(recorded.build(), digits, name).size)
-    rows.append([f"stage {stage.number}, {name}", str(theory.size[0]), str(bottom - top), str(before.size), after])
+    rows.append(
+        [
+            f"stage {stage.number}, {name}",
+            str(theory.size[0]),
+            str(bottom - top),
+            str(before.size),
+            after,
+        ]
+    )
 pages.table(
-    ["last 3×3 or larger layer", "field", "within the image", "effective, new", "effective, trained"],
+    [
+        "last 3×3 or larger layer",
+        "field",
+        "within the image",
+        "effective, new",
+        "effective, trained",
+    ],
     rows,
     f"Field of the middle unit, side in pixels. Effective: the square that holds {effective.share:.0%} of the "
     "gradient. Stage 1's trained weights are too large to ship.",

@@ -168,7 +168,9 @@ with torch.no_grad():
     merged = nn.functional.conv2d(inputs, kernel)
     assert torch.allclose(merged, pair(inputs), atol=1e-4)
 before_merging = model.conv8.weight.numel() + model.conv9.weight.numel()
-print(f"one kernel of {tuple(kernel.shape[2:])}: {kernel.numel()} weights instead of {before_merging}")
+print(
+    f"one kernel of {tuple(kernel.shape[2:])}: {kernel.numel()} weights instead of {before_merging}"
+)
 
 # %% [markdown]
 # The pair computes nothing that one larger kernel could not, but with fewer weights. Two linear

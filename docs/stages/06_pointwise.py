@@ -149,7 +149,10 @@ print(f"one layer,   {kernel.numel() + bias.numel()} parameters, the same output
 # **2.** How many 1×1 layers of ten channels could one pay with a single 3×3 layer of ten channels?
 
 # %% tags=["solution"]
-print(nn.Conv2d(10, 10, 3, bias=False).weight.numel() // nn.Conv2d(10, 10, 1, bias=False).weight.numel())
+print(
+    nn.Conv2d(10, 10, 3, bias=False).weight.numel()
+    // nn.Conv2d(10, 10, 1, bias=False).weight.numel()
+)
 
 # %% [markdown]
 # **3.** Swap the average and the last 1×1 layer: does the order matter for the scores, and for the

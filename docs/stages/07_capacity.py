@@ -145,7 +145,9 @@ def parameters_with(channels):
 
 assert parameters_with(12) == pages.parameters(before)
 best = max(channels for channels in range(1, 40) if parameters_with(channels) < 8000)
-print(f"{best} channels: {parameters_with(best):,} parameters; one more: {parameters_with(best + 1):,}")
+print(
+    f"{best} channels: {parameters_with(best):,} parameters; one more: {parameters_with(best + 1):,}"
+)
 
 # %% [markdown]
 # **3.** Is the gain real? Count the digits on which exactly one of the two networks is right, for
@@ -157,7 +159,9 @@ now_right, old_right = run.predictions == labels, old.predictions == labels
 only_now, only_old = (now_right & ~old_right).sum().item(), (old_right & ~now_right).sum().item()
 print(f"only stage 7 is right: {only_now}, only stage 6 is right: {only_old}")
 differing = only_now + only_old
-print(f"a fair coin gives {differing / 2:.0f} ± {math.sqrt(differing) / 2:.0f} heads in {differing} throws")
+print(
+    f"a fair coin gives {differing / 2:.0f} ± {math.sqrt(differing) / 2:.0f} heads in {differing} throws"
+)
 
 # %% [markdown]
 # This is McNemar's test in one line: only the digits on which the networks differ carry information.

@@ -42,6 +42,6 @@ export function bytesOf(text) {
 
 /** Where the data lies: the page's playground element says so, relative to the page. */
 function dataFolder() {
-  const stated = document.getElementById("playground")?.dataset.files ?? "./";
+  const stated = document.getElementById("pg-root")?.dataset.files ?? "./";
   return new URL(stated, document.baseURI);
 }

@@ -45,6 +45,7 @@ export function conv2d(input, weight, bias, window) {
   const outHeight = places(height, window, 0);
   const outWidth = places(width, window, 1);
   const out = new Float32Array(outputs * outHeight * outWidth);
+  const numbers = input.data;
   let next = 0; // position in the list of weights, which are stored in the order of these loops
   for (let output = 0; output < outputs; output++) {
     const map = out.subarray(output * outHeight * outWidth, (output + 1) * outHeight * outWidth);
@@ -63,7 +64,7 @@ export function conv2d(input, weight, bias, window) {
             const row = (channel * height + inputY) * width + shiftX;
             const outRow = y * outWidth;
             for (let x = from; x < until; x++) {
-              map[outRow + x] += w * input.data[row + x * strideX];
+              map[outRow + x] += w * numbers[row + x * strideX];
             }
           }
         }

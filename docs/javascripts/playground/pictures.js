@@ -7,6 +7,8 @@
 /** @typedef {import("./field.js").Field} Field */
 /** @typedef {[number, number, number]} Color red, green, blue: 0 to 255 each */
 
+const STEPS = 255; // of colour between zero and the largest value
+
 /** The page's colours, as they are now. */
 export function palette() {
   const style = getComputedStyle(document.body);
@@ -33,7 +35,7 @@ export function palette() {
  * @param {Palette} colors
  */
 export function drawInk(canvas, pixels, colors) {
-  paint(canvas, pixels, (ink) => mix(colors.paper, colors.ink, ink));
+  paint(canvas, pixels, ramp(colors.paper, colors.paper, colors.ink), 1);
 }
 
 /**
@@ -45,12 +47,11 @@ export function drawInk(canvas, pixels, colors) {
  */
 export function drawMaps(canvases, tensor, colors) {
   const size = tensor.data.length / canvases.length;
-  let largest = 1e-9;
+  let largest = 1e-9; // never 0: an empty drawing may give nothing but zeros
   for (const value of tensor.data) largest = Math.max(largest, Math.abs(value));
+  const table = ramp(colors.negative, colors.paper, colors.positive);
   canvases.forEach((canvas, map) => {
-    paint(canvas, tensor.data.subarray(map * size, (map + 1) * size), (value) =>
-      mix(colors.paper, value < 0 ? colors.negative : colors.positive, Math.abs(value) / largest),
-    );
+    paint(canvas, tensor.data.subarray(map * size, (map + 1) * size), table, largest);
   });
 }
 
@@ -91,24 +92,29 @@ export function drawSeen(canvas, pixels, field, colors) {
 }
 
 /**
- * @param {HTMLCanvasElement} canvas @param {Float32Array} values
- * @param {(value: number) => Color} colorOf
+ * Colours from -STEPS to STEPS, as the words that an ImageData is made of: red is the lowest byte.
+ * @param {Color} negative @param {Color} zero @param {Color} positive
  */
-function paint(canvas, values, colorOf) {
-  const image = new ImageData(canvas.width, canvas.height);
-  values.forEach((value, i) => {
-    const [red, green, blue] = colorOf(value);
-    image.data.set([red, green, blue, 255], 4 * i);
+function ramp(negative, zero, positive) {
+  return Uint32Array.from({ length: 2 * STEPS + 1 }, (_, i) => {
+    const part = (i - STEPS) / STEPS;
+    const end = part < 0 ? negative : positive;
+    const [red, green, blue] = zero.map((from, k) => Math.round(from + (end[k] - from) * Math.abs(part)));
+    return ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
   });
-  canvas.getContext("2d")?.putImageData(image, 0, 0);
 }
 
 /**
- * A colour between two others.
- * @param {Color} from @param {Color} to @param {number} part 0 to 1
- * @returns {Color}
+ * Draw numbers into a canvas that has one pixel for each.
+ * @param {HTMLCanvasElement} canvas @param {Float32Array} values
+ * @param {Uint32Array} colors as `ramp` gives them
+ * @param {number} largest the value with the ramp's last colour
  */
-function mix(from, to, part) {
-  const [red, green, blue] = [0, 1, 2].map((i) => from[i] + (to[i] - from[i]) * part);
-  return [red, green, blue];
+function paint(canvas, values, colors, largest) {
+  const image = new ImageData(canvas.width, canvas.height);
+  const words = new Uint32Array(image.data.buffer);
+  for (let i = 0; i < values.length; i++) {
+    words[i] = colors[Math.round((values[i] / largest) * STEPS) + STEPS];
+  }
+  canvas.getContext("2d")?.putImageData(image, 0, 0);
 }

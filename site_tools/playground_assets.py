@@ -1,0 +1,219 @@
+"""The playground's files: exported networks, example digits, and all of it for a folder on disk.
+
+The files come from the records. They are made by a process of their own, because MkDocs itself
+should not have to wait for torch, and kept under .cache/ for as long as the package and its
+records stay the same.
+"""
+
+import base64
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+from mkdocs.utils import get_relative_url
+
+PAGE = "playground.md"
+SCRIPTS = "javascripts/playground"
+DATA = "assets/playground"
+
+# Stages 1 and 2 are too heavy to answer at every stroke, and to be fetched for it.
+STAGES = (3, 4, 5, 6, 7, 8)
+DEFAULT_STAGE = 8
+MISREAD = 4  # how many of the digits that the default stage reads wrongly are offered
+
+ROOT = Path(__file__).parent.parent
+
+IMPORT = re.compile(r'^import (\{[^}]*\}|\* as \w+) from "\./([\w-]+\.js)";$', re.MULTILINE)
+EXPORT = re.compile(r"^export ((?:async )?(?:function|class|const|let) (\w+))", re.MULTILINE)
+SOURCE = re.compile(r"^<!-- source: ([\w-]+\.js) (\w+) -->$", re.MULTILINE)
+
+
+# --- What MkDocs calls ----------------------------------------------------------------------
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the exported networks and the examples to the site, and folder.js with all of them."""
+    data = cached_data(Path(config.config_file_path).resolve().parent / ".cache" / "playground")
+    for path in sorted(data.rglob("*")):
+        if path.is_file():
+            address = f"{DATA}/{path.relative_to(data).as_posix()}"
+            files.append(File.generated(config, address, abs_src_path=str(path)))
+    packed = pack(Path(config.docs_dir, SCRIPTS), data)
+    files.append(File.generated(config, f"{SCRIPTS}/folder.js", content=packed))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str | None:
+    """Show a function of the scripts where the page asks for it: `<!-- source: file name -->`."""
+    if page.file.src_uri != PAGE:
+        return None
+    scripts = Path(config.docs_dir, SCRIPTS)
+    return SOURCE.sub(
+        lambda found: f"```javascript\n{function_source(scripts / found[1], found[2])}\n```",
+        markdown,
+    )
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str | None:
+    """Point the page's own HTML at the site's files; MkDocs does so only for Markdown."""
+    if page.file.src_uri != PAGE:
+        return None
+    for folder in ("stylesheets/", "javascripts/", "assets/"):
+        html = html.replace(f'="{folder}', f'="{get_relative_url(folder, page.url)}')
+    return html
+
+
+# --- The data, and its cache ----------------------------------------------------------------
+
+
+def cached_data(cache: Path) -> Path:
+    """The folder with today's data; made now when the package or its records changed.
+
+    Raises PluginError when a record cannot be exported.
+    """
+    folder = cache / _digest(ROOT / "mnist_steps")
+    if folder.is_dir():
+        return folder
+    shutil.rmtree(cache, ignore_errors=True)
+    unfinished = cache / "unfinished"
+    done = subprocess.run(
+        [sys.executable, "-m", "site_tools.playground_assets", str(unfinished)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+    if done.returncode:
+        raise PluginError(f"the playground's networks could not be exported:\n{done.stderr}")
+    unfinished.rename(folder)
+    return folder
+
+
+def _digest(package: Path) -> str:
+    """Of what the data depends on: the package's code, its records, and this file."""
+    digest = hashlib.sha256()
+    files = [Path(__file__), *sorted(package.glob("*.py")), *sorted(package.glob("records/**/*"))]
+    for file in files:
+        if file.is_file():
+            content = file.read_bytes()
+            digest.update(f"{file.name} {len(content)} ".encode() + content)
+    return digest.hexdigest()[:24]
+
+
+def write_data(folder: Path) -> None:
+    """Write stage-N/model.json and weights.bin for each stage, and playground.json."""
+    from mnist_steps import export, runs
+
+    chosen = []
+    for number in STAGES:
+        description = export.export(number, folder / f"stage-{number}")
+        chosen.append(
+            {
+                "number": number,
+                "title": description["title"],
+                "parameters": sum(layer["params"] for layer in description["layers"]),
+                "test_accuracy": runs.load(number).final_test_accuracy,
+            }
+        )
+    content = {"default": DEFAULT_STAGE, "stages": chosen, "presets": _presets()}
+    (folder / "playground.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def _presets() -> list[dict[str, Any]]:
+    """The first 0 to 9 that the default stage is sure of, then those that it misreads most surely."""
+    from mnist_steps import data, runs
+
+    test = data.mnist().test
+    run = runs.load(DEFAULT_STAGE)
+    read = run.predictions.long()
+    right = read == test.labels
+    sure = right & (run.confidences > 0.99)
+    first = [int((sure & (test.labels == digit)).nonzero()[0]) for digit in range(10)]
+    wrong = (~right).nonzero().flatten()
+    surest = wrong[run.confidences[wrong].argsort(descending=True)[:MISREAD]].tolist()
+
+    def preset(index: int) -> dict[str, Any]:
+        label, answer = int(test.labels[index]), int(read[index])
+        note = f"a {label}"
+        if answer != label:
+            note += f" that stage {DEFAULT_STAGE} reads as {answer}"
+        pixels = base64.b64encode(test.images[index].numpy().tobytes()).decode()
+        return {"index": index, "label": label, "note": note, "pixels": pixels}
+
+    return [preset(index) for index in (*first, *surest)]
+
+
+# --- For a folder on disk -------------------------------------------------------------------
+
+
+def pack(scripts: Path, data: Path) -> str:
+    """The modules and the files that they read, as one classic script; files.js says why.
+
+    Each module becomes a function that is called once and returns its exports.
+    """
+    files = {
+        path.relative_to(data).as_posix(): base64.b64encode(path.read_bytes()).decode()
+        for path in sorted(data.rglob("*"))
+        if path.is_file()
+    }
+    parts = [
+        "// Made by the site's build from the modules beside it, for pages opened from a folder.",
+        f"globalThis.playgroundFiles = {json.dumps(files)};",
+        "const playgroundModules = {};",
+    ]
+    for name in _in_order_of_import(scripts, "playground.js", []):
+        code = (scripts / name).read_text(encoding="utf-8")
+        exports = ", ".join(found[2] for found in EXPORT.finditer(code))
+        code = EXPORT.sub(r"\1", code)
+        code = IMPORT.sub(
+            lambda found: (
+                f'const {found[1].removeprefix("* as ")} = playgroundModules["{found[2]}"];'
+            ),
+            code,
+        )
+        parts.append(f'playgroundModules["{name}"] = (() => {{\n{code}\nreturn {{ {exports} }};\n}})();')
+    return "\n".join(parts) + "\n"
+
+
+def _in_order_of_import(scripts: Path, name: str, found: list[str]) -> list[str]:
+    """A module after all that it imports."""
+    for imported in IMPORT.finditer((scripts / name).read_text(encoding="utf-8")):
+        if imported[2] not in found:
+            _in_order_of_import(scripts, imported[2], found)
+    found.append(name)
+    return found
+
+
+def function_source(script: Path, name: str) -> str:
+    """An exported function with the comment above it. Raises PluginError when there is none."""
+    code = script.read_text(encoding="utf-8")
+    found = re.search(
+        rf"^/\*\*(?:(?!\*/).)*?\*/\nexport (?:async )?function {name}\(.*?^}}",
+        code,
+        re.DOTALL | re.MULTILINE,
+    )
+    if not found:
+        raise PluginError(f"{PAGE}: {script.name} has no function {name}")
+    return found[0].replace("\nexport ", "\n")
+
+
+def main() -> None:
+    from mnist_steps.errors import MnistStepsError
+
+    try:
+        write_data(Path(sys.argv[1]))
+    except MnistStepsError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""The pages keep their promises: one order, no typed results, honest comparisons, real scripts."""
+
+import dataclasses
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mnist_steps import figures, models, pages, runs, stages
+from mnist_steps.errors import MnistStepsError
+
+ROOT = Path(__file__).parents[1]
+STAGE_PAGES = sorted((ROOT / "docs" / "stages").glob("*.py"))
+PAGES = STAGE_PAGES + sorted(
+    path for folder in ("guides", "beyond") for path in (ROOT / "docs" / folder).glob("*.py")
+)
+ORDER = ["Target", "The model", "The recipe", "Training", "Results", "Analysis", "Exercises", "Next"]
+
+
+def prose(page):
+    """The Markdown cells of a page, as one text."""
+    cells = re.split(r"^# %%", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    text = "\n".join(cell for cell in cells if cell.startswith(" [markdown]"))
+    return re.sub(r"^# ```$.*?^# ```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_there_is_a_page_for_each_stage():
+    assert [page.stem for page in STAGE_PAGES] == [stage.slug for stage in stages.STAGES[:8]]
+
+
+@pytest.mark.parametrize("page", STAGE_PAGES, ids=lambda page: page.stem)
+def test_every_stage_page_keeps_the_same_order(page):
+    headings = re.findall(r"^# ## (.+)$", prose(page), flags=re.MULTILINE)
+    assert [heading for heading in headings if heading in ORDER] == ORDER
+    assert "**You will learn**" in prose(page) and "**Know first**" in prose(page)
+    assert "**What this stage confounds:**" in prose(page)
+
+
+@pytest.mark.parametrize("page", STAGE_PAGES, ids=lambda page: page.stem)
+def test_every_stage_page_has_three_exercises_with_solutions(page):
+    for number in (1, 2, 3):
+        assert f"**{number}.**" in prose(page)
+    assert page.read_text(encoding="utf-8").count('tags=["solution"]') >= 3
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_no_result_is_typed_into_prose(page):
+    """A number with a decimal point or a thousands separator, or a percentage, is a result.
+
+    The target of the whole tutorial, 99.4 percent, and 99 percent, stage 2's, are no results.
+    """
+    typed = re.findall(r"\d+[.,]\d+|\d+ ?%", re.sub(r"\(https?:[^)]*\)", "", prose(page)))
+    assert [number for number in typed if number not in ("99.4", "4 %", "99 %")] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_page_also_runs_as_a_plain_script(page, tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(
+        [sys.executable, str(page)], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    assert list(tmp_path.iterdir()) == [], "a page leaves no files behind"
+
+
+def test_results_stand_beside_the_claim_with_the_difference():
+    run = runs.load(8)
+    text = str(pages.results(run))
+    difference = run.final_test_accuracy - 99.44
+    assert f"{run.final_test_accuracy:.2f}" in text
+    assert f"{difference:+.2f}" in text
+
+
+def test_a_result_far_from_the_claim_does_not_agree():
+    run = runs.load(8)
+    poor = dataclasses.replace(run.epochs[-1], test_accuracy=98.0)
+    text = str(pages.results(dataclasses.replace(run, epochs=(*run.epochs[:-1], poor))))
+    final = next(line for line in text.splitlines() if "final epoch" in line and "98.00" in line)
+    assert final.split()[-1] == "no"
+
+
+def test_a_network_with_other_parameters_than_claimed_fails_the_page():
+    run = runs.load(8)
+    other = dataclasses.replace(run.stage, model=models.PointwiseNet)
+    with pytest.raises(MnistStepsError, match="has 6,874 parameters, the original 7,884"):
+        pages.results(dataclasses.replace(run, stage=other))
+
+
+def test_the_wrong_fields_of_the_original_are_marked():
+    table = str(pages.field_claims(stages.get(3)))
+    assert re.search(r"conv9 +30 +28 +differs", table)
+    assert table.count("differs") == 2, "once in the row, once in the caption"
+    assert "differs" not in str(pages.field_claims(stages.get(8)))
+
+
+def test_the_standard_error_is_the_binomial_one():
+    assert pages.standard_error(99.4) == pytest.approx(0.0772, abs=1e-4)
+
+
+def test_a_recipe_table_shows_what_changed_and_only_that():
+    table = str(pages.recipe(stages.get(8), stages.get(7)))
+    assert re.search(r"schedule +constant learning rate +OneCycle\(max_lr=0.01\)", table)
+    assert re.search(r"batch size +unchanged +64", table)
+
+
+def test_a_model_difference_shows_removed_and_added_lines():
+    text = str(pages.model_difference(stages.get(6), stages.get(7)))
+    assert re.search(r"^-.*conv5=nn.Conv2d\(10, 12", text, flags=re.MULTILINE)
+    assert re.search(r"^\+.*conv5=nn.Conv2d\(10, 14", text, flags=re.MULTILINE)
+
+
+def test_markup_in_tables_is_escaped():
+    markup = pages.table(["<b>"], [["<script>"]], "a & b")._repr_html_()
+    assert "<script>" not in markup and "&lt;script&gt;" in markup and "a &amp; b" in markup
+
+
+def test_the_source_on_a_page_is_the_packages_own():
+    assert str(pages.source(models.CapacityNet)).startswith("class CapacityNet(nn.Sequential):")
+
+
+@pytest.mark.parametrize("make", [figures.curves, figures.mistakes, figures.confusion])
+def test_figures_follow_the_theme_and_carry_a_text(make):
+    figure = make(runs.load(8))
+    markup = figure._repr_html_()
+    assert 'role="img"' in markup and 'aria-label="' in markup
+    assert len(figure.alt) > 40
+    assert "var(--figure-" in markup
+    for colour in figures.PALETTE.values():
+        assert colour not in re.sub(r"var\([^)]*\)", "", markup), "a colour that ignores the theme"
+
+
+def test_two_figures_on_a_page_do_not_share_names():
+    one, other = figures.curves(runs.load(8)), figures.confusion(runs.load(8))
+    names = [set(re.findall(r'id="(p\w{8,})"', figure.svg)) for figure in (one, other)]
+    assert names[0] and not names[0] & names[1]
+
+
+def test_a_figure_is_saved_as_a_file(tmp_path):
+    figures.curves(runs.load(8)).save(tmp_path / "curves.svg")
+    assert (tmp_path / "curves.svg").read_text(encoding="utf-8").startswith("<svg")
+
+
+def test_mistakes_are_those_digits_that_the_run_got_wrong():
+    run = runs.load(8)
+    figure = figures.mistakes(run)
+    wrong = round(10_000 * (1 - run.final_test_accuracy / 100))
+    assert f"of {wrong} misclassified" in figure.alt
