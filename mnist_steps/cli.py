@@ -92,6 +92,7 @@ def describe_stage(stage: Any) -> dict[str, Any]:
             "last_three": list(run.last_three_test_accuracies),
             "seconds": round(sum(run.environment.seconds), 1),
             "device": run.environment.device,
+            "epochs": len(run.epochs),
         }
     return described
 
@@ -316,7 +317,7 @@ def make_study(
     if left and not dry_run:
         with (
             executors.dask_cluster(scheduler)
-            if scheduler
+            if scheduler is not None
             else executors.Processes(workers or os.cpu_count() or 1)
         ) as executor:
             report = study.run_study(tasks, executor, store)

@@ -15,9 +15,12 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mnist_steps.errors import MnistStepsError
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 # A new interpreter for every worker: a copy of this process, as Linux makes by default, would
 # inherit torch's threads and locks in whatever state they are.
@@ -153,6 +156,23 @@ def _end_with_the_parent() -> None:
     os._exit(1)
 
 
+class DaskCluster(Executor):
+    """A Dask client's own executor, except that it refuses tasks once the scheduler is gone.
+
+    A client that has lost its scheduler takes tasks all the same, and their futures never end.
+    """
+
+    def __init__(self, client: "Client") -> None:
+        self._client = client
+        # pure=False: a task that is tried again must run again, not get its old answer.
+        self._executor = client.get_executor(pure=False)
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        if self._client.status != "running":
+            raise ConnectionError("the connection to the Dask scheduler was lost")
+        return self._executor.submit(function, *args, **kwargs)
+
+
 @contextmanager
 def dask_cluster(scheduler: str, timeout_seconds: float = 10) -> Iterator[Executor]:
     """The workers of a Dask scheduler, such as 'tcp://192.168.0.5:8786', as an executor.
@@ -181,5 +201,4 @@ def dask_cluster(scheduler: str, timeout_seconds: float = 10) -> Iterator[Execut
                 f"Start one with: dask worker {scheduler} --nthreads 1",
                 file=sys.stderr,
             )
-        # pure=False: a task that is tried again must run again, not get its old answer.
-        yield client.get_executor(pure=False)
+        yield DaskCluster(client)

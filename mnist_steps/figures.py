@@ -16,6 +16,7 @@ import matplotlib
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as MatplotlibFigure
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from torch import Tensor
 
@@ -78,6 +79,9 @@ class Figure:
 
 def finish(figure: MatplotlibFigure, alt: str) -> Figure:
     """Turn a Matplotlib figure, drawn in PALETTE, into theme-following SVG with a text."""
+    for text in figure.findobj(Text):
+        if text.get_color() == "black":  # Matplotlib's own default, unreadable on dark ground
+            text.set_color(PALETTE["ink"])
     buffer = io.StringIO()
     # The salt names the SVG's inner parts: different figures on one page must not share names.
     with matplotlib.rc_context({"svg.hashsalt": alt}):
@@ -154,7 +158,8 @@ def curves(run: Run) -> Figure:
         figure,
         f"Two charts over {len(epochs)} epochs, logarithmic. Left: the training loss falls to "
         f"{last.train_loss:.3f}, the test loss to {last.test_loss:.3f}. Right: the training "
-        f"accuracy reaches {last.train_accuracy:.2f} percent, the test accuracy {last.test_accuracy:.2f}.",
+        f"accuracy reaches {last.train_accuracy:.2f} percent, the test accuracy "
+        f"{last.test_accuracy:.2f}.",
     )
 
 
@@ -340,16 +345,18 @@ def growth(analyses: Analysis | dict[str, Analysis], image_size: int) -> Figure:
                   textcoords="offset points", color=PALETTE["accent"])  # fmt: skip
     colours = ("test", "train", "muted", "wrong", "ink")
     described = []
+    ends: dict[tuple[int, int], list[str]] = {}  # lines that end in the same place share a label
     for (name, analysis), colour in zip(analyses.items(), colours, strict=False):
         layers = [layer for layer in analysis if _changes_field(analysis, layer)]
         sizes = [1] + [layer.size[0] for layer in layers]
         axes.step(range(len(sizes)), sizes, where="post", color=PALETTE[colour])
         axes.plot(range(len(sizes)), sizes, "o", markersize=4, color=PALETTE[colour])
-        if name:
-            axes.annotate(name, (len(sizes) - 1, sizes[-1]), xytext=(7, 0), va="center",
-                          textcoords="offset points", color=PALETTE[colour])  # fmt: skip
+        ends.setdefault((len(sizes) - 1, sizes[-1]), []).append(name)
         steps = ", ".join(f"{layer.name} {layer.size[0]}" for layer in layers)
         described.append(f"{name or 'the network'}: {steps}")
+    for place, names in ends.items():
+        axes.annotate(", ".join(names), place, xytext=(6, -12), textcoords="offset points",
+                      fontsize=10)  # fmt: skip
     if len(analyses) == 1:
         axes.set_xticks(range(len(sizes)), ["input"] + [layer.name for layer in layers])
         axes.tick_params(axis="x", rotation=60 if len(sizes) > 12 else 0, labelsize=9)

@@ -164,7 +164,8 @@ def results(run: Run) -> Html:
         rows,
         "Accuracies in percent. The headline is the final epoch; the best epoch was picked by "
         "looking at the test set and flatters. Test accuracies agree when they differ by at most "
-        "three standard errors, as far as the choice of test images alone may move them.",
+        "three standard errors, as far as the choice of test images alone may move them."
+        + ("" if run.finished else f" This run is unfinished: {describe_epochs(run)}."),
     )
 
 
@@ -206,6 +207,7 @@ def provenance(run: Run, steps: int = 10) -> Html:
         f"{where.device} ({where.processor}, {where.threads} thread{'s'[: where.threads > 1]})",
         f"{describe_seconds(sum(where.seconds))}",
         f"seed {run.seed}",
+        *([] if run.finished else [f"unfinished, {describe_epochs(run)}"]),
         _describe_replay(runs.check(run, steps)),
     ]
     text = " · ".join(parts)
@@ -221,6 +223,10 @@ def _describe_replay(replay: Replay) -> str:
     )
 
 
+def describe_epochs(run: Run) -> str:
+    return f"{len(run.epochs)} of {run.stage.recipe.epochs} epochs"
+
+
 def describe_seconds(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
@@ -234,7 +240,8 @@ def ladder_table() -> Html:
             [
                 f"{stage.number}. {stage.title}",
                 f"{parameters(stage):,}",
-                f"{run.final_test_accuracy:.2f}",
+                f"{run.final_test_accuracy:.2f}"
+                + ("" if run.finished else f" (unfinished, {describe_epochs(run)})"),
                 f"{run.best_test_accuracy:.2f}",
                 f"{stage.claim.best_test_accuracy:.2f}",
             ]

@@ -1105,7 +1105,7 @@ def verify(model: nn.Module, input_shape: tuple[int, ...], pixels: int = 1024) -
             for position, pixel in enumerate(chosen.tolist()):
                 images[(position, slice(None), *pixel)] = float("nan")
             _execute(symbolic, twin, images.clone(), partial(check, chosen), resized)
-        _check_trace(symbolic, twin, images)
+        _check_trace(symbolic, twin, images[:4])
     return Verification(
         layers=len(layers),
         units=sum(prod(layer.units) for layer in analysis.layers),

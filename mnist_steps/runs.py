@@ -68,7 +68,9 @@ def save(run: Run, records: Path = RECORDS) -> Path:
     """Write a run as a record and return its folder. Each file appears only when complete."""
     tensors = {
         "loss": torch.tensor([step.loss for step in run.steps]),
-        "learning_rate": torch.tensor([step.learning_rate for step in run.steps]).double(),
+        "learning_rate": torch.tensor(
+            [step.learning_rate for step in run.steps], dtype=torch.float64
+        ),
         "predictions": run.predictions,
         "confidences": run.confidences,
     }

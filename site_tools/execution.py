@@ -65,6 +65,7 @@ async def _execute(page: Path, folder: Path, environment: dict[str, str]) -> Not
         timeout=None if os.environ.get("MNIST_STEPS_TRAIN") else SECONDS_PER_CELL,
         resources={"metadata": {"path": str(folder)}},
         on_cell_start=remember,
+        coalesce_streams=True,  # one box for what a cell prints, however it was flushed
         extra_arguments=["--log-level=ERROR"],  # kernels warn that they listen on this machine
     )
     try:

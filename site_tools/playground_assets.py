@@ -129,7 +129,7 @@ def write_data(folder: Path) -> None:
 
 
 def _presets() -> list[dict[str, Any]]:
-    """The first 0 to 9 that the default stage is sure of, then those that it misreads most surely."""
+    """The first 0 to 9 that the default stage is sure of, then its surest mistakes."""
     from mnist_steps import data, runs
 
     test = data.mnist().test
@@ -180,7 +180,9 @@ def pack(scripts: Path, data: Path) -> str:
             ),
             code,
         )
-        parts.append(f'playgroundModules["{name}"] = (() => {{\n{code}\nreturn {{ {exports} }};\n}})();')
+        parts.append(
+            f'playgroundModules["{name}"] = (() => {{\n{code}\nreturn {{ {exports} }};\n}})();'
+        )
     return "\n".join(parts) + "\n"
 
 

@@ -1,6 +1,7 @@
 """Tracing: what a network is, as plain data, without touching it."""
 
 import json
+from collections import OrderedDict
 
 import networks
 import pytest
@@ -93,7 +94,9 @@ def test_nodes_are_named_after_modules_and_functions_after_where_they_are_called
         def forward(self, x):
             return F.relu(self.conv1(x) + x) + x
 
-    names = [node.name for node in trace(nn.Sequential(Block(), Block()), (2, 6, 6)).nodes]
+    net = nn.Sequential(OrderedDict(stem=nn.Sequential(Block(), Block())))
+    names = [node.name.removeprefix("stem.") for node in trace(net, (2, 6, 6)).nodes]
+    assert all(node.name.startswith("stem.") for node in trace(net, (2, 6, 6)).nodes)
     assert names == [
         "0.conv1", "0.add", "0.relu", "0.add_1", "1.conv1", "1.add", "1.relu", "1.add_1",
     ]  # fmt: skip
@@ -118,6 +121,21 @@ def test_parts_of_a_split_refer_to_what_was_split():
                    ("getitem", "getitem_1"))  # fmt: skip
     assert left.inputs == right.inputs == (graph.INPUT,)
     assert right.attributes == {"index": [[None, None, None], [2, 4, None]]}
+
+
+def test_a_model_in_training_mode_is_traced_as_it_evaluates():
+    class Auxiliary(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.helper = nn.Conv2d(1, 1, 3), nn.Conv2d(1, 1, 3)
+
+        def forward(self, x):
+            return (self.conv(x), self.helper(x)) if self.training else self.conv(x)
+
+    traced = trace(Auxiliary().train(), (1, 5, 5))
+    assert [node.name for node in traced.nodes] == ["conv"]
+    assert traced.outputs == ("conv",)
+    assert traced.total_params == 20, "weights that the trace does not use are weights all the same"
 
 
 # ---- Failing clearly ----------------------------------------------------------------------------
@@ -193,7 +211,9 @@ def test_a_subclass_with_a_forward_of_its_own_is_looked_into():
 def test_the_model_is_left_as_it_was_also_after_an_exception(cls, mode):
     model = nn.Sequential(cls(), nn.BatchNorm2d(4)).train(mode)
     called = []
-    model.register_forward_hook(lambda *_: called.append("hook"))
+    for module in model.modules():
+        module.register_forward_hook(lambda *_: called.append("hook"))
+        module.register_forward_pre_hook(lambda *_: called.append("hook"))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     places = {name: value.data_ptr() for name, value in model.state_dict().items()}
     try:
@@ -202,7 +222,8 @@ def test_the_model_is_left_as_it_was_also_after_an_exception(cls, mode):
         pass
     assert not called, "the reader's hook ran"
     assert all(module.training is mode for module in model.modules())
-    assert [len(module._forward_hooks) for module in model.modules()].count(0) >= 2
+    assert all(len(module._forward_hooks) == 1 for module in model.modules())
+    assert all(len(module._forward_pre_hooks) == 1 for module in model.modules())
     after = model.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert places == {name: value.data_ptr() for name, value in after.items()}

@@ -17,7 +17,16 @@ STAGE_PAGES = sorted((ROOT / "docs" / "stages").glob("*.py"))
 PAGES = STAGE_PAGES + sorted(
     path for folder in ("guides", "beyond") for path in (ROOT / "docs" / folder).glob("*.py")
 )
-ORDER = ["Target", "The model", "The recipe", "Training", "Results", "Analysis", "Exercises", "Next"]
+ORDER = [
+    "Target",
+    "The model",
+    "The recipe",
+    "Training",
+    "Results",
+    "Analysis",
+    "Exercises",
+    "Next",
+]
 
 
 def prose(page):
@@ -81,6 +90,14 @@ def test_a_result_far_from_the_claim_does_not_agree():
     text = str(pages.results(dataclasses.replace(run, epochs=(*run.epochs[:-1], poor))))
     final = next(line for line in text.splitlines() if "final epoch" in line and "98.00" in line)
     assert final.split()[-1] == "no"
+
+
+@pytest.mark.parametrize("stage", stages.STAGES[:8], ids=lambda stage: stage.slug)
+def test_a_run_with_fewer_epochs_than_its_recipe_is_named_unfinished(stage):
+    run = runs.load(stage.number)
+    assert ("unfinished" in str(pages.results(run))) == (len(run.epochs) < 15)
+    short = dataclasses.replace(run, epochs=run.epochs[:2])
+    assert "unfinished: 2 of 15 epochs" in str(pages.results(short))
 
 
 def test_a_network_with_other_parameters_than_claimed_fails_the_page():

@@ -6,7 +6,6 @@ Needs Chromium and playwright; without them the tests are skipped, and under CI 
 import contextlib
 import functools
 import http.server
-import json
 import os
 import re
 import shutil
@@ -26,12 +25,25 @@ CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 TOLERANCE = 1e-4
 
+try:
+    from playwright.sync_api import sync_playwright
+
+    if not Path(CHROMIUM).is_file():
+        raise FileNotFoundError(
+            f"{CHROMIUM} does not exist; CHROMIUM in the environment may differ"
+        )
+except (ImportError, FileNotFoundError) as missing:
+    if os.environ.get("CI") == "true":
+        raise
+    pytest.skip(f"no browser to test in: {missing}", allow_module_level=True)
+
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Playground</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="icon" href="data:,"><link rel="stylesheet" href="stylesheets/extra.css"></head>
 <body class="md-typeset" data-md-color-scheme="default"
- style="--md-default-bg-color: #fff; --md-default-fg-color: #222"><main>{content}</main></body></html>
+ style="--md-default-bg-color: #fff; --md-default-fg-color: #222">
+<main>{content}</main></body></html>
 """
 
 
@@ -71,15 +83,6 @@ def address(site):
 
 @pytest.fixture(scope="module")
 def browser():
-    try:
-        from playwright.sync_api import sync_playwright
-
-        if not Path(CHROMIUM).is_file():
-            raise FileNotFoundError(f"{CHROMIUM} does not exist (CHROMIUM names another)")
-    except (ImportError, FileNotFoundError) as missing:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(f"no browser to test in: {missing}")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         yield browser
@@ -297,7 +300,8 @@ def test_a_test_digit_drawn_large_and_off_the_middle_comes_back_as_it_was(calcul
           const bytes = new Uint8Array(await (await fetch("/digits.bin")).arrayBuffer());
           let same = 0;
           for (let i = 0; i < 200; i++) {
-            const pixels = Float32Array.from(bytes.subarray(784 * i, 784 * (i + 1)), (b) => b / 255);
+            const digit = bytes.subarray(784 * i, 784 * (i + 1));
+            const pixels = Float32Array.from(digit, (byte) => byte / 255);
             const drawing = { data: new Float32Array(200 * 200), width: 200, height: 200 };
             for (let y = 0; y < 28 * 6; y++)
               for (let x = 0; x < 28 * 6; x++)
@@ -310,7 +314,7 @@ def test_a_test_digit_drawn_large_and_off_the_middle_comes_back_as_it_was(calcul
         }"""
     )
     print(f"\n{same} of 200 digits come back exactly")
-    assert same >= 180  # the others have a rim so faint that it counts as paper
+    assert same >= 198  # the rest are the few of MNIST whose longer side is not 20 pixels
 
 
 def test_an_empty_drawing_is_an_empty_image(calculator):
@@ -363,6 +367,10 @@ def settle(page):
 
 def verdict(page):
     return page.inner_text("#pg-verdict")
+
+
+def unit_in_words(page):
+    return page.inner_text("#pg-seen-text").replace("\u00a0", " ")
 
 
 def test_a_drawn_digit_is_read(visit):
@@ -427,21 +435,21 @@ def test_the_keyboard_reaches_examples_stages_and_units(visit):
 
     page.locator("[aria-label='Units of conv1']").focus()
     page.keyboard.press("Tab")  # on to the next layer, as a reader would
-    assert "sees 3 × 3 of" in page.inner_text("#pg-seen-text")
-    before = page.inner_text("#pg-seen-text")
+    assert "sees 3 × 3 of" in unit_in_words(page)
+    before = unit_in_words(page)
     assert "map 1, row 14, column 14" in before
     for key in ("ArrowLeft", "ArrowUp", "PageDown"):
         page.keyboard.press(key)
-    assert "map 2, row 13, column 13" in page.inner_text("#pg-seen-text")
+    assert "map 2, row 13, column 13" in unit_in_words(page)
     page.keyboard.press("Escape")
-    assert "sees" not in page.inner_text("#pg-seen-text")
+    assert "sees" not in unit_in_words(page)
 
 
 def test_a_click_on_a_unit_frames_what_it_sees(visit):
     page = visit()
     box = page.locator("[aria-label='Units of conv2'] canvas").nth(2).bounding_box()
     page.mouse.click(box["x"] + 1, box["y"] + 1)
-    text = page.inner_text("#pg-seen-text")
+    text = unit_in_words(page)
     assert "conv2, map 3, row 1, column 1" in text and "sees 5 × 5 of" in text
     frame = "(name) => getComputedStyle(document.querySelector(name), '::after').content"
     assert page.evaluate(frame, "[aria-label='Units of conv1'] > div") == '""'
@@ -485,8 +493,11 @@ def test_nothing_is_wider_than_the_screen(visit, width):
 
 def test_pictures_follow_the_theme(visit):
     page = visit()
-    corner = """() => [...document.getElementById("pg-seen").getContext("2d")
-      .getImageData(0, 0, 1, 1).data].slice(0, 3)"""
+    corner = """() => {
+      const copy = document.createElement("canvas").getContext("2d");
+      copy.drawImage(document.getElementById("pg-seen"), 0, 0);
+      return [...copy.getImageData(0, 0, 1, 1).data].slice(0, 3);
+    }"""
     light = page.evaluate(corner)
     page.evaluate("document.body.dataset.mdColorScheme = 'slate'")
     settle(page)
@@ -517,56 +528,3 @@ def test_a_missing_network_is_told(browser, address):
     page.wait_for_selector("#pg-problem:not([hidden])")
     assert "stage-4/weights.bin cannot be read (404)" in page.inner_text("#pg-problem")
     page.close()
-
-
-# --- The build --------------------------------------------------------------------------------
-
-
-def test_the_data_is_made_once_and_again_when_a_record_changes(tmp_path, monkeypatch):
-    calls = []
-
-    def pretend(command, **_):
-        calls.append(command)
-        Path(command[-1]).mkdir(parents=True)
-        return type("Done", (), {"returncode": 0, "stderr": ""})
-
-    monkeypatch.setattr(playground_assets.subprocess, "run", pretend)
-    digests = iter(["one", "one", "two"])
-    monkeypatch.setattr(playground_assets, "_digest", lambda package: next(digests))
-    folders = [playground_assets.cached_data(tmp_path) for _ in range(3)]
-    assert len(calls) == 2
-    assert folders[0] == folders[1] != folders[2]
-    assert [path.name for path in tmp_path.iterdir()] == ["two"]
-
-
-def test_the_digest_covers_code_and_records(tmp_path):
-    record = tmp_path / "records" / "08" / "run.json"
-    record.parent.mkdir(parents=True)
-    (tmp_path / "export.py").write_text("1")
-    record.write_text("1")
-    before = playground_assets._digest(tmp_path)
-    assert before == playground_assets._digest(tmp_path)
-    record.write_text("2")
-    changed = playground_assets._digest(tmp_path)
-    (tmp_path / "export.py").write_text("2")
-    assert len({before, changed, playground_assets._digest(tmp_path)}) == 3
-
-
-def test_the_presets_are_test_digits(site):
-    content = json.loads((site / playground_assets.DATA / "playground.json").read_text())
-    assert [preset["label"] for preset in content["presets"][:10]] == list(range(10))
-    test = data.mnist().test
-    for preset in content["presets"]:
-        assert preset["label"] == int(test.labels[preset["index"]])
-    wrong = content["presets"][10:]
-    assert len(wrong) == 4 and all("reads as" in preset["note"] for preset in wrong)
-    accuracy = {stage["number"]: stage["test_accuracy"] for stage in content["stages"]}
-    assert accuracy == {n: runs.load(n).final_test_accuracy for n in playground_assets.STAGES}
-
-
-def test_the_page_shows_the_function_that_runs():
-    source = playground_assets.function_source(
-        ROOT / "docs" / playground_assets.SCRIPTS / "layers.js", "conv2d"
-    )
-    assert source.startswith("/**\n * Convolution:") and source.endswith("\n}")
-    assert "\nfunction conv2d(" in source and source.count("function") == 1

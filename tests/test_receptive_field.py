@@ -262,7 +262,7 @@ def test_layers_after_flattening_have_one_unit_for_all():
     assert analysis[-1].jump == (None, None)
 
 
-def test_a_tokens_linear_layer_over_flattened_places_is_refused_or_right():
+def test_a_linear_layer_over_channels_keeps_flattened_places_apart():
     class Tokens(nn.Module):
         def __init__(self):
             super().__init__()

@@ -9,9 +9,10 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -448,41 +449,51 @@ def cluster(tmp_path, workers):
         "PYTHONPATH": str(HERE),
         "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "3",
     }
-    options = ["--scheduler-file", str(file), "--host", "127.0.0.1", "--no-dashboard"]
+    options = ["--host", "127.0.0.1", "--no-dashboard"]
     dask = [sys.executable, "-m", "dask"]
     with (tmp_path / "dask.log").open("wb") as log:
 
         def start(*command):
             return subprocess.Popen([*dask, *command], env=environment, stdout=log, stderr=log)
 
-        processes = [start("scheduler", "--port", "0", *options)]
+        scheduler = start("scheduler", "--port", "0", "--scheduler-file", str(file), *options)
+        processes = [scheduler]
         try:
-            wait_until(file.is_file)
+            wait_until(lambda: file.is_file() and file.read_text().rstrip().endswith("}"))
+            address = json.loads(file.read_text())["address"]
             one_thread = ["--nthreads", "1", "--no-nanny", "--local-directory", str(tmp_path)]
             for _ in range(workers):
-                processes.append(start("worker", *one_thread, *options))
-            yield json.loads(file.read_text())["address"]
+                processes.append(start("worker", address, *one_thread, *options))
+            yield address
         finally:
-            for process in reversed(processes):
-                process.terminate()
             for process in processes:
-                process.wait(timeout=60)
+                process.kill()
+                process.wait()
+
+
+def in_background(function, *args):
+    """Call it in a thread that does not keep the tests waiting when it never returns."""
+    future = Future()
+
+    def call():
+        try:
+            future.set_result(function(*args))
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=call, daemon=True).start()
+    return future
 
 
 @pytest.mark.slow
 def test_dask_gives_what_a_serial_run_gives_even_when_a_worker_is_killed(tmp_path, store, notes):
     tasks = tiny_tasks(range(4))
     note = Path(os.environ[simulated.NOTES]) / "seed-1"
-    with (
-        cluster(tmp_path, workers=2) as address,
-        executors.dask_cluster(address) as executor,
-        ThreadPoolExecutor(1) as background,
-    ):
-        report = background.submit(
+    with cluster(tmp_path, workers=2) as address, executors.dask_cluster(address) as executor:
+        report = in_background(
             simulate, tasks, executor, store, simulated.wait_for_death_the_first_time
         )
-        wait_until(note.is_file)
-        wait_until(note.read_text)
+        wait_until(lambda: note.is_file() and note.read_text())
         os.kill(int(note.read_text().splitlines()[0]), signal.SIGKILL)
         assert report.result(timeout=120) == study.Report(found=0, made=4, failures=())
     assert notes()[1] == 2
@@ -504,17 +515,16 @@ def test_a_thousand_simulated_tasks_pass_through_dask_without_loss(tmp_path, sto
 @pytest.mark.slow
 def test_a_scheduler_that_dies_ends_the_study_with_a_report(tmp_path, store, notes):
     tasks = study.tasks_for(stages.get(8), range(4))
-    with ThreadPoolExecutor(1) as background:
+    with ExitStack() as outer:
         with cluster(tmp_path, workers=1) as address:
-            dask = executors.dask_cluster(address)
-            executor = dask.__enter__()
-            report = background.submit(
+            executor = outer.enter_context(executors.dask_cluster(address, timeout_seconds=3))
+            report = in_background(
                 simulate, tasks, executor, store, simulated.seeds_from_2_take_forever
             )
             wait_until(lambda: 2 in notes() and len(store.seeds(stages.get(8))) == 2)
-        failures = report.result(timeout=120).failures
-        dask.__exit__(None, None, None)
+        failures = report.result(timeout=60).failures
     assert {failure.task.seed for failure in failures} == {2, 3}
+    assert "connection to the Dask scheduler was lost" in str(failures[0])
 
 
 def test_without_dask_the_message_says_how_to_get_it(monkeypatch):

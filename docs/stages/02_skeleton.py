@@ -70,7 +70,9 @@ pages.recipe(stage, before)
 images = data.mnist().full_train.images[16:24].float() / 255
 generator = torch.Generator().manual_seed(1)
 figures.digits(
-    torch.cat((images, augment.augment(images, stage.recipe.augmentation, generator))),
+    torch.cat(
+        (images, augment.augment(images, stage.recipe.augmentation, generator))
+    ),
     ["before"] * 8 + ["after"] * 8,
     alt="Eight digits, above as they are, below turned by up to fifteen degrees, some enlarged.",
 )
@@ -104,7 +106,8 @@ figures.confusion(run)
 larger = runs.load(1)
 gap = run.final_test_accuracy - larger.final_test_accuracy
 error = math.hypot(
-    pages.standard_error(run.final_test_accuracy), pages.standard_error(larger.final_test_accuracy)
+    pages.standard_error(run.final_test_accuracy),
+    pages.standard_error(larger.final_test_accuracy),
 )
 reached = "reached" if run.final_test_accuracy >= 99 else "missed"
 before_table = summary.summarize(before.build(), (1, 28, 28))

@@ -103,7 +103,8 @@ old = runs.load_or_train(5)
 before_table = summary.summarize(before.build(), (1, 28, 28))
 gap = run.final_test_accuracy - old.final_test_accuracy
 error = math.hypot(
-    pages.standard_error(run.final_test_accuracy), pages.standard_error(old.final_test_accuracy)
+    pages.standard_error(run.final_test_accuracy),
+    pages.standard_error(old.final_test_accuracy),
 )
 pointwise = sum(row.params for row in table.rows if row.name.startswith("point"))
 verdict = "more than two" if abs(gap) > 2 * error else "less than two"
@@ -131,10 +132,14 @@ Text(f"""
 
 # %% tags=["solution"]
 model = run.build()
-pieces = nn.Sequential(model.conv4, model.batch_norm4, model.point1, model.batch_normp1)
+pieces = nn.Sequential(
+    model.conv4, model.batch_norm4, model.point1, model.batch_normp1
+)
 with torch.no_grad():
     bias = pieces(torch.zeros(1, 10, 3, 3)).flatten()
-    impulses = torch.eye(10 * 9).reshape(-1, 10, 3, 3)  # one image for each weight of a kernel
+    impulses = torch.eye(10 * 9).reshape(
+        -1, 10, 3, 3
+    )  # one image for each weight of a kernel
     kernel = (pieces(impulses).flatten(1) - bias).T.reshape(10, 10, 3, 3)
     maps = torch.randn(4, 10, 22, 22)
     merged = nn.functional.conv2d(maps, kernel, bias)
@@ -164,7 +169,9 @@ with torch.no_grad():
     first_average = model.point2(model.gap(maps))
     first_mix = model.gap(model.point2(maps))
 assert torch.allclose(first_average, first_mix, atol=1e-5)
-print("the same scores, with 16 times as many multiplications when the mixing comes first")
+print(
+    "the same scores, with 16 times as many multiplications when the mixing comes first"
+)
 
 # %% [markdown]
 # ## Next

@@ -57,7 +57,9 @@ pages.recipe(stage, before)
 images = data.mnist().full_train.images[56:64].float() / 255
 generator = torch.Generator().manual_seed(6)
 figures.digits(
-    torch.cat((images, augment.augment(images, stage.recipe.augmentation, generator))),
+    torch.cat(
+        (images, augment.augment(images, stage.recipe.augmentation, generator))
+    ),
     ["before"] * 8 + ["after"] * 8,
     alt="Eight digits, above as they are, below slightly turned and stretched.",
 )
@@ -92,7 +94,8 @@ old = runs.load_or_train(6)
 added = table.total_params - pages.parameters(before)
 gap = run.final_test_accuracy - old.final_test_accuracy
 error = math.hypot(
-    pages.standard_error(run.final_test_accuracy), pages.standard_error(old.final_test_accuracy)
+    pages.standard_error(run.final_test_accuracy),
+    pages.standard_error(old.final_test_accuracy),
 )
 tests = [epoch.test_accuracy for epoch in run.epochs[-5:]]
 both_right = (run.predictions == data.mnist().test.labels) == (
@@ -127,7 +130,12 @@ for number in (6, 7):
     weights.append(stages.get(number).build())
 for name in ("conv1", "point1", "conv5"):
     one, other = (getattr(model, name).weight for model in weights)
-    print(name, "same start" if one.shape == other.shape and torch.equal(one, other) else "differs")
+    print(
+        name,
+        "same start"
+        if one.shape == other.shape and torch.equal(one, other)
+        else "differs",
+    )
 
 # %% [markdown]
 # **2.** How would you spend the rest? Find the largest equal number of channels for conv5, conv6 and
@@ -144,7 +152,9 @@ def parameters_with(channels):
 
 
 assert parameters_with(12) == pages.parameters(before)
-best = max(channels for channels in range(1, 40) if parameters_with(channels) < 8000)
+best = max(
+    channels for channels in range(1, 40) if parameters_with(channels) < 8000
+)
 print(
     f"{best} channels: {parameters_with(best):,} parameters; one more: {parameters_with(best + 1):,}"
 )
@@ -156,7 +166,10 @@ print(
 # %% tags=["solution"]
 labels = data.mnist().test.labels
 now_right, old_right = run.predictions == labels, old.predictions == labels
-only_now, only_old = (now_right & ~old_right).sum().item(), (old_right & ~now_right).sum().item()
+only_now, only_old = (
+    (now_right & ~old_right).sum().item(),
+    (old_right & ~now_right).sum().item(),
+)
 print(f"only stage 7 is right: {only_now}, only stage 6 is right: {only_old}")
 differing = only_now + only_old
 print(

@@ -2,8 +2,9 @@
 
 Run it from the repository's root:
 
-    python tests/benchmarks/bench_receptive_field.py
+    python tests/benchmarks/bench_receptive_field.py [FILE.json]
 
+The guide to receptive fields shows mnist_steps/records/benchmarks/receptive_field.json.
 Each figure is the best of three, in seconds of processor time, so that other work on the machine
 counts little; the first call in a process, in which torch imports parts of itself, is left out.
 Tools that are not installed are skipped (torchsummary and torchscan are on PyPI); a tool that
@@ -13,15 +14,18 @@ fails on a network gets its exception's name. torchinfo and torchsummary know no
 import contextlib
 import importlib
 import io
+import json
+import sys
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 import torchvision
 from torch import nn
 
-from mnist_steps import receptive_field, stages, summary
+from mnist_steps import receptive_field, stages, summary, training
 
 Tool = Callable[[nn.Module, tuple[int, ...]], object]
 
@@ -88,9 +92,21 @@ def main() -> None:
     columns = tools()
     print(f"torch {torch.__version__}, one thread, seconds of processor time, best of three")
     print(f"{'':20}" + "".join(f"{name:>18}" for name in columns))
+    rows = {}
     for name, (model, shape) in networks().items():
-        cells = (best_of_three(tool, model, shape) for tool in columns.values())
-        print(f"{name:20}" + "".join(f"{cell:>18}" for cell in cells), flush=True)
+        rows[name] = {
+            column: best_of_three(tool, model, shape) for column, tool in columns.items()
+        }
+        print(f"{name:20}" + "".join(f"{cell:>18}" for cell in rows[name].values()), flush=True)
+    if len(sys.argv) > 1:
+        environment = training.describe_environment(torch.device("cpu"), ())
+        content = {
+            "date": environment.date,
+            "processor": environment.processor,
+            "torch": environment.torch,
+            "seconds": rows,
+        }
+        Path(sys.argv[1]).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ export function inkBox({ data, width, height }) {
   let [left, top, right, bottom] = [width, height, -1, -1];
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
-      if (data[y * width + x] < 0.05) continue; // the soft rim of a stroke is not its edge
+      if (data[y * width + x] === 0) continue;
       if (x < left) left = x;
       if (x > right) right = x;
       if (y < top) top = y;
@@ -74,7 +74,9 @@ export function scale(ink, box, factor) {
     for (let x = 0; x < width; x++) {
       let sum = 0;
       for (const [row, tall] of rows[y]) {
-        for (const [column, wide] of columns[x]) sum += tall * wide * ink.data[row * ink.width + column];
+        for (const [column, wide] of columns[x]) {
+          sum += tall * wide * ink.data[row * ink.width + column];
+        }
       }
       data[y * width + x] = sum;
     }

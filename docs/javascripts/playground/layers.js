@@ -118,7 +118,7 @@ export function maxPool(input, window) {
  * @param {Tensor} input @param {Window} window @returns {Tensor}
  */
 export function avgPool(input, window) {
-  if (window.count_include_pad === false) throw new Error("count_include_pad=False is not known here");
+  if (window.count_include_pad === false) throw new Error("padding must count here");
   const count = window.kernel_size[0] * window.kernel_size[1];
   return pool(input, window, (values) => values.reduce((a, b) => a + b) / count);
 }

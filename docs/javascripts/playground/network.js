@@ -50,11 +50,15 @@ export class Network {
       );
     }
     this.description = description;
-    this.layers = description.layers.map((layer) => ({ ...layer, tensors: tensorsOf(layer, weights) }));
+    this.layers = description.layers.map((layer) => {
+      return { ...layer, tensors: tensorsOf(layer, weights) };
+    });
     for (const { name, kind, attributes } of this.layers) {
       const grouped = (attributes.groups ?? 1) !== 1;
       const padded = (attributes.padding_mode ?? "zeros") !== "zeros";
-      if (!KINDS[kind] || grouped || padded) throw new Error(`${name}: this ${kind} is not known here`);
+      if (!KINDS[kind] || grouped || padded) {
+        throw new Error(`${name}: this ${kind} is not known here`);
+      }
     }
   }
 

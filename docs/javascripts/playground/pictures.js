@@ -99,7 +99,8 @@ function ramp(negative, zero, positive) {
   return Uint32Array.from({ length: 2 * STEPS + 1 }, (_, i) => {
     const part = (i - STEPS) / STEPS;
     const end = part < 0 ? negative : positive;
-    const [red, green, blue] = zero.map((from, k) => Math.round(from + (end[k] - from) * Math.abs(part)));
+    const mix = zero.map((from, k) => Math.round(from + (end[k] - from) * Math.abs(part)));
+    const [red, green, blue] = mix;
     return ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
   });
 }

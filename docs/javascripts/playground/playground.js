@@ -24,7 +24,7 @@ const now = {
   /** @type {Network | null} */ network: null,
   /** @type {Float32Array} */ pixels: new Float32Array(28 * 28),
   /** @type {Tensor[]} what each layer gave */ outputs: [],
-  milliseconds: 0,
+  milliseconds: Infinity, // of the network's fastest pass so far
   /** @type {Unit | null} */ unit: null,
   isPreset: false,
 };
@@ -78,8 +78,8 @@ async function choose(stage) {
   page.layers.setAttribute("aria-busy", "true");
   const network = await loadNetwork(`stage-${stage}`);
   if (Number(page.stage.value) !== stage) return; // the reader chose again in the meantime
-  network.forward(now.pixels); // the first pass is slow: the browser is still compiling the code
   now.network = network;
+  now.milliseconds = Infinity;
   now.unit = null;
   strips = buildLayers(network.layers);
   page.layers.removeAttribute("aria-busy");
@@ -121,7 +121,7 @@ function compute() {
   if (!now.network) return;
   const before = performance.now();
   now.outputs = now.network.forward(now.pixels);
-  now.milliseconds = performance.now() - before;
+  now.milliseconds = Math.min(now.milliseconds, performance.now() - before);
   show();
 }
 
@@ -179,7 +179,7 @@ function showAnswer(empty) {
   if (!logProbabilities) return;
   const probabilities = Array.from(logProbabilities, Math.exp);
   const best = probabilities.indexOf(Math.max(...probabilities));
-  page.bars.childNodes.length || page.bars.append(...probabilities.map((_, digit) => barOf(digit)));
+  if (!page.bars.children.length) page.bars.append(...probabilities.map((_, i) => barOf(i)));
   probabilities.forEach((probability, digit) => {
     const bar = /** @type {HTMLElement} */ (page.bars.children[digit]);
     bar.style.setProperty("--probability", empty ? "0" : probability.toFixed(4));
@@ -246,23 +246,22 @@ function describe(unit, field) {
   const tensor = now.outputs[unit.layer];
   const { height, width } = sizeOf(tensor);
   const value = tensor.data[(unit.map * height + unit.row) * width + unit.column];
-  const name = document.createElement("strong");
-  name.textContent = now.network?.layers[unit.layer].name ?? "";
-  const inMap = tensor.shape.length === 3;
-  const place = inMap ? `, map ${unit.map + 1}, row ${unit.row + 1}, column ${unit.column + 1}` : ` of ${unit.map}`;
-  const area = `${field.rows.length} × ${field.columns.length}`;
-  return [
-    name,
-    document.createTextNode(`${place} is ${value.toFixed(2)}. It sees ${area} of the 28 × 28 pixels.`),
-  ];
+  const name = make("strong", now.network?.layers[unit.layer].name ?? "");
+  const place =
+    tensor.shape.length === 3
+      ? `map ${unit.map + 1}, row ${unit.row + 1}, column ${unit.column + 1}`
+      : `number ${unit.map + 1}`;
+  const size = `${field.rows.length}\u00a0×\u00a0${field.columns.length}`; // kept on one line
+  const text = `, ${place}, is ${signed(value)}. It sees ${size} of the 28\u00a0×\u00a028 pixels.`;
+  return [name, document.createTextNode(text)];
 }
 
 // --- Building blocks of the page --------------------------------------------------------------
 
 /** @param {Stage} stage */
 function optionOf({ number, title, parameters, test_accuracy }) {
-  const text = `${number}: ${title} (${parameters.toLocaleString("en")} parameters, ${test_accuracy.toFixed(2)} %)`;
-  return new Option(text, String(number));
+  const size = `${parameters.toLocaleString("en")} parameters`;
+  return new Option(`${number}: ${title} (${size}, ${test_accuracy.toFixed(2)} %)`, String(number));
 }
 
 /** @param {Preset} preset */
@@ -287,7 +286,7 @@ function drawPreset(button, preset) {
 /** @param {number} digit */
 function barOf(digit) {
   const bar = document.createElement("li");
-  for (const text of [`${digit}`, ""]) bar.append(Object.assign(document.createElement("span"), { textContent: text }));
+  bar.append(make("span", String(digit)), make("span", ""));
   return bar;
 }
 
@@ -309,17 +308,16 @@ function buildLayers(layers) {
 /** @param {Layer} layer @param {Layer[]} path @param {number[]} inputShape */
 function titleOf(layer, path, inputShape) {
   const [maps, height, width] = layer.output_shape;
-  const middle = fields(path, inputShape, Math.floor((height ?? 1) / 2), Math.floor((width ?? 1) / 2))[0];
+  const [row, column] = [height ?? 1, width ?? 1].map((size) => Math.floor(size / 2));
+  const middle = fields(path, inputShape, row, column)[0];
   const facts = [
     width ? `${maps} × ${height} × ${width}` : `${maps} numbers`,
     layer.params ? `${layer.params.toLocaleString("en")} parameters` : "",
     `sees ${middle.rows.length} × ${middle.columns.length}`,
   ];
   const title = document.createElement("h3");
-  const parts = { code: layer.name, span: inWords(layer), small: facts.filter(Boolean).join(" · ") };
-  for (const [tag, text] of Object.entries(parts)) {
-    title.append(Object.assign(document.createElement(tag), { textContent: text }), " ");
-  }
+  const figures = make("small", facts.filter(Boolean).join(" · "));
+  title.append(make("code", layer.name), " ", make("span", inWords(layer)), " ", figures);
   return title;
 }
 
@@ -382,6 +380,11 @@ function element(id) {
   return found;
 }
 
+/** @param {string} tag @param {string} text */
+function make(tag, text) {
+  return Object.assign(document.createElement(tag), { textContent: text });
+}
+
 /** @param {Element} parent */
 function canvasesOf(parent) {
   return Array.from(parent.querySelectorAll("canvas"));
@@ -400,6 +403,11 @@ function pixelsOf(preset) {
 /** @param {number} probability */
 function percent(probability) {
   return `${(100 * probability).toFixed(1)} %`;
+}
+
+/** @param {number} value */
+function signed(value) {
+  return value.toFixed(2).replace("-", "−");
 }
 
 /** @param {number} index @param {number} count */
@@ -442,6 +450,9 @@ function whenThemeChanges(task) {
 
 /** @param {unknown} error */
 function complain(error) {
-  page.problem.textContent = `The playground cannot start: ${/** @type {Error} */ (error).message}.`;
+  const { message } = /** @type {Error} */ (error);
+  page.problem.textContent = `The playground cannot go on: ${message}.`;
+  page.layers.removeAttribute("aria-busy");
   page.problem.hidden = false;
+  if (now.network) page.stage.value = String(now.network.description.stage); // it is still there
 }
