@@ -15,6 +15,7 @@ import gzip
 import hashlib
 import os
 import tempfile
+import zlib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -128,7 +129,7 @@ def _packed(name: str) -> bytes:
     packed = resources.files("mnist_steps") / "mnist" / f"{name}.gz"
     try:
         return gzip.decompress(packed.read_bytes())
-    except (OSError, EOFError, gzip.zlib.error) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise MnistStepsError(
             f"the packaged file {name}.gz cannot be unpacked ({error}). Install mnist_steps again."
         ) from error

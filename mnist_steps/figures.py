@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import torch
@@ -36,7 +37,7 @@ PALETTE = {
     "wrong": "#b3261e",
 }
 
-STYLE = {
+STYLE: Any = {  # Matplotlib would have each key typed
     "svg.fonttype": "none",  # text stays text: small, searchable, in the page's font
     "font.size": 11,
     "axes.edgecolor": PALETTE["muted"],
@@ -111,12 +112,16 @@ _BARE = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
 def axes_grid(
-    rows: int, columns: int, width: float, height: float, **options: object
+    rows: int,
+    columns: int,
+    width: float,
+    height: float,
+    width_ratios: Sequence[float] | None = None,
 ) -> tuple[MatplotlibFigure, list[Axes]]:
     """A figure of `width`×`height` inches in the site's style, and its axes row by row."""
     with matplotlib.rc_context(STYLE):
         figure = MatplotlibFigure(figsize=(width, height), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False, **options)  # type: ignore[arg-type]
+        axes = figure.subplots(rows, columns, squeeze=False, width_ratios=width_ratios)
     return figure, list(axes.flat)
 
 
@@ -150,8 +155,8 @@ def curves(run: Run) -> Figure:
     loss_axes.set_yticks(
         [0.02, 0.05, 0.1, 0.2, 0.5, 1, 2], [f"{v:g}" for v in (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2)]
     )
-    errors = (0.5, 1, 2, 5, 10, 20, 50, 90)
-    error_axes.set_yticks(errors, [f"{100 - error:g}" for error in errors])
+    marks = (0.5, 1, 2, 5, 10, 20, 50, 90)
+    error_axes.set_yticks(marks, [f"{100 - error:g}" for error in marks])
     error_axes.invert_yaxis()
     last = run.epochs[-1]
     return finish(
@@ -301,7 +306,7 @@ def confusion(run: Run) -> Figure:
         for predicted in range(10):
             value = int(counts[truth, predicted])
             if truth == predicted:
-                axes.text(predicted, truth, value, ha="center", va="center", fontsize=9,
+                axes.text(predicted, truth, str(value), ha="center", va="center", fontsize=9,
                           color=PALETTE["muted"])  # fmt: skip
             elif value:
                 axes.add_patch(
@@ -314,7 +319,7 @@ def confusion(run: Run) -> Figure:
                         alpha=0.12 + 0.48 * value / most,
                     )  # fmt: skip
                 )
-                axes.text(predicted, truth, value, ha="center", va="center", fontsize=10)
+                axes.text(predicted, truth, str(value), ha="center", va="center", fontsize=10)
     axes.set(
         xlim=(-0.5, 9.5), ylim=(9.5, -0.5), xticks=range(10), yticks=range(10),
         xlabel="prediction", ylabel="truth", aspect="equal",

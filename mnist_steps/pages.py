@@ -82,7 +82,7 @@ def source(thing: Callable[..., Any] | type) -> Html:
 
 def model_difference(before: Stage, after: Stage) -> Html:
     """The networks' sources of two stages as a diff."""
-    old, new = (inspect.getsource(stage.model).splitlines() for stage in (before, after))  # type: ignore[arg-type]
+    old, new = (inspect.getsource(stage.model).splitlines() for stage in (before, after))
     lines = list(difflib.unified_diff(old, new, lineterm="", n=2))[2:]
     text = "\n".join(line for line in lines if not line.startswith("@@"))
     return Html(_highlighted(text, DiffLexer()), text)

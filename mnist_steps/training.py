@@ -234,11 +234,13 @@ class Training:
         self.optimizer = torch.optim.SGD(
             self.model.parameters(), lr=recipe.optimizer.lr, momentum=recipe.optimizer.momentum
         )
-        self.schedule = recipe.schedule and OneCycleLR(
-            self.optimizer,
-            max_lr=recipe.schedule.max_lr,
-            total_steps=recipe.epochs * self.steps_per_epoch,
-        )
+        self.schedule: LRScheduler | None = None
+        if recipe.schedule is not None:
+            self.schedule = OneCycleLR(
+                self.optimizer,
+                max_lr=recipe.schedule.max_lr,
+                total_steps=recipe.epochs * self.steps_per_epoch,
+            )
         self.epochs: list[Epoch] = []
         self.losses: list[Tensor] = []
         self.learning_rates: list[float] = []

@@ -29,9 +29,7 @@ try:
     from playwright.sync_api import sync_playwright
 
     if not Path(CHROMIUM).is_file():
-        raise FileNotFoundError(
-            f"{CHROMIUM} does not exist; CHROMIUM in the environment may differ"
-        )
+        raise FileNotFoundError(f"{CHROMIUM} does not exist (set CHROMIUM to another)")
 except (ImportError, FileNotFoundError) as missing:
     if os.environ.get("CI") == "true":
         raise

@@ -66,7 +66,8 @@ def test_packing_keeps_every_module_and_file(tmp_path):
     (exported / "a.bin").write_bytes(b"abc")
     (scripts / "base.js").write_text("export const one = 1;\nexport function two() {}\n")
     (scripts / "playground.js").write_text(
-        'import {\n  one,\n} from "./base.js";\nimport * as base from "./base.js";\none + base.two();\n'
+        'import {\n  one,\n} from "./base.js";\nimport * as base from "./base.js";\n'
+        "one + base.two();\n"
     )
     packed = playground_assets.pack(scripts, exported)
     assert '{"a.bin": "YWJj"}' in packed

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from dataclasses import replace
 
 import networks
 import pytest
@@ -10,7 +11,7 @@ import torchvision
 from hypothesis import HealthCheck, given, settings
 from torch import nn
 
-from mnist_steps import receptive_field, stages
+from mnist_steps import axes, field_rules, stages
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.graph import UnknownOperation
 from mnist_steps.receptive_field import FieldMismatch, analyze, effective, verify
@@ -305,10 +306,10 @@ def test_memory_grows_with_the_edge_and_not_with_the_area():
 @pytest.mark.parametrize(
     ("rule", "network"),
     [
-        (receptive_field.Window, nn.Sequential(nn.Conv2d(2, 2, 3, dilation=2))),
-        (receptive_field.Adaptive, nn.Sequential(nn.AdaptiveAvgPool2d(4))),
-        (receptive_field.TransposedWindow, nn.Sequential(nn.ConvTranspose2d(2, 2, 3, 2))),
-        (receptive_field.Resize, nn.Sequential(nn.Upsample(scale_factor=2))),
+        (axes.Window, nn.Sequential(nn.Conv2d(2, 2, 3, dilation=2))),
+        (axes.Adaptive, nn.Sequential(nn.AdaptiveAvgPool2d(4))),
+        (axes.TransposedWindow, nn.Sequential(nn.ConvTranspose2d(2, 2, 3, 2))),
+        (axes.Resize, nn.Sequential(nn.Upsample(scale_factor=2))),
     ],
 )
 def test_verify_catches_a_wrong_rule(monkeypatch, rule, network):
@@ -329,10 +330,10 @@ def test_verify_catches_a_union_taken_for_a_product(monkeypatch):
         product = joined.products[0]
         for other in joined.products[1:]:
             product = tuple(one.united(two) for one, two in zip(product, other, strict=True))
-        return receptive_field.replace(joined, products=(product,))
+        return replace(joined, products=(product,))
 
-    united = receptive_field._Composer.united
-    monkeypatch.setattr(receptive_field._Composer, "united", square)
+    united = field_rules.Composer.united
+    monkeypatch.setattr(field_rules.Composer, "united", square)
     with pytest.raises(FieldMismatch, match="add: unit"):
         verify(networks.Cross(), (1, 9, 9))
 

@@ -94,9 +94,7 @@ def main() -> None:
     print(f"{'':20}" + "".join(f"{name:>18}" for name in columns))
     rows = {}
     for name, (model, shape) in networks().items():
-        rows[name] = {
-            column: best_of_three(tool, model, shape) for column, tool in columns.items()
-        }
+        rows[name] = {column: best_of_three(tool, model, shape) for column, tool in columns.items()}
         print(f"{name:20}" + "".join(f"{cell:>18}" for cell in rows[name].values()), flush=True)
     if len(sys.argv) > 1:
         environment = training.describe_environment(torch.device("cpu"), ())
