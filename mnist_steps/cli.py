@@ -202,7 +202,13 @@ def record(
         raise MnistStepsError("found neither or both: give one stage's number, or --all.")
     numbers = [stage.number for stage in stages.STAGES] if number is None else [number]
     for chosen in numbers:
-        run = runs.record(chosen, seed, device, records=folder or runs.RECORDS)
+        try:
+            run = runs.record(chosen, seed, device, records=folder or runs.RECORDS)
+        except KeyboardInterrupt:
+            print(
+                "\nFinished epochs are kept: the same command goes on from there.", file=sys.stderr
+            )
+            raise
         print_run(run, as_json=False)
 
 

@@ -154,3 +154,13 @@ def test_ctrl_c_ends_without_a_traceback(command, monkeypatch):
     status, _, err = command("train", "8")
     assert status == 130
     assert "stopped" in err and "Traceback" not in err
+
+
+def test_ctrl_c_while_recording_says_how_to_go_on(command, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "record", stop)
+    status, _, err = command("record", "8")
+    assert status == 130
+    assert "the same command goes on from there" in err
