@@ -1,0 +1,48 @@
+"""What is wrong with a submission, told so that its author can put it right."""
+
+import unicodedata
+from dataclasses import dataclass
+
+from mnist_steps.errors import MnistStepsError
+
+LONGEST = 400  # characters of anything that a submission wrote
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One mistake.
+
+    where: 'recipe.toml, epochs'
+    what: what was found and what was expected
+    why: why it matters
+    hint: what to do next
+    """
+
+    where: str
+    what: str
+    why: str
+    hint: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}. Why it matters: {self.why}. Hint: {self.hint}."
+
+
+class SubmissionError(MnistStepsError):
+    """A submission that cannot be used; `findings` has one entry for each mistake."""
+
+    def __init__(self, findings: list[Finding]) -> None:
+        super().__init__("\n".join(map(str, findings)))
+        self.findings = findings
+
+
+def one_line(text: object) -> str:
+    """Foreign text, safe to print: one line, of bounded length, without control characters.
+
+    Escape sequences could rewrite a terminal, and marks of writing direction a sentence.
+    """
+    visible = "".join(
+        " " if unicodedata.category(character)[0] in "CZ" else character
+        for character in str(text)[: 4 * LONGEST]
+    )
+    joined = " ".join(visible.split())
+    return joined if len(joined) <= LONGEST else joined[: LONGEST - 1] + "…"

@@ -1,0 +1,48 @@
+// @ts-check
+// Two things that a site needs when it is opened from a folder (file://) and not from a server.
+// On a server this does nothing.
+if (location.protocol === "file:") {
+  // An address that ends in a folder: a server answers with the page in it, a folder with a list.
+  document.addEventListener(
+    "click",
+    (event) => {
+      const link = event.target instanceof Element && event.target.closest("a[href]");
+      if (!(link instanceof HTMLAnchorElement) || link.protocol !== "file:") return;
+      if (link.pathname.endsWith("/")) link.pathname += "index.html";
+    },
+    true,
+  );
+
+  // The theme searches in a worker, and browsers refuse to start one from a folder. A hidden frame
+  // runs the same script, in this page's thread; the index is small enough for that.
+  globalThis.Worker = /** @type {any} */ (
+    class extends EventTarget {
+      /** @param {string | URL} address */
+      constructor(address) {
+        super();
+        const frame = document.createElement("iframe");
+        frame.hidden = true;
+        frame.title = "Search";
+        document.body.append(frame);
+        /** @type {any} */
+        this.inside = frame.contentWindow;
+        this.inside.postMessage = (/** @type {any} */ data) =>
+          this.dispatchEvent(new MessageEvent("message", { data }));
+        const script = frame.contentDocument?.createElement("script");
+        if (!script) return;
+        this.ready = new Promise((resolve) => script.addEventListener("load", resolve));
+        script.src = String(address);
+        frame.contentDocument?.head.append(script);
+      }
+
+      /** @param {any} data */
+      postMessage(data) {
+        this.ready?.then(() =>
+          this.inside.dispatchEvent(new this.inside.MessageEvent("message", { data })),
+        );
+      }
+
+      terminate() {}
+    }
+  );
+}

@@ -1,0 +1,239 @@
+"""The jail: what hostile code tries in it fails, and an honest network comes out all the same."""
+
+import json
+import os
+import time
+
+import pytest
+
+from mnist_steps.assignment import inner, rebuild, sandbox
+from mnist_steps.assignment.sandbox import Limits, SandboxUnavailable, TraceFailed
+from mnist_steps.errors import MnistStepsError
+
+SETTINGS = (
+    "from torch import nn\n"
+    "def build_model():\n"
+    "    return nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.LogSoftmax(1))\n"
+)
+
+
+@pytest.fixture
+def jail():
+    problem = sandbox.problem()
+    if problem is not None and os.environ.get("CI") != "true":
+        pytest.skip(f"no jail here: {problem}")
+    assert problem is None, "continuous integration must have bubblewrap"
+
+
+# Each line tries something and notes whether it succeeded; the honest network follows.
+ATTACKS = """
+import ctypes, glob, json, mmap, os, resource, signal, socket, subprocess, sys, time
+
+tried = {}
+
+def attempt(name):
+    def now(action):
+        try:
+            tried[name] = action()
+        except BaseException as error:
+            tried[name] = type(error).__name__
+    return now
+
+@attempt("network")
+def _(): return socket.create_connection(("127.0.0.1", PORT), 2) and "got out"
+@attempt("data")
+def _():
+    places = [*sys.path, sys.base_prefix, "/work", "/root", "/home", "/usr/lib", "/usr/local/lib"]
+    return [one for place in places for name in ("*idx?-ubyte*", "run.json", "models.py")
+            for one in glob.glob(place + "/**/mnist_steps/**/" + name, recursive=True)]
+@attempt("secret")
+def _(): return open(SECRET).read()
+@attempt("environment")
+def _(): return "SECRET_TOKEN" in os.environ or "SECRET_TOKEN" in open("/proc/1/environ").read()
+@attempt("write")
+def _():
+    written = []
+    for place in ("/", "/usr", "/etc", "/jail", "/dev", "/dev/shm", "/sys", "/proc", *sys.path):
+        try:
+            open(place + "/x", "w").close(); written.append(place)
+        except OSError:
+            pass
+    return written
+@attempt("processes")
+def _(): return [int(one) for one in os.listdir("/proc") if one.isdigit() and int(one) > 99]
+@attempt("kill")
+def _():
+    os.kill(1, signal.SIGKILL)
+    return "killed"
+@attempt("ptrace")
+def _(): return ctypes.CDLL(None).ptrace(16, 1, 0, 0)
+@attempt("rights")
+def _():
+    status = dict(line.split(":\\t") for line in open("/proc/self/status").read().splitlines())
+    return [int(status["CapEff"], 16), int(status["CapPrm"], 16), int(status["NoNewPrivs"])]
+@attempt("root")
+def _(): os.setuid(0); return "root"
+@attempt("limits")
+def _():
+    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    return "raised"
+@attempt("memory")
+def _(): return len(bytearray(2 << 30))
+@attempt("shared")
+def _(): return len(mmap.mmap(-1, 2 << 30))
+@attempt("file")
+def _():
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    return open("/tmp/big", "wb").write(bytes(64 << 20))
+@attempt("fork")
+def _():
+    children = []
+    try:
+        while len(children) < 50:
+            child = os.fork()
+            if child == 0:
+                os.setsid()
+                time.sleep(600)  # holds all pipes, and would outlive the run
+            children.append(child)
+    except OSError:
+        pass
+    return len(children) < 10
+print(json.dumps(tried, separators=(",", ":")))
+"""
+
+
+@pytest.mark.slow
+def test_attacks_fail_and_the_honest_network_beside_them_is_traced(jail, tmp_path, monkeypatch):
+    import socket
+
+    secret = tmp_path / "secret"
+    secret.write_text("the grader's seeds")
+    monkeypatch.setenv("SECRET_TOKEN", "x")
+    monkeypatch.setattr(sandbox, "one_line", str)  # all of what was printed
+    server = socket.create_server(("127.0.0.1", 0))
+    constants = f"PORT, SECRET = {server.getsockname()[1]}, {str(secret)!r}\n"
+    started = time.monotonic()
+    traced = sandbox.trace(constants + ATTACKS + SETTINGS)
+    server.close()
+    assert traced.level == "bubblewrap"
+    assert rebuild.read(traced.graph).parameters == 7850
+    tried = json.loads(traced.printed)
+    assert tried.pop("network") in ("ConnectionRefusedError", "OSError")
+    assert tried.pop("secret") == "FileNotFoundError"
+    assert tried.pop("environment") in (False, "PermissionError")
+    assert tried.pop("kill") in ("PermissionError", "killed")  # init ignores what it may ignore
+    assert tried.pop("shared") in ("OSError", "ValueError", "MemoryError")
+    assert tried == {
+        "data": [],
+        "write": [],
+        "processes": [],
+        "ptrace": -1,
+        "rights": [0, 0, 1],
+        "root": "PermissionError",
+        "limits": "ValueError",
+        "memory": "MemoryError",
+        "file": "OSError",
+        "fork": True,
+    }
+    assert time.monotonic() - started < 500, "its children were waited for"
+    assert not alive("time.sleep(600)"), "a process of the jail is still there"
+
+
+def alive(text):
+    """Whether there is a process with this in its command line."""
+    found = []
+    for entry in os.listdir("/proc"):
+        try:
+            found.append(open(f"/proc/{entry}/cmdline").read()) if entry.isdigit() else None
+        except OSError:
+            pass
+    return any(text in one for one in found)
+
+
+@pytest.mark.slow
+def test_a_loop_that_burns_the_processor_is_ended(jail):
+    with pytest.raises(TraceFailed, match="1 s of processor time"):
+        sandbox.trace(SETTINGS + "while True: pass", limits=Limits(cpu_seconds=1, seconds=300))
+
+
+# ---- The same walls and pipes around a program without torch, which takes no seconds to start ----
+
+
+def run(code, **limits):
+    """Run Python code in the jail; it answers on file descriptor ANSWER."""
+    reading, writing = os.pipe()
+    with open(reading, "rb") as answer, open(writing, "wb") as theirs:
+        code = f"import os, time\nANSWER = {theirs.fileno()}\nos.write(ANSWER, b'S')\n{code}"
+        command = [*sandbox._walls(), sandbox._python(), "-I", "-c", code]
+        received = sandbox._run(command, "", answer, theirs, Limits(**limits))
+    return sandbox._graph(received, Limits(**limits))
+
+
+def test_an_answer_comes_back_and_what_is_printed_is_not_the_answer(jail):
+    assert run("print('SG{}', flush=True); os.write(ANSWER, b'G[1]')") == b"[1]"
+
+
+@pytest.mark.parametrize(
+    ("code", "complaint"),
+    [
+        ("time.sleep(900)", "longer than 2 s"),
+        ("while True: print('x' * 999)", "printed more than"),
+        ("while True: os.write(ANSWER, b'G' * 999)", "more than 64 KB"),
+        ("os._exit(0)", "ended the program .status 0."),
+        ("os.abort()", "ended the program"),
+        ("os.write(ANSWER, b'Pmodel.py, line 3: \\x1b[2Jbad\\nluck')", "line 3: .2Jbad luck$"),
+    ],
+)  # fmt: skip
+def test_what_does_not_end_or_answer_well_fails_in_one_line(jail, code, complaint):
+    with pytest.raises(TraceFailed, match=complaint) as failure:
+        run(code, seconds=2)
+    assert len(str(failure.value).splitlines()) == 1
+
+
+def test_a_process_left_behind_is_gone_and_not_waited_for(jail):
+    started = time.monotonic()
+    code = "print(end='', flush=True)\nif os.fork() == 0: os.setsid(); time.sleep(905)\n"
+    assert run(code + "else: os.write(ANSWER, b'G1')", seconds=120) == b"1"
+    assert time.monotonic() - started < 100
+    time.sleep(0.5)
+    assert not alive("time.sleep(905)")
+
+
+def test_without_a_jail_nothing_runs_unless_somebody_insists(monkeypatch, tmp_path):
+    monkeypatch.setattr(sandbox, "problem", lambda: "the program bwrap was not found")
+    monkeypatch.setattr(sandbox, "_run", lambda *given: pytest.fail("it ran"))
+    with pytest.raises(SandboxUnavailable, match="--unsafe"):
+        sandbox.trace(SETTINGS)
+    ran = sandbox._Received(b"SG{}", b"", 0)
+    monkeypatch.setattr(sandbox, "_run", lambda *given: ran)
+    assert sandbox.trace(SETTINGS, unsafe=True).level == "none"
+
+
+def test_a_jail_that_fails_to_start_is_not_blamed_on_the_submission(jail, monkeypatch):
+    monkeypatch.setattr(sandbox, "_python", lambda: "/no/python/here")
+    with pytest.raises(SandboxUnavailable, match="before it came to the submission"):
+        sandbox.trace(SETTINGS)
+
+
+# ---- What the program inside says about honest mistakes ------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "complaint"),
+    [
+        ("def build_model():\n    return unknown", "model.py, line 2: NameError"),
+        ("def build_model(:\n    pass", "model.py, line 1: SyntaxError"),
+        ("import nothing_like_this", "model.py, line 1: ModuleNotFoundError"),
+        ("raise SystemExit", "model.py, line 1: SystemExit"),
+        ("x = 1", "no function build_model"),
+        ("def build_model(): return 3", "returned a int"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_model_py_are_told_with_their_line(source, complaint):
+    with pytest.raises(BaseException) as failure:  # noqa: B017
+        inner.make_model(source)
+    error = failure.value
+    told = str(error) if isinstance(error, MnistStepsError) else (
+        f"{inner.where(error)}: {type(error).__name__}"
+    )  # fmt: skip
+    assert complaint in told
