@@ -1,6 +1,7 @@
 # make site   build the executed site into site/
 # make test   run the whole test suite
-# Both set up everything in .venv first, on a machine that has only Python, pip and make.
+# make browser-test   look at every page of the site that was built, in a browser
+# All set up everything in .venv first, on a machine that has only Python, pip and make.
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,10 +11,10 @@ INSTALLED := $(VENV)/.installed
 # The theme announces its successor at every build.
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: site serve test lint clean help
+.PHONY: site serve test browser-test lint clean help
 
 help:
-	@sed -n '1,3s/^# //p' Makefile
+	@sed -n '1,4s/^# //p' Makefile
 
 site: $(INSTALLED)
 	$(BIN)/python -m mkdocs build
@@ -24,6 +25,10 @@ serve: $(INSTALLED)
 # Two processes with one thread each are faster than one with two.
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations 5 --cov
+
+# On the site as it stands: build it first.
+browser-test: $(INSTALLED)
+	MNIST_STEPS_SITE=site $(BIN)/python -m pytest tests/test_browser.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

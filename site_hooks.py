@@ -25,7 +25,7 @@ from mkdocs.structure.pages import Page
 from mkdocs.structure.toc import get_toc
 from mkdocs_jupyter.plugin import NotebookFile
 
-from site_tools import checks, downloads, execution, rendering
+from site_tools import checks, downloads, execution, privacy, rendering
 from site_tools.rendering import Rendered
 
 log = get_plugin_logger("site")
@@ -38,6 +38,13 @@ OWN_FILES = (Path(__file__), Path(__file__).parent / "site_tools")
 
 # The executed pages of this build, by their path under docs/.
 rendered: dict[str, Rendered] = {}
+serving = False
+
+
+def on_startup(command: str, dirty: bool) -> None:
+    """`mkdocs serve` puts a script of its own into pages, which their policy would refuse."""
+    global serving
+    serving = command == "serve"
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -141,7 +148,12 @@ def on_post_page(output: str, page: Page, config: MkDocsConfig) -> None:
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """Prove that the site is whole."""
+    """Make the site private and searchable from a folder, and prove that it is whole."""
+    if not serving:
+        privacy.restrict(Path(config.site_dir))
+    index = Path(config.site_dir, "search", "search_index.json")
+    if index.is_file():  # pages opened from a folder may run a script, but not read a file
+        _write(index.with_suffix(".js"), f"var __index = {index.read_text(encoding='utf-8')};\n")
     base = urlsplit(config.site_url or "").path.rstrip("/") + "/"
     found = list(checks.problems(Path(config.site_dir), base))
     if found:

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from mnist_steps.assignment.cli import app as assignment_app
 from mnist_steps.errors import MnistStepsError, RecordMismatch
 
 # torch takes a second or two to import: each command imports what it needs, so that --help is
@@ -33,6 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+app.add_typer(assignment_app, name="assignment")
 output = Console()
 
 Number = Annotated[int, typer.Argument(help="The stage's number, as `mnist-steps stages` lists.")]

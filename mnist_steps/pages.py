@@ -5,6 +5,7 @@ expression of a cell, and that prints as plain text elsewhere.
 """
 
 import difflib
+import hashlib
 import html
 import inspect
 import math
@@ -48,7 +49,11 @@ class Html:
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> Html:
     """A table whose first column names the rows and whose other columns are right-aligned."""
-    head = "".join(f'<th scope="col">{html.escape(heading)}</th>' for heading in headings)
+    name = caption.partition(".")[0]
+    head = "".join(
+        f'<th scope="col">{html.escape(heading)}</th>' if heading else "<td></td>"
+        for heading in headings
+    )
     body = "".join(
         f'<tr><th scope="row">{html.escape(first)}</th>'
         + "".join(f"<td>{html.escape(cell)}</td>" for cell in rest)
@@ -56,7 +61,8 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], caption: str) 
         for first, *rest in rows
     )
     markup = (
-        f'<div class="table-scroll" tabindex="0"><table class="layers"><caption>'
+        f'<div class="table-scroll" role="group" aria-label="{html.escape(name)}" tabindex="0">'
+        f'<table class="layers"><caption>'
         f"{html.escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
         "</table></div>"
     )
@@ -224,6 +230,7 @@ def _describe_replay(replay: Replay) -> str:
 
 
 def describe_epochs(run: Run) -> str:
+    """Such as '7 of 15 epochs'."""
     return f"{len(run.epochs)} of {run.stage.recipe.epochs} epochs"
 
 
@@ -250,4 +257,53 @@ def ladder_table() -> Html:
         ["stage", "parameters", "final epoch", "best epoch", "original's best"],
         rows,
         "Test accuracy in percent, one run of each stage with the seed of the original.",
+    )
+
+
+# --- Predict first --------------------------------------------------------------------------
+
+
+def predict(question: str, choices: Sequence[str], answer: int, explanation: str) -> Html:
+    """A question to answer before the results: what will happen?
+
+    answer: the right choice's place in `choices`, computed from the run by the page's own cell
+    explanation: what was measured, and why
+
+    On the site, a script makes a form of it, and keeps the reader's answer in the browser.
+    Everywhere else the answer is folded. Raises ValueError unless there are three choices and the
+    answer is one of them.
+    """
+    if len(choices) != 3 or answer not in range(3):
+        raise ValueError(f"three choices and one of them: got {len(choices)}, and answer {answer}")
+    name = hashlib.sha256("\n".join([question, *choices]).encode()).hexdigest()[:12]
+    listed = "".join(f"<li>{html.escape(choice)}</li>" for choice in choices)
+    markup = (
+        f'<div class="predict" data-predict="{name}" data-answer="{answer}">'
+        '<p class="predict-question"><strong>What will happen?</strong> '
+        f"{html.escape(question)}</p>"
+        f'<ol type="A">{listed}</ol>'
+        f"<details><summary>What was measured</summary><p><strong>{html.escape(choices[answer])}."
+        f"</strong> {html.escape(explanation)}</p></details></div>"
+    )
+    lines = [f"{letter}. {choice}" for letter, choice in zip("ABC", choices, strict=True)]
+    return Html(
+        markup,
+        "\n".join(
+            [f"What will happen? {question}", *lines, f"Measured: {'ABC'[answer]}. {explanation}"]
+        ),
+    )
+
+
+def predictions() -> Html:
+    """The stages as a list in which the site's script notes what the reader predicted of each."""
+    steps = "".join(
+        f'<li><a href="stages/{stage.slug}.py">{stage.number}. {html.escape(stage.title)}</a> '
+        "<span></span></li>"
+        for stage in stages.STAGES[:8]
+    )
+    text = "The pages of the site ask for a prediction before they show a result."
+    return Html(
+        f'<div class="predictions" data-predictions><p role="status">Without JavaScript nothing is '
+        f'kept; each page shows its answer in a fold.</p><ul role="list">{steps}</ul></div>',
+        text,
     )

@@ -115,9 +115,11 @@ class Table:
             body.append(f'<tr><th scope="row">{name}</th>{data}</tr>')
         totals = "<br>".join(map(escape, self._totals()))
         return (
+            f'<div class="table-scroll" role="group" aria-label="{escape(self.caption)}"'
+            ' tabindex="0">'
             f'<table class="layers"><caption>{escape(self.caption)}</caption>'
             f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody>"
-            f'<tfoot><tr><td colspan="{len(COLUMNS)}">{totals}</td></tr></tfoot></table>'
+            f'<tfoot><tr><td colspan="{len(COLUMNS)}">{totals}</td></tr></tfoot></table></div>'
         )
 
     @property

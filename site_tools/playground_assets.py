@@ -21,6 +21,8 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from mkdocs.utils import get_relative_url
 
+from site_tools import packing
+
 PAGE = "playground.md"
 SCRIPTS = "javascripts/playground"
 DATA = "assets/playground"
@@ -32,8 +34,6 @@ MISREAD = 4  # how many of the digits that the default stage reads wrongly are o
 
 ROOT = Path(__file__).parent.parent
 
-IMPORT = re.compile(r'^import (\{[^}]*\}|\* as \w+) from "\./([\w-]+\.js)";$', re.MULTILINE)
-EXPORT = re.compile(r"^export ((?:async )?(?:function|class|const|let) (\w+))", re.MULTILINE)
 SOURCE = re.compile(r"^<!-- source: ([\w-]+\.js) (\w+) -->$", re.MULTILINE)
 
 
@@ -152,47 +152,17 @@ def _presets() -> list[dict[str, Any]]:
     return [preset(index) for index in (*first, *surest)]
 
 
-# --- For a folder on disk -------------------------------------------------------------------
+# --- The page's parts -----------------------------------------------------------------------
 
 
 def pack(scripts: Path, data: Path) -> str:
-    """The modules and the files that they read, as one classic script; files.js says why.
-
-    Each module becomes a function that is called once and returns its exports.
-    """
+    """The modules and the files that they read, as one classic script; files.js says why."""
     files = {
         path.relative_to(data).as_posix(): base64.b64encode(path.read_bytes()).decode()
         for path in sorted(data.rglob("*"))
         if path.is_file()
     }
-    parts = [
-        "// Made by the site's build from the modules beside it, for pages opened from a folder.",
-        f"globalThis.playgroundFiles = {json.dumps(files)};",
-        "const playgroundModules = {};",
-    ]
-    for name in _in_order_of_import(scripts, "playground.js", []):
-        code = (scripts / name).read_text(encoding="utf-8")
-        exports = ", ".join(found[2] for found in EXPORT.finditer(code))
-        code = EXPORT.sub(r"\1", code)
-        code = IMPORT.sub(
-            lambda found: (
-                f'const {found[1].removeprefix("* as ")} = playgroundModules["{found[2]}"];'
-            ),
-            code,
-        )
-        parts.append(
-            f'playgroundModules["{name}"] = (() => {{\n{code}\nreturn {{ {exports} }};\n}})();'
-        )
-    return "\n".join(parts) + "\n"
-
-
-def _in_order_of_import(scripts: Path, name: str, found: list[str]) -> list[str]:
-    """A module after all that it imports."""
-    for imported in IMPORT.finditer((scripts / name).read_text(encoding="utf-8")):
-        if imported[2] not in found:
-            _in_order_of_import(scripts, imported[2], found)
-    found.append(name)
-    return found
+    return packing.pack(scripts / "playground.js", files)
 
 
 def function_source(script: Path, name: str) -> str:

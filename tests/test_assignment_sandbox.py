@@ -27,7 +27,7 @@ def jail():
 
 # Each line tries something and notes whether it succeeded; the honest network follows.
 ATTACKS = """
-import ctypes, glob, json, mmap, os, resource, signal, socket, subprocess, sys, time
+import ctypes, json, mmap, os, resource, signal, socket, sys, time
 
 tried = {}
 
@@ -43,9 +43,10 @@ def attempt(name):
 def _(): return socket.create_connection(("127.0.0.1", PORT), 2) and "got out"
 @attempt("data")
 def _():
-    places = [*sys.path, sys.base_prefix, "/work", "/root", "/home", "/usr/lib", "/usr/local/lib"]
-    return [one for place in places for name in ("*idx?-ubyte*", "run.json", "models.py")
-            for one in glob.glob(place + "/**/mnist_steps/**/" + name, recursive=True)]
+    places = [PACKAGE] + [place + "/mnist_steps" for place in sys.path]
+    wanted = ("mnist", "records", "assignment", "stages.py")
+    return [place + "/" + one for place in places for one in wanted
+            if os.path.exists(place + "/" + one)]
 @attempt("secret")
 def _(): return open(SECRET).read()
 @attempt("environment")
@@ -111,7 +112,8 @@ def test_attacks_fail_and_the_honest_network_beside_them_is_traced(jail, tmp_pat
     monkeypatch.setenv("SECRET_TOKEN", "x")
     monkeypatch.setattr(sandbox, "one_line", str)  # all of what was printed
     server = socket.create_server(("127.0.0.1", 0))
-    constants = f"PORT, SECRET = {server.getsockname()[1]}, {str(secret)!r}\n"
+    package = str(sandbox.PACKAGE)
+    constants = f"PORT, SECRET, PACKAGE = {server.getsockname()[1]}, {str(secret)!r}, {package!r}\n"
     started = time.monotonic()
     traced = sandbox.trace(constants + ATTACKS + SETTINGS)
     server.close()

@@ -242,14 +242,10 @@ def test_a_network_that_needs_too_much_is_refused_before_anything_is_allocated()
     busy = CONV_3 | {"in_channels": 1024, "out_channels": 1024}
     first = CONV_3 | {"out_channels": 1024}
     with pytest.raises(GraphRefused, match="multiply-accumulate|do not fit"):
-        read(
-            chain(layer("a", "Conv2d", ["(input)"], first), layer("b", "Conv2d", ["a"], busy))
-        )
+        read(chain(layer("a", "Conv2d", ["(input)"], first), layer("b", "Conv2d", ["a"], busy)))
     doubled = [layer("cat0", "cat", ["(input)"] * 16, {"dim": 1}, False)]
     for number in range(1, 8):
-        doubled.append(
-            layer(f"cat{number}", "cat", [doubled[-1]["name"]] * 16, {"dim": 1}, False)
-        )
+        doubled.append(layer(f"cat{number}", "cat", [doubled[-1]["name"]] * 16, {"dim": 1}, False))
     with pytest.raises(GraphRefused):
         read(chain(*doubled))
 

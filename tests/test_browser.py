@@ -93,6 +93,14 @@ def watched(context):
     page = context.new_page()
     page.requests, page.complaints = [], []
     page.on("request", lambda request: page.requests.append(request.url))
+    page.on(
+        "response",
+        lambda answer: (
+            page.complaints.append(f"{answer.status}: {answer.url}")
+            if answer.status >= 400
+            else None
+        ),
+    )
     page.on("requestfailed", lambda request: page.complaints.append(f"failed: {request.url}"))
     page.on("console", lambda message: page.complaints.append(f"{message.type}: {message.text}"))
     page.on("pageerror", lambda error: page.complaints.append(str(error)))

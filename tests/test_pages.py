@@ -1,10 +1,13 @@
 """The pages keep their promises: one order, no typed results, honest comparisons, real scripts."""
 
+import bisect
 import dataclasses
+import math
 import os
 import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -34,6 +37,60 @@ def prose(page):
     cells = re.split(r"^# %%", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
     text = "\n".join(cell for cell in cells if cell.startswith(" [markdown]"))
     return re.sub(r"^# ```$.*?^# ```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", STAGE_PAGES, ids=lambda page: page.stem)
+def test_every_stage_page_asks_for_a_prediction_right_before_its_results(page):
+    cells = re.split(r"^# %%", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    (results,) = (i for i, cell in enumerate(cells) if re.search("^# ## Results$", cell, re.M))
+    assert cells[results - 1].startswith(' tags=["hide-input"]')
+    assert "pages.predict(" in cells[results - 1]
+    answer = re.search(r"^    answer=(.+),$", cells[results - 1], flags=re.MULTILINE)[1]
+    assert not answer.isdigit(), "the answer is computed"
+
+
+def asked(number, run):
+    """What the question on a stage's page gives for a run: its cell, executed alone."""
+    text = STAGE_PAGES[number - 1].read_text(encoding="utf-8")
+    (cell,) = (cell for cell in text.split("# %%") if "pages.predict(" in cell)
+    names = {"bisect": bisect, "math": math, "pages": pages, "runs": runs, "run": run}
+    stage, before = stages.get(number), stages.get(max(number - 1, 1))
+    outcomes = []
+    names["pages"] = types.SimpleNamespace(
+        **vars(pages) | {"predict": lambda *given, **more: outcomes.append((given, more))}
+    )
+    exec(cell.partition("\n")[2], names | {"stage": stage, "before": before})
+    ((_, choices), more) = outcomes[0]
+    return choices, more["answer"], more["explanation"]
+
+
+@pytest.mark.parametrize("number", range(1, 9))
+def test_the_answer_to_each_question_follows_from_the_run(number):
+    """Of three made-up runs, whose test accuracies rise, stay or fall, at least two answers."""
+    run = runs.load(max(number, 3))
+    answers = set()
+    for test, train, loss in ((97.0, 20.0, 2.3), (99.2, 99.25, 1.5), (99.6, 98.0, 0.1)):
+        last = dataclasses.replace(run.epochs[-1], test_accuracy=test, train_accuracy=train)
+        first = dataclasses.replace(run.epochs[0], train_accuracy=train)
+        middle = [dataclasses.replace(epoch, test_accuracy=test) for epoch in run.epochs[1:-1]]
+        steps = tuple(dataclasses.replace(step, loss=loss) for step in run.steps)
+        made_up = dataclasses.replace(run, epochs=(first, *middle, last), steps=steps)
+        choices, answer, explanation = asked(number, made_up)
+        assert len(choices) == 3 and answer in range(3) and explanation.endswith(".")
+        answers.add(answer)
+    assert len(answers) > 1 or number == 7, "stage 7 asks about the spread alone"
+
+
+def test_a_prediction_shows_its_answer_folded_and_needs_three_choices():
+    shown = pages.predict("<b>?", ("one", "two & a half", "three"), 1, "Because.")
+    markup = shown._repr_html_()
+    assert "&lt;b&gt;?" in markup and "<li>two &amp; a half</li>" in markup
+    assert re.search(r"<details><summary>[^<]+</summary><p><strong>two &amp; a half\.", markup)
+    assert "Measured: B. Because." in str(shown)
+    with pytest.raises(ValueError, match="three choices"):
+        pages.predict("?", ("one", "two"), 0, "")
+    with pytest.raises(ValueError, match="answer 3"):
+        pages.predict("?", ("one", "two", "three"), 3, "")
 
 
 def test_there_is_a_page_for_each_stage():

@@ -401,7 +401,7 @@ def study_under_way(tmp_path, store, notes):
         process.stderr.close()
 
 
-def wait_until(condition, seconds=120):
+def wait_until(condition, seconds=300):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"

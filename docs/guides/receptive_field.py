@@ -97,6 +97,17 @@ for stage in stages.STAGES[:8]:
     )
 
 # %% [markdown]
+# ## Try it
+#
+# Change a layer and watch size, jump and start of all that follow; then pick a unit and see its pixels
+# on a digit. What to try: a stride in an early layer beside the same stride in a late one; a dilation
+# of two, which leaves holes; a padding, and a unit in the corner.
+#
+# <link rel="stylesheet" href="../stylesheets/explorer.css">
+# <div id="rf-explorer" class="explorer"><p>Here the site has an explorer that runs in your browser; it needs JavaScript. In Python, any network can be put together as above and given to <code>analyze</code>.</p></div>
+# <script src="../javascripts/playground/start.js" data-start="../explorer/explorer.js"></script>
+
+# %% [markdown]
 # ## The eight stages
 
 # %%

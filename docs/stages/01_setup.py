@@ -17,6 +17,7 @@
 # - A training loop and a test loop that every later stage can keep.
 
 # %%
+import bisect
 import time
 
 import torch
@@ -206,6 +207,24 @@ pages.source(training.evaluate)
 # %%
 run = runs.load_or_train(1)
 pages.provenance(run, steps=2)
+
+# %% tags=["hide-input"]
+final = run.epochs[-1]
+ahead = final.test_accuracy - final.train_accuracy
+even = 0.1
+pages.predict(
+    "Training digits are turned and cropped, test digits are not. In the final epoch, of which does "
+    "the network get more right?",
+    (
+        "Of the training digits, which it has seen before",
+        f"Of both the same share, within {even} percentage points",
+        "Of the test digits, although it has never seen them",
+    ),
+    answer=bisect.bisect((-even, even), ahead),
+    explanation=f"Training {final.train_accuracy:.2f} %, test {final.test_accuracy:.2f} %. Two forces pull: digits "
+    "seen before are easier, and turned or cropped digits are harder. Moreover, training accuracy is "
+    "counted while the weights still change, test accuracy after the epoch's last step.",
+)
 
 # %% [markdown]
 # ## Results

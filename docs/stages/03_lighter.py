@@ -14,6 +14,7 @@
 # - Fewer parameters, whatever it does to the accuracy.
 
 # %%
+import bisect
 import math
 
 import torch
@@ -91,6 +92,30 @@ figures.digits(
 # %%
 run = runs.load_or_train(3)
 pages.provenance(run)
+
+# %% tags=["hide-input"]
+per_epoch = len(run.steps) // len(run.epochs)
+first_falls = next(
+    (
+        number
+        for number, step in enumerate(run.steps)
+        if step.loss < math.log(10) / 2
+    ),
+    len(run.steps),
+)
+pages.predict(
+    "The network is deep and narrow, and nothing keeps its signals large. When does the training loss "
+    "first fall to half of what pure guessing costs?",
+    (
+        "Within the first hundred steps",
+        f"Later, but within the first epoch of {per_epoch} steps",
+        "Not before the second epoch",
+    ),
+    answer=bisect.bisect((100, per_epoch), first_falls),
+    explanation=f"At step {first_falls}, after {first_falls / per_epoch:.1f} epochs. Every layer makes the signal a "
+    "little smaller on its way forward, and the gradient on its way back. Until the weights have grown, "
+    "the first layers hardly hear what the last ones need.",
+)
 
 # %% [markdown]
 # ## Results

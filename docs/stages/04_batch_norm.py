@@ -16,6 +16,8 @@
 # - A smaller batch.
 
 # %%
+import bisect
+
 import torch
 
 from mnist_steps import augment, data, figures, pages, runs, stages, summary
@@ -71,6 +73,18 @@ figures.digits(
 # %%
 run = runs.load_or_train(4)
 pages.provenance(run)
+
+# %% tags=["hide-input"]
+low, high = 50, 90
+first = run.epochs[0]
+pages.predict(
+    "Remember the standstill of stage 3. With batch normalization, how many of the training digits does "
+    "the network get right in the course of its very first epoch?",
+    (f"Fewer than {low} %", f"Between {low} and {high} %", f"More than {high} %"),
+    answer=bisect.bisect((low, high), first.train_accuracy),
+    explanation=f"{first.train_accuracy:.1f} %, counted while it learns. Normalized signals are as large in the last "
+    "layer as in the first, so every layer hears its gradient from the first step on.",
+)
 
 # %% [markdown]
 # ## Results

@@ -16,6 +16,7 @@
 # - A smaller batch again.
 
 # %%
+import bisect
 import math
 
 import torch
@@ -76,6 +77,26 @@ figures.digits(
 run = runs.load_or_train(5)
 pages.provenance(run)
 
+# %% tags=["hide-input"]
+old = runs.load_or_train(4)
+change = run.final_test_accuracy - old.final_test_accuracy
+noise = 2 * math.hypot(
+    pages.standard_error(run.final_test_accuracy),
+    pages.standard_error(old.final_test_accuracy),
+)
+pages.predict(
+    "The heaviest layer is gone, and an average without a single weight takes its place. What does that "
+    "do to the test accuracy in the final epoch?",
+    (
+        "It falls, by more than two standard errors",
+        "It stays, as far as two runs can tell",
+        "It rises, by more than two standard errors",
+    ),
+    answer=bisect.bisect((-noise, noise), change),
+    explanation=f"It changed by {change:+.2f} percentage points; two standard errors are {noise:.2f}. The average "
+    "forgets where in the map something was seen, and the network has fewer weights to make up for it.",
+)
+
 # %% [markdown]
 # ## Results
 
@@ -95,7 +116,6 @@ figures.confusion(run)
 # ## Analysis
 
 # %% tags=["hide-input"]
-old = runs.load_or_train(4)
 before_table = summary.summarize(before.build(), (1, 28, 28))
 gap = run.final_test_accuracy - old.final_test_accuracy
 error = math.hypot(

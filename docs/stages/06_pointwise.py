@@ -16,6 +16,7 @@
 # - One more convolution after the pooling.
 
 # %%
+import bisect
 import math
 
 import torch
@@ -80,6 +81,27 @@ figures.digits(
 run = runs.load_or_train(6)
 pages.provenance(run)
 
+# %% tags=["hide-input"]
+old = runs.load_or_train(5)
+gap_now, gap_before = (
+    each.epochs[-1].test_accuracy - each.epochs[-1].train_accuracy
+    for each in (run, old)
+)
+small = 0.05
+pages.predict(
+    f"Test accuracy was {gap_before:+.2f} percentage points from training accuracy in stage 5. Now the "
+    "training digits are turned less. What happens to that difference?",
+    (
+        "It shrinks: training becomes more like the test",
+        f"It stays, within {small} points",
+        "It grows",
+    ),
+    answer=bisect.bisect((-small, small), abs(gap_now) - abs(gap_before)),
+    explanation=f"It is {gap_now:+.2f} points now. A milder augmentation makes the training task easier and "
+    "the test stays what it was; a larger network would also get more of the training digits right. The "
+    "original credits the new layers alone.",
+)
+
 # %% [markdown]
 # ## Results
 
@@ -99,7 +121,6 @@ figures.confusion(run)
 # ## Analysis
 
 # %% tags=["hide-input"]
-old = runs.load_or_train(5)
 before_table = summary.summarize(before.build(), (1, 28, 28))
 gap = run.final_test_accuracy - old.final_test_accuracy
 error = math.hypot(

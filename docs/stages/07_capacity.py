@@ -14,6 +14,7 @@
 # - More capacity, within eight thousand parameters.
 
 # %%
+import bisect
 import math
 import statistics
 
@@ -70,6 +71,23 @@ figures.digits(
 # %%
 run = runs.load_or_train(7)
 pages.provenance(run)
+
+# %% tags=["hide-input"]
+ends = [epoch.test_accuracy for epoch in run.epochs[-5:]]
+error = pages.standard_error(run.final_test_accuracy)
+pages.predict(
+    "The learning rate stays as large as it was at the start. By how much do the best and the worst of the "
+    "last five epochs differ on the test digits? Five equally good networks, each tested on digits of its "
+    f"own, would differ by about two standard errors, {2 * error:.2f} percentage points.",
+    (
+        "By less than half of that: the network has settled",
+        "By about that",
+        "By more than one and a half times that: it still jumps about",
+    ),
+    answer=bisect.bisect((error, 3 * error), max(ends) - min(ends)),
+    explanation=f"By {max(ends) - min(ends):.2f} points, from {min(ends):.2f} to {max(ends):.2f} %. All five were tested on "
+    "the same digits, so chance in the choice of digits does not explain it: the weights moved.",
+)
 
 # %% [markdown]
 # ## Results

@@ -32,7 +32,8 @@ def main() -> None:
     from mnist_steps.errors import MnistStepsError
 
     torch.set_num_threads(1)
-    set_limits(settings)
+    if settings["limited"]:
+        set_limits(settings)
     answer = os.fdopen(settings["answer"], "wb")
     answer.write(b"S")  # from here on, whatever happens is the submission's doing
     answer.flush()

@@ -78,7 +78,8 @@ class Traced:
 def trace(source: str, *, unsafe: bool = False, limits: Limits | None = None) -> Traced:
     """Run the code of a model.py in the jail and trace the network that it builds.
 
-    unsafe: without a jail run the code as this user, with all that this user may do
+    unsafe: where there is no jail run the code as this user, with all that this user may do;
+        only the wall time and the output stay limited
     Raises TraceFailed when the code fails or goes beyond a limit, and SandboxUnavailable.
     """
     limits = limits or Limits()
@@ -140,7 +141,8 @@ def _command(found: str, answer: int, limits: Limits) -> list[str]:
         "shape": schema.INPUT_SHAPE,
         "cpu_seconds": limits.cpu_seconds,
         "memory_bytes": limits.memory_bytes,
-        "processes": limits.processes if jailed else 1 << 16,  # without a jail, counts all of ours
+        "limited": jailed,
+        "processes": limits.processes,
         "file_bytes": limits.file_bytes,
     }
     walls, inner = (_walls(limits.file_bytes), JAIL / INNER.name) if jailed else ([], INNER)
@@ -210,7 +212,7 @@ def _stranger() -> int:
     return 1_000_000 + secrets.randbelow(1_000_000_000)
 
 
-# ---- Running, and reading what comes out ----------------------------------------------------------
+# ---- Running, and reading what comes out --------------------------------------------------------
 
 
 @dataclass(frozen=True)

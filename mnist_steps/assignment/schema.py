@@ -143,7 +143,7 @@ def _float(digits: str) -> float:
     return value
 
 
-# ---- What is allowed: operations, their attributes, and the bounds of those ----------------------
+# ---- What is allowed: operations, their attributes, and the bounds of those ---------------------
 
 Check = Callable[[Any], bool]
 
@@ -254,8 +254,8 @@ def _operation(where: str, node: Any, earlier: dict[str, Operation]) -> Operatio
         _refuse(where, f"the name {name} is used twice")
     if not isinstance(op, str) or op not in OPERATIONS:
         reason = REASONS.get(op) if isinstance(op, str) else None
-        _refuse(name, f"the operation {op!r} is not allowed here"
-                f"{': ' + reason if reason else '; allowed are ' + ', '.join(OPERATIONS)}")  # fmt: skip
+        reason = reason or f"allowed are {', '.join(OPERATIONS)}"
+        _refuse(name, f"the operation {op!r} is not allowed here: {reason}")
     attributes = _attributes(name, op, data["attributes"])
     inputs = data["inputs"]
     if not isinstance(inputs, list) or not 1 <= len(inputs) <= MOST_INPUTS:

@@ -60,7 +60,7 @@ class Submission:
     digest: str
 
 
-# ---- Files ----------------------------------------------------------------------------------------
+# ---- Files --------------------------------------------------------------------------------------
 
 
 def load(place: Path) -> Submission:
@@ -78,12 +78,13 @@ def load(place: Path) -> Submission:
             f"{one_line(place)} is neither a folder nor a .zip file: give the folder with "
             f"{MODEL}, {RECIPE} and {REPORT}."
         )
-    findings, texts = [], []
+    findings: list[Finding] = []
+    texts: dict[str, str] = {}
     digest = hashlib.sha256()
     for name in LARGEST:
         try:
             content = read(name)
-            texts.append(content.decode("utf-8"))
+            texts[name] = content.decode("utf-8")
             digest.update(f"{name} {len(content)}\n".encode() + content)
         except UnicodeDecodeError:
             findings.append(_unreadable(name, "it is not UTF-8 text", "save it as UTF-8"))
@@ -91,7 +92,7 @@ def load(place: Path) -> Submission:
             findings.append(_unreadable(name, str(error), error.hint))
     if findings:
         raise SubmissionError(findings)
-    return Submission(*texts, digest.hexdigest())
+    return Submission(texts[MODEL], texts[RECIPE], texts[REPORT], digest.hexdigest())
 
 
 class _Unusable(Exception):
@@ -140,6 +141,9 @@ def _from_zip(place: Path) -> Callable[[str], bytes]:
             raise _refused_zip(f"the entry {one_line(entry.filename)!r} leads out of the archive")
         if stat.S_ISLNK(entry.external_attr >> 16):
             raise _refused_zip(f"the entry {one_line(entry.filename)!r} is a link")
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            # Other methods may ask for gigabytes before they give a single byte.
+            raise _refused_zip(f"{one_line(entry.filename)!r} is packed by an unusual method")
 
     def read(name: str) -> bytes:
         found = [
@@ -175,7 +179,7 @@ def _refused_zip(what: str) -> SubmissionError:
     return SubmissionError([Finding("the zip file", what, "it is read by strict rules", hint)])
 
 
-# ---- The recipe -----------------------------------------------------------------------------------
+# ---- The recipe ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -226,7 +230,7 @@ def parse_recipe(text: str, assignment: Assignment) -> Recipe:
                     RECIPE,
                     f"this is not TOML ({one_line(error)})",
                     "a recipe that cannot be read cannot be trained",
-                    "text needs quotes, decimals a point: name = \"SGD\", lr = 0.01",
+                    'text needs quotes, decimals a point: name = "SGD", lr = 0.01',
                 )
             ]
         ) from error
@@ -326,7 +330,7 @@ class _RecipeReader:
     def number(
         self, name: str, table: dict[str, Any], bounds: Bounds, where: str | None = None
     ) -> Any:
-        value = table.get(name)
+        value: Any = table.get(name)
         kinds = (int,) if bounds.whole else (int, float)
         if type(value) in kinds and bounds.low <= value <= bounds.high:
             return value
@@ -343,7 +347,7 @@ class _RecipeReader:
         self.findings.append(Finding(f"{RECIPE}, {where}", what, why, hint))
 
 
-# ---- The assignment -------------------------------------------------------------------------------
+# ---- The assignment -----------------------------------------------------------------------------
 
 ASSIGNED = {
     "parameters": Bounds(100, 10_000_000, "the network's budget", whole=True),

@@ -11,6 +11,7 @@ import { share } from "./layers.js";
 
 /** @typedef {import("./network.js").Layer} Layer */
 /** @typedef {{rows: number[], columns: number[]}} Field */
+/** @typedef {{size: number[], jump: number[], start: number[]}} Measures */
 
 /**
  * What one unit sees of the image and of each layer's output on the way.
@@ -64,4 +65,32 @@ export function below(layer, outputs, shape, axis) {
     }
   }
   return [...seen].sort((a, b) => a - b);
+}
+
+/**
+ * Size, jump and start of each layer's fields, as [vertical, horizontal], in pixels; as if the
+ * image went on beyond its borders. For layers with a window, and for those that look at their
+ * own place only.
+ * @param {Pick<Layer, "name" | "kind" | "attributes">[]} layers from the first on
+ * @returns {Measures[]} one for each layer
+ */
+export function measures(layers) {
+  /** @type {Measures} */
+  let now = { size: [1, 1], jump: [1, 1], start: [0, 0] };
+  return layers.map(({ name, kind, attributes }) => {
+    const { kernel_size, stride, padding, dilation = [1, 1] } = attributes;
+    if (kernel_size) {
+      const { size, jump, start } = now;
+      now = {
+        // Each further cell of the kernel adds as many jumps as it lies from its neighbour.
+        size: size.map((pixels, axis) => pixels + (kernel_size[axis] - 1) * dilation[axis] * jump[axis]),
+        // A stride leaves units out, for all layers that follow.
+        jump: jump.map((pixels, axis) => pixels * stride[axis]),
+        start: start.map((pixel, axis) => pixel - padding[axis] * jump[axis]),
+      };
+    } else if (kind !== "BatchNorm2d" && kind !== "ReLU") {
+      throw new Error(`${name}: the fields of a ${kind} have no size and jump of their own`);
+    }
+    return now;
+  });
 }

@@ -1,13 +1,15 @@
 // @ts-check
-// Starts the playground: its modules on a server, one packed script from a folder (see files.js).
+// Starts the playground, or the module that the script element names in data-start: the module on
+// a server, from a folder the one script beside it that packs all it needs (see files.js).
 (function () {
-  const here = /** @type {HTMLScriptElement} */ (document.currentScript).src;
+  const self = /** @type {HTMLScriptElement} */ (document.currentScript);
+  const start = new URL(self.dataset.start ?? "playground.js", self.src);
   const script = document.createElement("script");
   if (location.protocol === "file:") {
-    script.src = new URL("folder.js", here).href;
+    script.src = new URL("folder.js", start).href;
   } else {
     script.type = "module";
-    script.src = new URL("playground.js", here).href;
+    script.src = start.href;
   }
   document.head.append(script);
 })();

@@ -1,6 +1,19 @@
 // @ts-check
+// What the theme's own script leaves out, in every page and before that script.
+
+// It puts a <nav> without a name, for the copy button, into every block of code. Someone who goes
+// from landmark to landmark would stop at each: they are groups.
+new MutationObserver((changes) => {
+  for (const { addedNodes } of changes) {
+    for (const node of addedNodes) {
+      if (!(node instanceof Element)) continue;
+      if (node.matches("nav.md-code__nav")) node.setAttribute("role", "group");
+      for (const nav of node.querySelectorAll("nav.md-code__nav")) nav.setAttribute("role", "group");
+    }
+  }
+}).observe(document.documentElement, { childList: true, subtree: true });
+
 // Two things that a site needs when it is opened from a folder (file://) and not from a server.
-// On a server this does nothing.
 if (location.protocol === "file:") {
   // An address that ends in a folder: a server answers with the page in it, a folder with a list.
   document.addEventListener(

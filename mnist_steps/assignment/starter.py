@@ -1,0 +1,28 @@
+"""A folder to begin with: it runs, it does not pass, and the check says why."""
+
+from pathlib import Path
+
+from mnist_steps.assignment.findings import one_line
+from mnist_steps.errors import MnistStepsError
+
+STARTER = Path(__file__).with_name("starter")
+FILES = ("model.py", "recipe.toml", "REPORT.md", "assignment.toml")
+
+
+def write(folder: Path) -> None:
+    """Copy the starter's files; the folder is made when missing.
+
+    Raises MnistStepsError rather than overwriting anything.
+    """
+    there = [name for name in FILES if (folder / name).exists() or (folder / name).is_symlink()]
+    if there:
+        raise MnistStepsError(
+            f"{one_line(folder)} already has {', '.join(there)}, and nothing is overwritten: "
+            "name another folder."
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in FILES:
+            (folder / name).write_bytes((STARTER / name).read_bytes())
+    except OSError as error:
+        raise MnistStepsError(f"{one_line(folder)} cannot be written: {error.strerror}.") from error
