@@ -241,14 +241,16 @@ def describe_seconds(seconds: float) -> str:
 def ladder_table() -> Html:
     """All stages with their recorded results and what the original claimed."""
     rows = []
+    unfinished = ""
     for stage in stages.STAGES:
         run = runs.load(stage.number)
+        if not run.finished:
+            unfinished += f" * Unfinished, {describe_epochs(run)}."
         rows.append(
             [
                 f"{stage.number}. {stage.title}",
                 f"{parameters(stage):,}",
-                f"{run.final_test_accuracy:.2f}"
-                + ("" if run.finished else f" (unfinished, {describe_epochs(run)})"),
+                f"{run.final_test_accuracy:.2f}{'' if run.finished else ' *'}",
                 f"{run.best_test_accuracy:.2f}",
                 f"{stage.claim.best_test_accuracy:.2f}",
             ]
@@ -256,7 +258,7 @@ def ladder_table() -> Html:
     return table(
         ["stage", "parameters", "final epoch", "best epoch", "original's best"],
         rows,
-        "Test accuracy in percent, one run of each stage with the seed of the original.",
+        f"Test accuracy in percent, one run of each stage with the seed of the original.{unfinished}",
     )
 
 

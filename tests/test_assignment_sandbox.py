@@ -10,10 +10,10 @@ from mnist_steps.assignment import inner, rebuild, sandbox
 from mnist_steps.assignment.sandbox import Limits, SandboxUnavailable, TraceFailed
 from mnist_steps.errors import MnistStepsError
 
-SETTINGS = (
+HONEST = (
     "from torch import nn\n"
     "def build_model():\n"
-    "    return nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.LogSoftmax(1))\n"
+    "    return nn.Sequential(nn.Conv2d(1, 10, 28), nn.Flatten(), nn.LogSoftmax(1))\n"
 )
 
 
@@ -115,7 +115,7 @@ def test_attacks_fail_and_the_honest_network_beside_them_is_traced(jail, tmp_pat
     package = str(sandbox.PACKAGE)
     constants = f"PORT, SECRET, PACKAGE = {server.getsockname()[1]}, {str(secret)!r}, {package!r}\n"
     started = time.monotonic()
-    traced = sandbox.trace(constants + ATTACKS + SETTINGS)
+    traced = sandbox.trace(constants + ATTACKS + HONEST, limits=Limits(seconds=400))
     server.close()
     assert traced.level == "bubblewrap"
     assert rebuild.read(traced.graph).parameters == 7850
@@ -137,7 +137,7 @@ def test_attacks_fail_and_the_honest_network_beside_them_is_traced(jail, tmp_pat
         "file": "OSError",
         "fork": True,
     }
-    assert time.monotonic() - started < 500, "its children were waited for"
+    assert time.monotonic() - started < 580, "its children were waited for"
     assert not alive("time.sleep(600)"), "a process of the jail is still there"
 
 
@@ -155,7 +155,7 @@ def alive(text):
 @pytest.mark.slow
 def test_a_loop_that_burns_the_processor_is_ended(jail):
     with pytest.raises(TraceFailed, match="1 s of processor time"):
-        sandbox.trace(SETTINGS + "while True: pass", limits=Limits(cpu_seconds=1, seconds=300))
+        sandbox.trace(HONEST + "while True: pass", limits=Limits(cpu_seconds=1, seconds=300))
 
 
 # ---- The same walls and pipes around a program without torch, which takes no seconds to start ----
@@ -205,16 +205,16 @@ def test_without_a_jail_nothing_runs_unless_somebody_insists(monkeypatch, tmp_pa
     monkeypatch.setattr(sandbox, "problem", lambda: "the program bwrap was not found")
     monkeypatch.setattr(sandbox, "_run", lambda *given: pytest.fail("it ran"))
     with pytest.raises(SandboxUnavailable, match="--unsafe"):
-        sandbox.trace(SETTINGS)
+        sandbox.trace(HONEST)
     ran = sandbox._Received(b"SG{}", b"", 0)
     monkeypatch.setattr(sandbox, "_run", lambda *given: ran)
-    assert sandbox.trace(SETTINGS, unsafe=True).level == "none"
+    assert sandbox.trace(HONEST, unsafe=True).level == "none"
 
 
 def test_a_jail_that_fails_to_start_is_not_blamed_on_the_submission(jail, monkeypatch):
     monkeypatch.setattr(sandbox, "_python", lambda: "/no/python/here")
     with pytest.raises(SandboxUnavailable, match="before it came to the submission"):
-        sandbox.trace(SETTINGS)
+        sandbox.trace(HONEST)
 
 
 # ---- What the program inside says about honest mistakes ------------------------------------------

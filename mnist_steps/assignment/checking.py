@@ -80,11 +80,15 @@ def check_budget(network: Network, assignment: Assignment) -> list[Finding]:
 
 
 def smoke(
-    network: Network, recipe: Recipe, train_split: Split | None = None, seed: int = 0
+    network: Network,
+    recipe: Recipe,
+    train_split: Split | None = None,
+    test_split: Split | None = None,
+    seed: int = 0,
 ) -> Epoch:
     """One epoch of training, to see that the network learns at all. Says nothing about the mark.
 
-    train_split: other training images than all 60,000
+    train_split, test_split: other images than all 60,000 and 10,000
     """
     stage = Stage(
         number=0,
@@ -94,7 +98,7 @@ def smoke(
         recipe=replace(recipe, epochs=1),
         claim=NO_CLAIM,
     )
-    return Training(stage, seed, pick_device("cpu"), train_split).run_epoch()
+    return Training(stage, seed, pick_device("cpu"), train_split, test_split).run_epoch()
 
 
 NO_CLAIM = Claim(

@@ -53,7 +53,7 @@ class Limits:
     printed_bytes: on standard output and standard error together
     """
 
-    seconds: float = 60
+    seconds: float = 120
     cpu_seconds: int = 20
     memory_bytes: int = 1 << 30
     processes: int = 4

@@ -114,10 +114,11 @@ def _from_folder(folder: Path) -> Callable[[str], bytes]:
             if (folder / name).is_symlink():
                 raise _Unusable("it is a link", "put the file itself there") from error
             raise _Unusable("the file is missing", f"put {name} into the folder") from error
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            os.close(file)
+            raise _Unusable("it is no ordinary file", "put an ordinary file there")
         with open(file, "rb") as opened:
-            if not stat.S_ISREG(os.fstat(file).st_mode):
-                raise _Unusable("it is no ordinary file", "put an ordinary file there")
-            content: bytes = opened.read(LARGEST[name] + 1)
+            content = opened.read(LARGEST[name] + 1)
         return _small_enough(name, content)
 
     return read
