@@ -258,7 +258,8 @@ def ladder_table() -> Html:
     return table(
         ["stage", "parameters", "final epoch", "best epoch", "original's best"],
         rows,
-        f"Test accuracy in percent, one run of each stage with the seed of the original.{unfinished}",
+        "Test accuracy in percent, one run of each stage with the seed of the original."
+        + unfinished,
     )
 
 

@@ -295,7 +295,8 @@ def check(run: Run, steps: int = 10) -> Replay:
         )
     if run.weights is not None:
         recipe = run.stage.recipe
-        now = training.evaluate(run.build(), data.mnist().test, recipe.normalize_test)
+        model = run.build().to(memory_format=torch.channels_last)
+        now = training.evaluate(model, data.mnist().test, recipe.normalize_test)
         different = (now.predictions != run.predictions).sum().item()
         if different:
             raise RecordMismatch(

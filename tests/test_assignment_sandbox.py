@@ -201,6 +201,21 @@ def test_a_process_left_behind_is_gone_and_not_waited_for(jail):
     assert not alive("time.sleep(905)")
 
 
+def test_an_installed_package_shows_neither_data_nor_records(jail, tmp_path, monkeypatch):
+    tmp_path.chmod(0o755)
+    package = tmp_path / "libraries" / "mnist_steps"
+    package.mkdir(parents=True)
+    for name in (*sandbox.NEEDED, "data.idx"):
+        (package / name).write_text("x")
+    (package.parent / "torch.py").write_text("x")
+    monkeypatch.setattr(sandbox, "PACKAGE", package)
+    monkeypatch.setattr(sandbox, "_libraries", lambda: (package.parent,))
+    places = [str(package.parent), str(package), "/jail/mnist_steps"]
+    seen = run(f"os.write(ANSWER, b'G' + str([*map(os.listdir, {places})]).encode())")
+    assert b"torch.py" in seen and b"graph.py" in seen, "the honest twin: libraries are there"
+    assert b"data.idx" not in seen
+
+
 def test_without_a_jail_nothing_runs_unless_somebody_insists(monkeypatch, tmp_path):
     monkeypatch.setattr(sandbox, "problem", lambda: "the program bwrap was not found")
     monkeypatch.setattr(sandbox, "_run", lambda *given: pytest.fail("it ran"))
