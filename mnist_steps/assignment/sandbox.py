@@ -174,7 +174,7 @@ def _walls(file_bytes: int = Limits.file_bytes) -> list[str]:
             walls += [*_open_folders_to(path), "--ro-bind", str(path), str(path)]
             visible.append(path)
     # Where this package is installed, its data set and records would be visible.
-    if False:
+    if any(PACKAGE.is_relative_to(one) for one in visible):
         walls += ["--tmpfs", str(PACKAGE), "--remount-ro", str(PACKAGE)]
     walls += ["--dir", str(JAIL), "--dir", str(JAIL / "mnist_steps")]
     for name in NEEDED:
