@@ -517,6 +517,9 @@ def parse_shape(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts)
 
 
+INTERRUPTED = 130  # what a shell reports after Ctrl-C
+
+
 def main() -> None:
     """Run the command; what a reader can put right is one line on stderr and exit status 2."""
     try:
@@ -526,11 +529,12 @@ def main() -> None:
     except MnistStepsError as error:
         status = complain(error, "mnist-steps")
     except (KeyboardInterrupt, typer.Abort):
-        print("\nmnist-steps: stopped.", file=sys.stderr)
-        status = 130
+        status = INTERRUPTED
     except typer.TyperException as error:
         message = error.format_message() if hasattr(error, "format_message") else error
         status = complain(f"{message} Try: mnist-steps --help", "mnist-steps")
+    if status == INTERRUPTED:  # typer turns Ctrl-C into this status
+        print("\nmnist-steps: stopped.", file=sys.stderr)
     sys.exit(status)
 
 

@@ -2,13 +2,13 @@
 // What the theme's own script leaves out, in every page and before that script.
 
 // It puts a <nav> without a name, for the copy button, into every block of code. Someone who goes
-// from landmark to landmark would stop at each: they are groups.
+// from landmark to landmark would stop at each: here they are none.
 new MutationObserver((changes) => {
   for (const { addedNodes } of changes) {
     for (const node of addedNodes) {
       if (!(node instanceof Element)) continue;
-      if (node.matches("nav.md-code__nav")) node.setAttribute("role", "group");
-      for (const nav of node.querySelectorAll("nav.md-code__nav")) nav.setAttribute("role", "group");
+      if (node.matches("nav.md-code__nav")) node.setAttribute("role", "none");
+      for (const nav of node.querySelectorAll("nav.md-code__nav")) nav.setAttribute("role", "none");
     }
   }
 }).observe(document.documentElement, { childList: true, subtree: true });
