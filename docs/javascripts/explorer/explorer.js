@@ -83,7 +83,7 @@ function edit(i, part, text) {
   const value = text.trim() === "" ? NaN : Number(text);
   now.layers[i][part] = Number.isInteger(value) && value >= least && value <= most ? value : NaN;
   compute();
-  look(Math.min(now.chosen, deepest()), now.row, now.column);
+  lookAgain();
 }
 
 /** @param {number} i @param {string} kind */
@@ -94,7 +94,13 @@ function change(i, kind) {
   if (kind !== "Conv2d" && layer.kernel > 1) layer.stride = layer.kernel; // as PyTorch has it
   for (const part of PARTS) rows[i].inputs[part].value = String(layer[part]);
   compute();
-  look(Math.min(now.chosen, deepest()), now.row, now.column);
+  lookAgain();
+}
+
+/** At the same unit, or where its layer no longer works at the last layer that does. */
+function lookAgain() {
+  if (now.chosen > deepest()) look(deepest());
+  else look(now.chosen, now.row, now.column);
 }
 
 /**
