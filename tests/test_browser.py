@@ -226,3 +226,56 @@ def test_a_page_refuses_a_script_that_was_not_in_it_when_it_was_built(contexts, 
     refused = page.evaluate("fetch('http://127.0.0.1:9/').then(() => false, () => true)")
     assert refused
     page.close()
+
+
+# --- Predict first --------------------------------------------------------------------------------
+
+
+def test_a_prediction_is_made_by_keyboard_kept_counted_and_erased(browser, address):
+    context = browser.new_context()
+    page = watched(context)
+    page.goto(f"{address}stages/08_lr_scheduler/")
+    question = page.locator(".predict")
+    assert not question.locator("details").is_visible(), "the answer hides until one is given"
+    page.focus(".predict .md-button")
+    page.keyboard.press("Enter")
+    assert "Choose" in question.locator("[role=status]").inner_text()
+    right = int(question.get_attribute("data-answer"))
+    wrong = (right + 1) % 3
+    radio = question.get_by_role("radio").nth(wrong)
+    radio.focus()
+    page.keyboard.press("Space")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    measured = question.locator("label").nth(right).inner_text()
+    verdict = question.locator("[role=status]").inner_text()
+    assert verdict == f"Not as you predicted. Measured: {measured}."
+    assert question.locator("details p").is_visible()
+
+    page.reload()
+    assert question.locator("[role=status]").inner_text() == verdict
+    page.goto(address)
+    ladder = page.locator(".predictions")
+    assert ladder.locator("[role=status]").inner_text().startswith("1 of 8 predicted, 0 as")
+    assert ladder.locator("li", has_text="8. ").inner_text().endswith("a surprise")
+    ladder.get_by_role("button").click()
+    assert ladder.locator("[role=status]").inner_text() == "Your answers are erased."
+    assert page.evaluate("localStorage.getItem('mnist-steps.predictions')") is None
+    page.goto(f"{address}stages/08_lr_scheduler/")
+    assert question.locator("[role=status]").inner_text() == ""
+    assert page.complaints == []
+    assert outside(page, address) == []
+    context.close()
+
+
+def test_without_scripts_a_question_stands_there_with_its_answer_in_a_fold(browser, address):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{address}stages/08_lr_scheduler/")
+    question = page.locator(".predict")
+    assert question.locator("li").count() == 3
+    answer = question.locator("details p")
+    assert not answer.is_visible()
+    question.locator("summary").click()
+    assert answer.is_visible()
+    context.close()
