@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -71,8 +72,6 @@ def list_stages(as_json: Json = False) -> None:
 
 def describe_stage(stage: Any) -> dict[str, Any]:
     """One stage as plain data; `record` and `study` are None where there is none."""
-    from dataclasses import asdict
-
     from mnist_steps import runs, study
 
     described: dict[str, Any] = {
@@ -394,8 +393,6 @@ def parse_numbers(option: str, text: str) -> list[int]:
 
 def describe_study(stage: "Stage", outcomes: Sequence["Outcome"]) -> dict[str, Any]:
     """A stage's runs as plain data; `study` and `interval` are None where there is none."""
-    from dataclasses import asdict
-
     from mnist_steps import evidence
 
     finals = [outcome.figures.final for outcome in outcomes]
@@ -439,8 +436,6 @@ def print_study(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def print_run(run: "Run", as_json: bool) -> None:
-    from dataclasses import asdict
-
     if as_json:
         figures = {
             "stage": run.stage.number,
