@@ -24,7 +24,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from tqdm import tqdm
 
-from mnist_steps import data
+from mnist_steps import data, winograd
 from mnist_steps.augment import augment
 from mnist_steps.data import Split
 from mnist_steps.errors import MnistStepsError
@@ -228,6 +228,8 @@ class Training:
         # Channels last is the faster memory layout for every stage on CPUs, and for convolutions
         # on GPUs; it changes results by rounding only.
         self.model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if device.type == "cpu":  # a GPU's library chooses among such algorithms by itself
+            winograd.speed_up(self.model)
         self.generator = Generator().manual_seed(seed)
         self.train_split = _to_device(train_split or data.mnist().full_train, device)
         self.test_split = _to_device(test_split or data.mnist().test, device)
