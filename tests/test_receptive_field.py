@@ -60,20 +60,15 @@ def test_nan_probing_agrees_on_every_layer_and_unit_and_pixel(stage):
 
 
 def test_nan_probing_agrees_on_every_layer_and_unit_of_stage_1():
-    # All 784 pixels take ten seconds through 6.4 million weights; the slow test has them.
-    assert verify(stages.get(1).build(), DIGIT, pixels=60).units > 4_000
-
-
-@pytest.mark.slow
-def test_nan_probing_agrees_on_every_pixel_of_stage_1():
-    assert verify(stages.get(1).build(), DIGIT).pixels == 28 * 28
+    # Each pixel costs a pass through 6.4 million weights: corners, middle and random ones must do.
+    assert verify(stages.get(1).build(), DIGIT, pixels=78).units > 4_000
 
 
 # ---- Random networks ----------------------------------------------------------------------------
 
 
 @settings(
-    max_examples=600,
+    max_examples=250,
     deadline=None,
     derandomize=True,
     database=None,
