@@ -275,13 +275,15 @@ LARGEST_SQUARE = 300  # pixels, on a wide screen
 
 
 def hero() -> Html:
-    """What the reader will be able to do, and the eight stages as squares, a pixel's area for
-    every so many parameters."""
+    """What the reader will be able to do, and the original's eight stages as squares.
+
+    A square's area is the number of parameters.
+    """
     ladder = stages.STAGES[:8]
     counts = [parameters(stage) for stage in ladder]
+    recorded = [runs.load(stage.number) for stage in ladder]
     steps = []
-    for stage, count in zip(ladder, counts, strict=True):
-        run = runs.load(stage.number)
+    for stage, count, run in zip(ladder, counts, recorded, strict=True):
         side = LARGEST_SQUARE * math.sqrt(count / max(counts))
         accuracy = f"{run.final_test_accuracy:.2f} %{'' if run.finished else ' *'}"
         steps.append(
@@ -290,7 +292,6 @@ def hero() -> Html:
             f"{html.escape(stage.title)}</span> <strong>{count:,}</strong> "
             f"<span>{accuracy}</span></span></a></li>"
         )
-    unfinished = [s for s in ladder if not runs.load(s.number).finished]
     sentence = (
         f"You will be able to take a network of {counts[0]:,} parameters down to {counts[-1]:,}, "
         "keep its accuracy, and say how sure you are of it."
@@ -303,7 +304,8 @@ def hero() -> Html:
         f'<ol class="steps" aria-label="The eight stages">{"".join(steps)}</ol>'
         '<p class="steps-note">The area of a square is the number of parameters; below it, the '
         "share of the test digits that the network reads after its last epoch."
-        f"{' * This training is unfinished.' if unfinished else ''}</p></div>"
+        f"{'' if all(run.finished for run in recorded) else ' * This training is unfinished.'}"
+        "</p></div>"
     )
     return Html(markup, sentence)
 

@@ -122,9 +122,15 @@ def watch(page):
     page.on("request", lambda request: page.requests.append(request.url))
     page.on("response", judge)
     page.on("requestfailed", lambda request: page.complaints.extend(failure(request)))
-    page.on("console", lambda message: complain(f"{message.type}: {message.text}"))
+    page.on("console", lambda message: page.complaints.extend(said(message)))
     page.on("pageerror", lambda error: complain(str(error)))
     return page
+
+
+def said(message):
+    """Contexts of tests refuse the worker that keeps the site for offline; that is no failure."""
+    refused = "Service Worker registration blocked by Playwright"
+    return [] if message.text == refused else [f"{message.type}: {message.text}"]
 
 
 def failure(request):
