@@ -1,6 +1,7 @@
 # make site   build the executed site into site/
 # make test   run the whole test suite
 # make browser-test   look at every page of the site that was built, in a browser
+# make notebook-test  run the notebooks of the site that was built
 # All set up everything in .venv first, on a machine that has only Python, pip and make.
 
 PYTHON ?= python3
@@ -11,10 +12,10 @@ INSTALLED := $(VENV)/.installed
 # The theme announces its successor at every build.
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: site serve test browser-test lint clean help
+.PHONY: site serve test browser-test notebook-test lint clean help
 
 help:
-	@sed -n '1,4s/^# //p' Makefile
+	@sed -n '1,5s/^# //p' Makefile
 
 site: $(INSTALLED)
 	$(BIN)/python -m mkdocs build
@@ -29,6 +30,9 @@ test: $(INSTALLED)
 # On the site as it stands: build it first.
 browser-test: $(INSTALLED)
 	MNIST_STEPS_SITE=site $(BIN)/python -m pytest tests/test_browser.py
+
+notebook-test: $(INSTALLED)
+	MNIST_STEPS_SITE=site $(BIN)/python -m pytest tests/test_notebooks.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -25,7 +25,7 @@ from mkdocs.structure.pages import Page
 from mkdocs.structure.toc import get_toc
 from mkdocs_jupyter.plugin import NotebookFile
 
-from site_tools import checks, downloads, execution, privacy, rendering
+from site_tools import checks, downloads, execution, offline, privacy, rendering
 from site_tools.rendering import Rendered
 
 log = get_plugin_logger("site")
@@ -51,6 +51,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Apply the one setting of the project's address: without it, no link to it appears."""
     repository = (config.extra.get("repository") or "").rstrip("/").removesuffix(".git")
     config.extra["repository"] = repository
+    config.extra["offline"] = not serving  # a page that is being written should never be an old one
     if repository:
         config.repo_url = repository
         config.repo_name = "/".join(repository.split("/")[-2:])
@@ -148,12 +149,14 @@ def on_post_page(output: str, page: Page, config: MkDocsConfig) -> None:
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """Make the site private and searchable from a folder, and prove that it is whole."""
+    """Make the site private, searchable from a folder and readable offline; prove it whole."""
     if not serving:
         privacy.restrict(Path(config.site_dir))
     index = Path(config.site_dir, "search", "search_index.json")
     if index.is_file():  # pages opened from a folder may run a script, but not read a file
         _write(index.with_suffix(".js"), f"var __index = {index.read_text(encoding='utf-8')};\n")
+    if not serving:
+        offline.write_worker(Path(config.site_dir))
     base = urlsplit(config.site_url or "").path.rstrip("/") + "/"
     found = list(checks.problems(Path(config.site_dir), base))
     if found:

@@ -195,6 +195,12 @@ def field_claims(stage: Stage) -> Html:
     )
 
 
+def address(stage: Stage) -> str:
+    """The stage's page, by its file under docs/; stages after the eighth leave the original."""
+    folder = "stages" if stage.number <= 8 else "beyond"
+    return f"{folder}/{stage.slug}.py"
+
+
 def parameters(stage: Stage) -> int:
     """Number of trainable values in the stage's network."""
     return sum(parameter.numel() for parameter in stage.build().parameters())
@@ -263,6 +269,47 @@ def ladder_table() -> Html:
     )
 
 
+# --- The index ------------------------------------------------------------------------------
+
+LARGEST_SQUARE = 300  # pixels, on a wide screen
+
+
+def hero() -> Html:
+    """What the reader will be able to do, and the original's eight stages as squares.
+
+    A square's area is the number of parameters.
+    """
+    ladder = stages.STAGES[:8]
+    counts = [parameters(stage) for stage in ladder]
+    recorded = [runs.load(stage.number) for stage in ladder]
+    steps = []
+    for stage, count, run in zip(ladder, counts, recorded, strict=True):
+        side = LARGEST_SQUARE * math.sqrt(count / max(counts))
+        accuracy = f"{run.final_test_accuracy:.2f} %{'' if run.finished else ' *'}"
+        steps.append(
+            f'<li><a href="{address(stage)}"><span class="step-square" style="--side: {side:.1f}">'
+            f'</span><span class="step-text"><span class="step-title">{stage.number}. '
+            f"{html.escape(stage.title)}</span> <strong>{count:,}</strong> "
+            f"<span>{accuracy}</span></span></a></li>"
+        )
+    sentence = (
+        f"You will be able to take a network of {counts[0]:,} parameters down to {counts[-1]:,}, "
+        "keep its accuracy, and say how sure you are of it."
+    )
+    markup = (
+        f'<div class="hero"><p class="hero-promise">{sentence}</p>'
+        '<p class="page-buttons"><a class="md-button md-button--primary" '
+        f'href="{address(ladder[0])}">Start with stage {ladder[0].number}</a> '
+        '<a class="md-button" href="playground.md">Look inside a network</a></p>'
+        f'<ol class="steps" aria-label="The eight stages">{"".join(steps)}</ol>'
+        '<p class="steps-note">The area of a square is the number of parameters; below it, the '
+        "share of the test digits that the network reads after its last epoch."
+        f"{'' if all(run.finished for run in recorded) else ' * This training is unfinished.'}"
+        "</p></div>"
+    )
+    return Html(markup, sentence)
+
+
 # --- Predict first --------------------------------------------------------------------------
 
 
@@ -300,7 +347,7 @@ def predict(question: str, choices: Sequence[str], answer: int, explanation: str
 def predictions() -> Html:
     """The stages as a list in which the site's script notes what the reader predicted of each."""
     steps = "".join(
-        f'<li><a href="stages/{stage.slug}.py">{stage.number}. {html.escape(stage.title)}</a> '
+        f'<li><a href="{address(stage)}">{stage.number}. {html.escape(stage.title)}</a> '
         "<span></span></li>"
         for stage in stages.STAGES[:8]
     )

@@ -94,7 +94,7 @@ class Table:
         }  # fmt: skip
 
     def __str__(self) -> str:
-        lines = [COLUMNS, *(_cells(row) for row in self.rows)]
+        lines = [COLUMNS, *(cells(row) for row in self.rows)]
         widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
         text = [
             "  ".join(
@@ -110,8 +110,8 @@ class Table:
         head = "".join(f'<th scope="col">{escape(column)}</th>' for column in COLUMNS)
         body = []
         for row in self.rows:
-            name, *cells = map(escape, _cells(row))
-            data = "".join(f"<td>{cell}</td>" for cell in cells)
+            name, *others = map(escape, cells(row))
+            data = "".join(f"<td>{cell}</td>" for cell in others)
             body.append(f'<tr><th scope="row">{name}</th>{data}</tr>')
         totals = "<br>".join(map(escape, self._totals()))
         return (
@@ -174,7 +174,8 @@ def summarize(model: nn.Module, input_shape: tuple[int, ...], everything: bool =
     )
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def cells(row: Row) -> tuple[str, ...]:
+    """A row as text, one for each of COLUMNS."""
     return (
         row.name,
         row.kind,

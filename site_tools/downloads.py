@@ -24,6 +24,7 @@ def notebook_of(page: Path, repository: str) -> str:
     repository: the project's address; without one the notebook cannot install the package
     """
     notebook = jupytext.read(page)
+    notebook.cells = [cell for cell in notebook.cells if cell.cell_type != "raw"]
     if repository:
         notebook.cells.insert(0, new_code_cell(INSTALL.format(repository=repository)))
     for number, cell in enumerate(notebook.cells):

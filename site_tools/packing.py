@@ -17,12 +17,13 @@ EXPORT = re.compile(r"^export ((?:async )?(?:function|class|const|let) (\w+))", 
 def pack(entry: Path, files: dict[str, str] | None = None) -> str:
     """A module with all that it imports, and files by address; a module's name begins each name.
 
-    entry: the module to start, such as playground.js: `playgroundFiles` then holds the files
+    entry: the module to start, such as playground.js
+    files: what the modules read, see files.js of the playground
     """
     prefix = entry.stem
     parts = ["// Made by the site's build from its modules, for pages opened from a folder."]
     if files is not None:
-        parts.append(f"globalThis.{prefix}Files = {json.dumps(files)};")
+        parts.append(f"globalThis.packedFiles = {json.dumps(files)};")
     parts.append(f"const {prefix}Modules = {{}};")
 
     for module in _in_order_of_import(entry, []):

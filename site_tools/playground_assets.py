@@ -8,6 +8,7 @@ records stay the same.
 import base64
 import hashlib
 import json
+import posixpath
 import re
 import shutil
 import subprocess
@@ -25,6 +26,7 @@ from site_tools import packing
 
 PAGE = "playground.md"
 SCRIPTS = "javascripts/playground"
+TASTE = "javascripts/taste/taste.js"
 DATA = "assets/playground"
 
 # Stages 1 and 2 are too heavy to answer at every stroke, and to be fetched for it.
@@ -47,8 +49,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         if path.is_file():
             address = f"{DATA}/{path.relative_to(data).as_posix()}"
             files.append(File.generated(config, address, abs_src_path=str(path)))
-    packed = pack(Path(config.docs_dir, SCRIPTS), data)
+    packed = pack(Path(config.docs_dir, SCRIPTS, "playground.js"), data)
     files.append(File.generated(config, f"{SCRIPTS}/folder.js", content=packed))
+    taste = pack(Path(config.docs_dir, TASTE), data, f"stage-{DEFAULT_STAGE}/*")
+    files.append(File.generated(config, f"{posixpath.dirname(TASTE)}/folder.js", content=taste))
     return files
 
 
@@ -155,14 +159,14 @@ def _presets() -> list[dict[str, Any]]:
 # --- The page's parts -----------------------------------------------------------------------
 
 
-def pack(scripts: Path, data: Path) -> str:
-    """The modules and the files that they read, as one classic script; files.js says why."""
+def pack(entry: Path, data: Path, wanted: str = "**/*") -> str:
+    """A module and the files that it may read, as one classic script; files.js says why."""
     files = {
         path.relative_to(data).as_posix(): base64.b64encode(path.read_bytes()).decode()
-        for path in sorted(data.rglob("*"))
+        for path in sorted(data.glob(wanted))
         if path.is_file()
     }
-    return packing.pack(scripts / "playground.js", files)
+    return packing.pack(entry, files)
 
 
 def function_source(script: Path, name: str) -> str:

@@ -43,6 +43,8 @@ class Rendered:
 
 def render(notebook: NotebookNode) -> Rendered:
     """An executed notebook as a page. Its cells' tags decide what is folded or hidden."""
+    # What jupytext makes of the settings at the head of a Markdown page, which MkDocs has read.
+    notebook.cells = [cell for cell in notebook.cells if cell.cell_type != "raw"]
     _mark_solutions(notebook)
     settings.templates_dir = str(TEMPLATES)
     with tempfile.TemporaryDirectory() as folder:

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from browser import address, browser, pytest_terminal_summary, visit  # noqa: F401, fixtures
 
 from mnist_steps import data, stages
 

@@ -1,25 +1,26 @@
 """Every page of a built site in a real browser: both themes, a phone's width and a desk's.
 
 MNIST_STEPS_SITE=site names the built site; without it there is nothing to look at and the tests
-are skipped. They need Chromium, playwright and axe-core, which comes with axe-playwright-python;
-without these they are skipped, and under CI they fail. Screenshots are kept in .cache/screenshots.
+are skipped. axe-core comes with axe-playwright-python. Screenshots are kept in .cache/screenshots.
 """
 
 import functools
-import http.server
+import inspect
 import os
-import threading
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from browser import outside, served, watch
+
+from mnist_steps import data, runs, stages, study
 
 ROOT = Path(__file__).parent.parent
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 SCREENSHOTS = ROOT / ".cache" / "screenshots"
 WIDTHS = (1280, 400)
 THEMES = {"light": "default", "dark": "slate"}
+FIRST_VISIT = 350 * 1024  # bytes, compressed
+LAYOUT_SHIFT = 0.05
 
 if "MNIST_STEPS_SITE" not in os.environ:
     pytest.skip(
@@ -29,18 +30,6 @@ SITE = Path(os.environ["MNIST_STEPS_SITE"]).resolve()
 PAGES = sorted(file.relative_to(SITE).as_posix() for file in SITE.rglob("*.html"))
 assert "index.html" in PAGES, f"{SITE} is no built site"
 
-try:
-    import axe_playwright_python
-    from playwright.sync_api import sync_playwright
-
-    if not Path(CHROMIUM).is_file():
-        raise FileNotFoundError(f"{CHROMIUM} does not exist (set CHROMIUM to another)")
-except (ImportError, FileNotFoundError) as missing:
-    if os.environ.get("CI") == "true":
-        raise
-    pytest.skip(f"no browser to test in: {missing}", allow_module_level=True)
-
-AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
 RUN_AXE = """async () => (await axe.run(document, { resultTypes: ["violations"] }))
   .violations.flatMap(({ id, help, nodes }) =>
     nodes.map((node) => `${id} (${help}): ${node.html.slice(0, 160)} ${node.target}`))"""
@@ -51,69 +40,46 @@ OVERFLOWING = """() => {
     .filter((one) => one.getBoundingClientRect().right > width + 1)
     .slice(0, 5).map((one) => `${one.tagName}.${one.className}`);
 }"""
+# From before the first script on: how far things moved that nobody had touched.
+COUNT_SHIFTS = """globalThis.shifted = 0;
+new PerformanceObserver((list) => {
+  for (const { hadRecentInput, value } of list.getEntries())
+    if (!hadRecentInput) globalThis.shifted += value;
+}).observe({ type: "layout-shift", buffered: true });"""
+# What the page's own requests took, as it came over the wire; the worker's are not among them.
+TRANSFERRED = """() => ["navigation", "resource"]
+  .flatMap((kind) => performance.getEntriesByType(kind))
+  .reduce((sum, entry) => sum + entry.encodedBodySize, 0)"""
 
 
-# --- A server, a browser ----------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def address():
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(Handler, directory=str(SITE))
-    )
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
+# --- A site, a browser ------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield browser
-        browser.close()
+def site():
+    return SITE
+
+
+@pytest.fixture(scope="module")
+def axe():
+    package = pytest.importorskip("axe_playwright_python")
+    return Path(package.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
 def contexts(browser):
+    """One for each theme: later pages find in its cache what all pages share."""
     contexts = {
-        theme: browser.new_context(color_scheme=theme, reduced_motion="reduce") for theme in THEMES
+        theme: browser.new_context(
+            color_scheme=theme, reduced_motion="reduce", service_workers="block"
+        )
+        for theme in THEMES
     }
+    for context in contexts.values():
+        context.add_init_script(COUNT_SHIFTS)
     yield contexts
     for context in contexts.values():
         context.close()
-
-
-def watched(context):
-    """A page that keeps what it asks for and complains about."""
-    page = context.new_page()
-    page.requests, page.complaints = [], []
-    page.on("request", lambda request: page.requests.append(request.url))
-    page.on(
-        "response",
-        lambda answer: (
-            page.complaints.append(f"{answer.status}: {answer.url}")
-            if answer.status >= 400
-            else None
-        ),
-    )
-    page.on("requestfailed", lambda request: page.complaints.extend(failure(request)))
-    page.on("console", lambda message: page.complaints.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: page.complaints.append(str(error)))
-    return page
-
-
-def failure(request):
-    """Leaving a page breaks off what it still asks for; that is no failure."""
-    return [] if request.failure == "net::ERR_ABORTED" else [f"failed: {request.url}"]
-
-
-def outside(page, origin):
-    return [url for url in page.requests if not url.startswith((origin, "data:", "blob:"))]
 
 
 # --- Every page -------------------------------------------------------------------------------
@@ -121,17 +87,22 @@ def outside(page, origin):
 
 @pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("theme", THEMES)
-def test_a_page_is_quiet_private_accessible_and_fits(contexts, address, theme, name):
-    page = watched(contexts[theme])
+def test_a_page_is_quiet_private_accessible_and_fits(contexts, address, axe, theme, name):
+    page = watch(contexts[theme].new_page())
     page.set_viewport_size({"width": WIDTHS[0], "height": 900})
     page.goto(address + name.removesuffix("index.html"), wait_until="load")
     assert page.get_attribute("body", "data-md-color-scheme") == THEMES[theme]
-    page.evaluate(AXE)  # the page's own policy would refuse it as a script
     problems = []
     for width in WIDTHS:
-        page.set_viewport_size({"width": width, "height": 900})
-        page.wait_for_timeout(100)  # the theme makes what now scrolls reachable by keyboard
+        if width != WIDTHS[0]:  # loaded anew: a phone has its own moves while a page loads
+            page.set_viewport_size({"width": width, "height": 900})
+            page.reload(wait_until="load")
+        page.wait_for_timeout(100)  # the theme makes what scrolls reachable by keyboard
+        shifted = page.evaluate("shifted")
+        if shifted > LAYOUT_SHIFT:
+            problems.append(f"at {width} px things move by {shifted:.3f} while it loads")
         keep(page, name, theme, width)
+        page.evaluate(axe)  # the page's own policy would refuse it as a script
         problems += [f"axe at {width} px: {found}" for found in page.evaluate(RUN_AXE)]
         problems += [f"too wide at {width} px: {found}" for found in page.evaluate(OVERFLOWING)]
     problems += [f"dead link: {link}" for link in dead_links(page)]
@@ -139,6 +110,16 @@ def test_a_page_is_quiet_private_accessible_and_fits(contexts, address, theme, n
     problems += page.complaints
     page.close()
     assert not problems, "\n".join([f"{name}, {theme}:", *dict.fromkeys(problems)])
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_first_visit_takes_no_more_than_it_may(visit, name):
+    """All of it, shared files too, compressed as a server sends it."""
+    page = visit(name.removesuffix("index.html"))
+    page.wait_for_load_state("networkidle")
+    bytes_taken = page.evaluate(TRANSFERRED)
+    print(f"\n{name}: {bytes_taken / 1024:.0f} KB")
+    assert bytes_taken <= FIRST_VISIT, f"{bytes_taken / 1024:.0f} KB"
 
 
 def keep(page, name, theme, width):
@@ -184,7 +165,7 @@ def search(page, words):
 
 
 def test_search_finds_each_stage_by_its_title(contexts, address):
-    page = watched(contexts["light"])
+    page = watch(contexts["light"].new_page())
     page.goto(address)
     stages = sorted(name.split("/")[1] for name in PAGES if name.startswith("stages/"))
     for stage in stages:
@@ -199,7 +180,7 @@ def test_search_finds_each_stage_by_its_title(contexts, address):
 
 
 def test_from_a_folder_pages_are_quiet_links_lead_to_pages_and_search_finds(contexts):
-    page = watched(contexts["light"])
+    page = watch(contexts["light"].new_page())
     page.goto((SITE / "index.html").as_uri())
     page.click(".md-content a[href*='get-started']")
     page.wait_for_url("**/get-started/index.html")
@@ -232,8 +213,8 @@ def test_a_page_refuses_a_script_that_was_not_in_it_when_it_was_built(contexts, 
 
 
 def test_a_prediction_is_made_by_keyboard_kept_counted_and_erased(browser, address):
-    context = browser.new_context()
-    page = watched(context)
+    context = browser.new_context(service_workers="block")
+    page = watch(context.new_page())
     page.goto(f"{address}stages/08_lr_scheduler/")
     question = page.locator(".predict")
     assert not question.locator("details").is_visible(), "the answer hides until one is given"
@@ -268,14 +249,143 @@ def test_a_prediction_is_made_by_keyboard_kept_counted_and_erased(browser, addre
     context.close()
 
 
-def test_without_scripts_a_question_stands_there_with_its_answer_in_a_fold(browser, address):
-    context = browser.new_context(java_script_enabled=False)
-    page = context.new_page()
-    page.goto(f"{address}stages/08_lr_scheduler/")
+def test_without_scripts_a_question_stands_there_with_its_answer_in_a_fold(visit):
+    page = visit("stages/08_lr_scheduler/", java_script_enabled=False)
     question = page.locator(".predict")
     assert question.locator("li").count() == 3
     answer = question.locator("details p")
     assert not answer.is_visible()
     question.locator("summary").click()
     assert answer.is_visible()
+
+
+# --- The index --------------------------------------------------------------------------------
+
+
+def test_the_first_screen_of_the_index_promises_shows_the_ladder_and_lets_draw(visit):
+    page = visit(viewport={"width": 1280, "height": 800})
+    assert page.locator(".hero-promise").inner_text().startswith("You will be able to")
+    assert page.locator(".steps a").count() == 8
+    for selector in (".hero-promise", ".steps li >> nth=0", ".steps li >> nth=7", "#taste-pad"):
+        box = page.locator(selector).bounding_box()
+        assert box["y"] + box["height"] <= 800, f"{selector} ends at {box['y'] + box['height']:.0f}"
+    sides = page.eval_on_selector_all(
+        ".step-square", "all => all.map((one) => one.getBoundingClientRect().width)"
+    )
+    assert sides[0] / sides[1] == pytest.approx((6_379_786 / 261_216) ** 0.5, rel=0.01)
+
+
+@pytest.mark.parametrize("where", ["server", "folder"])
+def test_a_digit_drawn_on_the_index_is_read(visit, where):
+    page = visit("" if where == "server" else (SITE / "index.html").as_uri())
+    assert not any(url.endswith("weights.bin") for url in page.requests)
+    box = page.locator("#taste-pad").bounding_box()
+    for i, (x, y) in enumerate([(54, 18), (52, 40), (49, 62), (47, 82)]):
+        page.mouse.move(box["x"] + x / 100 * box["width"], box["y"] + y / 100 * box["height"])
+        if i == 0:
+            page.mouse.down()
+    page.mouse.up()
+    page.wait_for_function("document.getElementById('taste-verdict').textContent.includes('as 1')")
+    page.click("#taste-clear")
+    assert page.inner_text("#taste-verdict") == "Nothing drawn yet."
+
+
+# --- Compare ----------------------------------------------------------------------------------
+
+
+def digits_in(page, number):
+    """How many digits the page says are read by the stage of that number alone."""
+    summary = page.locator(".compare-digits summary", has_text=f"Stage {number} reads these")
+    return int(summary.inner_text().rpartition(": ")[2])
+
+
+def test_two_stages_are_picked_by_keyboard_compared_and_linked(visit):
+    page = visit("compare/?a=3&b=8", wait_for=".compare-result")
+    assert page.get_by_label("First stage").input_value() == "3"
+    wrong = {n: runs.load(n).predictions.long() != data.mnist().test.labels for n in (3, 4, 8)}
+    assert digits_in(page, 8) == int((wrong[3] & ~wrong[8]).sum())
+    page.get_by_label("Second stage").focus()
+    page.keyboard.type("4")
+    assert page.url.endswith("compare/?a=3&b=4")
+    assert digits_in(page, 4) == int((wrong[3] & ~wrong[4]).sum())
+    assert digits_in(page, 3) == int((wrong[4] & ~wrong[3]).sum())
+    lines = page.eval_on_selector_all(
+        ".compare .highlight span", "all => all.map((one) => one.textContent)"
+    )
+    for number, signs in ((3, " -"), (4, " +")):
+        kept = "".join(line[2:] for line in lines if line[0] in signs)
+        assert kept == inspect.getsource(stages.get(number).model)
+    assert page.locator(".is-different th").all_inner_texts() == ["batch size"]
+    studied = [number for number in (3, 4) if study.Store().outcomes(stages.get(number))]
+    assert page.locator(".compare-curves polyline").count() == 2 + len(studied)
+    page.get_by_role("button", name="Swap").click()
+    assert page.url.endswith("compare/?a=4&b=3")
+
+
+def test_the_table_of_stages_is_sorted_and_filtered(visit):
+    page = visit("compare/", wait_for=".compare-result")
+    rows = page.locator(".all-stages tbody tr")
+    heading = page.locator(".all-stages th", has=page.get_by_role("button", name="parameters"))
+    heading.get_by_role("button").focus()
+    page.keyboard.press("Enter")
+    counts = [
+        int(text.replace(",", "")) for text in rows.locator("td:nth-child(2)").all_inner_texts()
+    ]
+    assert counts == sorted(counts) and heading.get_attribute("aria-sort") == "ascending"
+    page.keyboard.press("Enter")
+    again = [
+        int(text.replace(",", "")) for text in rows.locator("td:nth-child(2)").all_inner_texts()
+    ]
+    assert again == counts[::-1] and heading.get_attribute("aria-sort") == "descending"
+    page.get_by_label("Show stages with").fill("pooling")
+    shown = [text for text in rows.locator("th").all_inner_texts() if text]
+    assert [row.is_visible() for row in rows.all()].count(True) == 1
+    assert any("Global average pooling" in text for text in shown)
+
+
+def test_without_scripts_the_stages_stand_in_a_table_with_links_to_what_each_changes(visit):
+    page = visit("compare/", java_script_enabled=False)
+    assert page.locator(".all-stages tbody th a").count() >= 8
+    links = page.locator(".compare a")
+    assert links.first.is_visible() and "#the-model" in links.first.get_attribute("href")
+
+
+def test_stages_are_compared_from_a_folder(visit):
+    page = visit((SITE / "compare" / "index.html").as_uri(), wait_for=".compare-result")
+    page.get_by_label("First stage").select_option("1")
+    assert "class SetupNet" in page.locator(".compare .highlight").inner_text()
+
+
+# --- Without a network, and on paper -------------------------------------------------------------
+
+
+def test_after_one_visit_the_site_works_without_a_network(browser, tmp_path):
+    with served(SITE) as address:
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(address)
+        page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+        page.wait_for_function("navigator.serviceWorker.controller")
+    watch(page)  # the server is gone
+    for name in ("stages/08_lr_scheduler/", "playground/", "compare/?a=3&b=8"):
+        page.goto(address + name)
+    page.wait_for_selector(".compare-result")
+    page.goto(address + "playground/")
+    page.wait_for_selector("#pg-layers canvas")
+    found = search(page, "schedule")
+    assert any("08_lr_scheduler" in link for link in found)
+    assert page.complaints == []
     context.close()
+
+
+def test_a_page_prints_without_what_only_a_screen_needs(visit):
+    page = visit("stages/08_lr_scheduler/", color_scheme="dark")
+    page.emulate_media(media="print", color_scheme="dark")
+    for selector in (".md-header", ".md-sidebar", ".page-buttons", ".md-footer"):
+        assert not any(one.is_visible() for one in page.locator(selector).all()), selector
+    paper, ink = page.evaluate(
+        """() => [document.body, document.querySelector("h1")].map((one, i) =>
+          getComputedStyle(one)[i ? "color" : "backgroundColor"].match(/[\\d.]+/g).map(Number))"""
+    )
+    assert min(paper[:3]) > 240 or paper[3:] == [0]
+    assert max(ink[:3]) < 100

@@ -5,19 +5,16 @@ hooks and theme. The browser tests need Chromium and playwright, one test needs 
 they are skipped, and under CI they fail.
 """
 
-import contextlib
-import functools
-import http.server
 import json
 import os
 import shutil
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import jupytext
 import pytest
+from browser import missing
 from make_receptive_field_cases import FILE, expected, refusal
 
 from mnist_steps import data, receptive_field, stages
@@ -26,8 +23,6 @@ from site_tools import packing
 ROOT = Path(__file__).parent.parent
 GUIDE = ROOT / "docs" / "guides" / "receptive_field.py"
 CASES = json.loads(FILE.read_text(encoding="utf-8"))
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 
 CONFIGURATION = f"""\
 INHERIT: {(ROOT / "mkdocs.yml").as_posix()}
@@ -35,15 +30,9 @@ extra: {{executed_pages_use: []}}
 nav: [index.md, guides/receptive_field.py]
 theme: {{custom_dir: "{(ROOT / "site_tools" / "overrides").as_posix()}"}}
 hooks: ["{(ROOT / "site_hooks.py").as_posix()}",
-        "{(ROOT / "site_tools" / "explorer_assets.py").as_posix()}"]
+        "{(ROOT / "site_tools" / "folder_scripts.py").as_posix()}"]
 watch: []
 """
-
-
-def missing(what):
-    if os.environ.get("CI") == "true":
-        pytest.fail(what)
-    pytest.skip(what)
 
 
 # --- The same numbers as the Python calculator --------------------------------------------------
@@ -99,13 +88,11 @@ def test_packing_follows_modules_into_other_folders():
     assert packed.count('explorerModules["../playground/layers.js"] =') == 1
 
 
-# --- A site with the guide's explorer, a server, a browser --------------------------------------
+# --- A site with the guide's explorer --------------------------------------
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    if not Path(CHROMIUM).is_file():
-        missing(f"no browser to test in: {CHROMIUM} does not exist (set CHROMIUM to another)")
+def site(browser, tmp_path_factory):  # the browser first: without one, nothing is built
     folder = tmp_path_factory.mktemp("explorer")
     for name in ("assets", "javascripts", "stylesheets"):
         shutil.copytree(ROOT / "docs" / name, folder / "docs" / name)
@@ -129,57 +116,14 @@ def site(tmp_path_factory):
     return folder / "site"
 
 
-@pytest.fixture(scope="module")
-def address(site):
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(Handler, directory=str(site))
-    )
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/guides/receptive_field/"
-    server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError as error:
-        missing(f"no browser to test in: {error}")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def visit(browser, address):
-    """Open the page; at the end nothing may have gone wrong and nothing have come from outside."""
-    complaints, requests, origins = [], [], []
-    with contextlib.ExitStack() as stack:
+def visit(visit):
+    """Open the guide and wait until the explorer is there."""
 
-        def open_page(to=address, **options):
-            settings = {"viewport": {"width": 1280, "height": 1000}, "reduced_motion": "reduce"}
-            context = browser.new_context(**settings | options)
-            stack.callback(context.close)
-            page = context.new_page()
-            page.on("request", lambda request: requests.append(request.url))
-            page.on("requestfailed", lambda request: complaints.append(f"failed: {request.url}"))
-            page.on("console", lambda message: complaints.append(message.text))
-            page.on("pageerror", lambda error: complaints.append(str(error)))
-            page.goto(to)
-            origins.append(to.split("/guides/")[0])
-            if options.get("java_script_enabled", True):
-                page.wait_for_selector(".explorer.is-ready")
-            return page
+    def open_guide(to="guides/receptive_field/", **options):
+        return visit(to, **{"wait_for": ".explorer.is-ready"} | options)
 
-        yield open_page
-        assert not complaints
-        outside = [url for url in requests if not url.startswith((*origins, "data:", "blob:"))]
-        assert not outside
+    return open_guide
 
 
 def facts(page):
@@ -324,7 +268,7 @@ def test_it_works_from_a_folder(visit, site):
 
 
 def test_without_javascript_a_sentence_says_so(visit):
-    page = visit(java_script_enabled=False)
+    page = visit(wait_for=None, java_script_enabled=False)
     assert "it needs JavaScript" in page.locator("#rf-explorer").inner_text()
 
 

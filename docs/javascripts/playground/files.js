@@ -17,7 +17,7 @@
 export async function readFile(address) {
   // By address, the files that folder.js brought along, in base64.
   /** @type {Record<string, string> | undefined} */
-  const packed = /** @type {any} */ (globalThis).playgroundFiles;
+  const packed = /** @type {any} */ (globalThis).packedFiles;
   if (packed) return bytesOf(packed[address]).buffer;
   const response = await fetch(new URL(address, dataFolder()));
   if (!response.ok) throw new Error(`${address} cannot be read (${response.status})`);
@@ -40,8 +40,9 @@ export function bytesOf(text) {
   return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 }
 
-/** Where the data lies: the page's playground element says so, relative to the page. */
+/** Where the data lies: an element of the page says so, relative to the page. */
 function dataFolder() {
-  const stated = document.getElementById("pg-root")?.dataset.files ?? "./";
+  const element = /** @type {HTMLElement | null} */ (document.querySelector("[data-files]"));
+  const stated = element?.dataset.files ?? "./";
   return new URL(stated, document.baseURI);
 }

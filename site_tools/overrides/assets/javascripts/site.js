@@ -59,3 +59,15 @@ if (location.protocol === "file:") {
     }
   );
 }
+
+// On a server: a worker that keeps the site for when there is no network (offline.js). It begins
+// once the page is there, and not for a reader who asks the browser to save data.
+const worker = /** @type {HTMLElement | null} */ (document.currentScript)?.dataset.offline;
+if (worker && location.protocol !== "file:" && "serviceWorker" in navigator) {
+  addEventListener("load", () => {
+    if (/** @type {any} */ (navigator).connection?.saveData) return;
+    navigator.serviceWorker.register(new URL(worker, location.href)).catch(() => {
+      // Refused, as in some browsers' private windows: the site works as before, online.
+    });
+  });
+}

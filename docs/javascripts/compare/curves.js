@@ -1,0 +1,88 @@
+// @ts-check
+/**
+ * Two trainings in one chart: test accuracy epoch by epoch, and how far other seeds spread.
+ */
+
+/** @typedef {import("./compare.js").Stage} Stage */
+
+const WIDTH = 720;
+const HEIGHT = 300;
+const LEFT = 52;
+const RIGHT = 120; // room for the labels at the end of the lines
+const TOP = 12;
+const BOTTOM = 40;
+
+// Percent of the images that are read wrongly, on a logarithmic axis, as in the site's other curves.
+const [MOST, LEAST] = [100, 0.4];
+const MARKS = [0.5, 1, 2, 5, 10, 20, 50, 90];
+
+/**
+ * @param {Stage[]} stages two, the second drawn over the first
+ * @returns {SVGElement}
+ */
+export function curves(stages) {
+  const epochs = Math.max(...stages.flatMap((stage) => [stage.test.length, stage.study?.mean.length ?? 0]));
+  /** @param {number} epoch */
+  const x = (epoch) => LEFT + ((epoch - 1) / Math.max(1, epochs - 1)) * (WIDTH - LEFT - RIGHT);
+  /** @param {number} accuracy in percent */
+  const y = (accuracy) => {
+    const error = Math.min(MOST, Math.max(LEAST, 100 - accuracy));
+    const share = Math.log(MOST / error) / Math.log(MOST / LEAST);
+    return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM);
+  };
+  /** @param {number[]} values */
+  const line = (values) => values.map((value, i) => `${x(i + 1).toFixed(1)},${y(value).toFixed(1)}`);
+
+  const svg = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": inWords(stages) });
+  for (const error of MARKS) {
+    const at = y(100 - error);
+    svg.append(draw("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: at, y2: at }));
+    svg.append(draw("text", { class: "mark", x: LEFT - 8, y: at + 4, "text-anchor": "end" }, `${100 - error}`));
+  }
+  for (let epoch = 1; epoch <= epochs; epoch += epochs > 8 ? 2 : 1) {
+    const place = { class: "mark", x: x(epoch), y: HEIGHT - BOTTOM + 18, "text-anchor": "middle" };
+    svg.append(draw("text", place, `${epoch}`));
+  }
+  svg.append(draw("text", { class: "mark", x: LEFT, y: HEIGHT - 4 }, "epoch; test accuracy in percent"));
+
+  const ends = labelPlaces(stages.map((stage) => y(stage.test.at(-1) ?? 0)));
+  stages.forEach((stage, i) => {
+    const group = draw("g", { class: i ? "is-b" : "is-a" });
+    if (stage.study) {
+      const band = [...line(stage.study.high), ...line(stage.study.low).reverse()];
+      group.append(draw("polygon", { class: "spread", points: band.join(" ") }));
+      group.append(draw("polyline", { class: "mean", points: line(stage.study.mean).join(" ") }));
+    }
+    group.append(draw("polyline", { class: "run", points: line(stage.test).join(" ") }));
+    const end = { x: x(stage.test.length) + 8, y: ends[i] + 4 };
+    group.append(draw("text", end, `stage ${stage.number}`));
+    svg.append(group);
+  });
+  return svg;
+}
+
+/** Labels at the height of their lines' ends, but never on each other. @param {number[]} heights */
+function labelPlaces([a, b]) {
+  const apart = 16 - Math.abs(a - b);
+  if (apart <= 0) return [a, b];
+  return a < b ? [a - apart / 2, b + apart / 2] : [a + apart / 2, b - apart / 2];
+}
+
+/** @param {Stage[]} stages */
+function inWords(stages) {
+  const parts = stages.map(({ number, test, study }) => {
+    const spread = study ? `, over the seeds of the study ${study.text}` : "";
+    return `stage ${number} goes from ${test[0]} to ${test.at(-1)} percent${spread}`;
+  });
+  return `Test accuracy over the epochs: ${parts.join("; ")}.`;
+}
+
+/**
+ * @param {string} name @param {Record<string, string | number>} attributes @param {string} text
+ */
+function draw(name, attributes, text = "") {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, String(value));
+  element.textContent = text;
+  return element;
+}
