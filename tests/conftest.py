@@ -1,13 +1,13 @@
 """Fixtures that several test modules share."""
 
 import dataclasses
-import json
+import sys
 
 import pytest
 import torch
+from handed_in import with_few_images, without_a_jail
 
-from mnist_steps import data, graph, stages
-from mnist_steps.assignment import sandbox
+from mnist_steps import cli, data, stages
 
 
 @pytest.fixture(autouse=True)
@@ -42,20 +42,23 @@ def few_digits():
 
 @pytest.fixture
 def few_images(monkeypatch):
-    """A data set of 256 training and 100 test images, for what must train but need not learn."""
-    everything = data.mnist()
-    few = data.Mnist(everything.full_train[:256], everything.test[:100])
-    monkeypatch.setattr(data, "mnist", lambda: few)
+    with_few_images(monkeypatch)
 
 
 @pytest.fixture
 def trace_without_jail(monkeypatch):
-    """Trace the test's own code in this process: the jail has tests of its own."""
+    without_a_jail(monkeypatch)
 
-    def trace(source, unsafe=False):
-        from mnist_steps.assignment import inner
 
-        found = graph.trace(inner.make_model(source), (1, 28, 28)).as_data()
-        return sandbox.Traced(json.dumps(found).encode(), "", "bubblewrap")
+@pytest.fixture
+def assignment_command(monkeypatch, capsys):
+    """Run `mnist-steps assignment` with arguments; returns (exit status, stdout, stderr)."""
 
-    monkeypatch.setattr(sandbox, "trace", trace)
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["mnist-steps", "assignment", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        printed = capsys.readouterr()
+        return stop.value.code or 0, printed.out, printed.err
+
+    return run

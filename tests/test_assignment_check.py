@@ -4,13 +4,12 @@ import io
 import json
 import os
 import stat
-import sys
 import zipfile
 
 import pytest
 from handed_in import FILES, GOOD, RECIPE, SECTIONS, write_folder, write_zip
 
-from mnist_steps import cli, graph, stages
+from mnist_steps import graph, stages
 from mnist_steps.assignment import checking, rebuild, report, rules, sandbox, starter, submission
 from mnist_steps.assignment.findings import SubmissionError, one_line
 from mnist_steps.assignment.rules import Assignment
@@ -200,28 +199,14 @@ def test_what_is_missing_or_wrong_in_a_report_is_told(network, old, new, complai
 # ---- The commands --------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Run `mnist-steps assignment` with arguments; returns (exit status, stdout, stderr)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["mnist-steps", "assignment", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        printed = capsys.readouterr()
-        return stop.value.code or 0, printed.out, printed.err
-
-    return run
-
-
 @pytest.mark.slow
-def test_the_starter_goes_through_the_jail_and_fails_honestly(command, tmp_path):
+def test_the_starter_goes_through_the_jail_and_fails_honestly(assignment_command, tmp_path):
     problem = sandbox.problem()
     if problem is not None and os.environ.get("CI") != "true":
         pytest.skip(f"no jail here: {problem}")
-    status, out, _ = command("start", tmp_path / "mine")
+    status, out, _ = assignment_command("start", tmp_path / "mine")
     assert status == 0 and "assignment check" in out
-    status, out, err = command("check", tmp_path / "mine")
+    status, out, err = assignment_command("check", tmp_path / "mine")
     assert (status, err) == (1, "")
     for expected in (
         "46,058 parameters of fewer than 8,000",
@@ -231,50 +216,50 @@ def test_the_starter_goes_through_the_jail_and_fails_honestly(command, tmp_path)
         "the layer conv3 is missing",
     ):
         assert expected in out
-    status, _, err = command("start", tmp_path / "mine")
+    status, _, err = assignment_command("start", tmp_path / "mine")
     assert status == 2 and "nothing is overwritten" in err
 
 
-def test_a_good_submission_passes_with_status_0(command, tmp_path, trace_without_jail):
+def test_a_good_submission_passes_with_status_0(assignment_command, tmp_path, trace_without_jail):
     folder = write_folder(tmp_path / "good", GOOD)
-    status, out, _ = command("check", folder)
+    status, out, _ = assignment_command("check", folder)
     assert status == 0 and "1,554 parameters" in out and "hand it in" in out
     zipped = write_zip(tmp_path / "good.zip", GOOD.items())
-    status, out, _ = command("check", zipped, "--json")
+    status, out, _ = assignment_command("check", zipped, "--json")
     described = json.loads(out)
     assert status == 0 and described["ok"] and described["sandbox"] == "bubblewrap"
     assert described["parameters"] == 1554 and described["recipe"]["batch_size"] == 64
 
 
-def test_a_budget_is_the_assignments_to_set(command, tmp_path, trace_without_jail):
+def test_a_budget_is_the_assignments_to_set(assignment_command, tmp_path, trace_without_jail):
     folder = write_folder(tmp_path / "good", GOOD)
     (folder / "assignment.toml").write_text("parameters = 1554\n")
-    status, out, _ = command("check", folder)
+    status, out, _ = assignment_command("check", folder)
     assert status == 1 and "expected fewer than 1,554" in out
     (tmp_path / "larger.toml").write_text("parameters = 1555\n")
-    assert command("check", folder, "--assignment", tmp_path / "larger.toml")[0] == 0
+    assert assignment_command("check", folder, "--assignment", tmp_path / "larger.toml")[0] == 0
 
 
-def test_all_mistakes_are_told_at_once(command, tmp_path, trace_without_jail):
+def test_all_mistakes_are_told_at_once(assignment_command, tmp_path, trace_without_jail):
     files = GOOD | {"recipe.toml": "epochs = 99", "REPORT.md": ""}
-    status, out, _ = command("check", write_folder(tmp_path / "bad", files), "--json")
+    status, out, _ = assignment_command("check", write_folder(tmp_path / "bad", files), "--json")
     assert status == 1
     places = {finding["where"] for finding in json.loads(out)["findings"]}
     assert {"recipe.toml, epochs", "recipe.toml, optimizer", "REPORT.md"} <= places
 
 
-def test_nothing_to_check_is_one_line_and_status_2(command, tmp_path):
+def test_nothing_to_check_is_one_line_and_status_2(assignment_command, tmp_path):
     for arguments in (
         [tmp_path / "nowhere"],
         [tmp_path, "--assignment", tmp_path / "nowhere.toml"],
     ):
-        status, out, err = command("check", *arguments)
+        status, out, err = assignment_command("check", *arguments)
         assert status == 2 and out == "" and len(err.splitlines()) == 1
 
 
-def test_without_a_jail_a_check_says_how_to_get_one(command, tmp_path, monkeypatch):
+def test_without_a_jail_a_check_says_how_to_get_one(assignment_command, tmp_path, monkeypatch):
     monkeypatch.setattr(sandbox, "problem", lambda: "the program bwrap was not found")
-    status, _, err = command("check", write_folder(tmp_path / "good", GOOD))
+    status, _, err = assignment_command("check", write_folder(tmp_path / "good", GOOD))
     assert status == 2 and "apt install bubblewrap" in err and len(err.splitlines()) == 1
 
 

@@ -196,7 +196,7 @@ def _to_look_at(grading: Grading) -> Iterable[str]:
         if (oddity := odd_name(name)) is not None:
             yield f"{name}: {oddity} ({grade.entry.folder})"
         if grade.problem:
-            yield f"{name}: {grade.problem}"
+            yield grade.problem
         for what, others in (("files", grade.same_files), ("network", grade.same_network)):
             if others and name not in seen:
                 yield f"{name} handed in the same {what} as {', '.join(others)}"
@@ -250,7 +250,10 @@ def _table(
     named: bool = True,
 ) -> str:
     """A table of text cells. prose: columns of sentences; named: the first column names the row"""
-    head = "".join(f'<th scope="col">{html.escape(heading)}</th>' for heading in headings)
+    head = "".join(
+        f'<th scope="col"{" class=prose" if column in prose else ""}>{html.escape(heading)}</th>'
+        for column, heading in enumerate(headings)
+    )
     body = ""
     for row in rows:
         for column, cell in enumerate(row):
@@ -323,7 +326,7 @@ h2 { font-size: 1.25rem; margin: 2.5rem 0 0.75rem; }
 p { margin: 0.5rem 0; }
 ul, ol { padding-left: 1.3rem; margin: 0.75rem 0; }
 a { color: var(--link); }
-li, td, th { overflow-wrap: anywhere; }
+li { overflow-wrap: anywhere; }
 .badge {
   display: inline-block; margin: 0; padding: 0.1rem 0.75rem; border: 1px solid currentColor;
   border-radius: 1rem; font-weight: 600; color: var(--quiet);
@@ -334,21 +337,22 @@ li, td, th { overflow-wrap: anywhere; }
 .points strong { font-size: 1.6rem; }
 .scroll { overflow-x: auto; margin: 0.75rem 0; }
 .scroll:focus-visible { outline: 2px solid var(--link); outline-offset: 2px; }
-table { border-collapse: collapse; width: 100%; font-size: 0.9rem; }
+table { border-collapse: collapse; min-width: min(100%, 24rem); font-size: 0.9rem; }
 caption { text-align: left; color: var(--quiet); padding-bottom: 0.4rem; }
 th, td {
   text-align: right; padding: 0.4rem 0.75rem; border-bottom: 1px solid var(--line);
-  vertical-align: top; font-variant-numeric: tabular-nums;
+  vertical-align: top; font-variant-numeric: tabular-nums; white-space: nowrap;
 }
 th { font-weight: 600; }
 thead th { color: var(--quiet); white-space: nowrap; }
-th:first-child, td:first-child, td.prose, thead th:has(+ :empty) { text-align: left; }
+th:first-child, td:first-child, .prose { text-align: left; }
+tbody th, td.prose { white-space: normal; overflow-wrap: anywhere; }
 td.prose { min-width: 14rem; }
-tbody th { min-width: 7rem; }
+tbody th { min-width: 8rem; }
 tbody tr:hover { background: var(--soft); }
 .findings > li { margin: 0 0 1rem; padding-left: 0.25rem; }
 .findings p { margin: 0.15rem 0; }
 .findings span { color: var(--quiet); }
-svg { max-width: none; height: auto; display: block; }
+svg { max-width: 100%; min-width: 26rem; height: auto; display: block; }
 @media print { .scroll { overflow: visible; } body { font-size: 12px; } }
 """

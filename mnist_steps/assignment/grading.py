@@ -110,7 +110,7 @@ def odd_name(name: str) -> str | None:
     letters = [unicodedata.name(one, "") for one in name if one.isalpha()]
     alphabets = {one.split()[0] for one in letters} & {"LATIN", "CYRILLIC", "GREEK"}
     if len(alphabets) > 1:
-        return f"its letters are of several alphabets, {' and '.join(sorted(alphabets)).title()}"
+        return f"its letters are of several alphabets, {' and '.join(map(str.title, sorted(alphabets)))}"
     if unicodedata.normalize("NFKC", name) != name:
         return "it has characters that only look like ordinary ones"
     return None
@@ -401,7 +401,10 @@ def grade(
             ),
             problem=problems.get(unmade[0].key, "it was not trained") if unmade else None,
         )
-        grades.append(_judged(base, assignment, (manual or {}).get(folder), bool(unmade)))
+        if unmade:
+            grades.append(replace(base, status=INFRASTRUCTURE))
+        else:
+            grades.append(judged(base, assignment, (manual or {}).get(folder)))
     return Grading(
         grades=tuple(grades),
         assignment=assignment,
@@ -411,10 +414,8 @@ def grade(
     )
 
 
-def _judged(grade: Grade, assignment: Assignment, manual: Manual | None, unfinished: bool) -> Grade:
-    """The grade with its status and its points."""
-    if unfinished:
-        return replace(grade, status=INFRASTRUCTURE)
+def judged(grade: Grade, assignment: Assignment, manual: Manual | None = None) -> Grade:
+    """The grade with its status and its points. grade: with its runs, where it could be trained"""
     checked = grade.checked
     assert checked is not None
     if not checked.trainable:

@@ -95,7 +95,8 @@ def frontier(grades: Sequence[Grade], assignment: Assignment) -> Figure:
     axes.axvline(assignment.parameters, color=PALETTE["accent"], linewidth=1.2)
     low = min(points[0][0], assignment.parameters) / 1.3
     high = max(points[-1][0], assignment.parameters) * 1.3
-    ticks = [n * 10**power for power in range(1, 8) for n in (1, 2, 5)]
+    steps = (1, 2, 5) if high / low > 8 else (1, 1.5, 2, 3, 4, 5, 6, 7, 8)
+    ticks = [round(n * 10**power) for power in range(1, 8) for n in steps]
     axes.set_xticks([tick for tick in ticks if low <= tick <= high] or [assignment.parameters])
     axes.set_xlim(low, high)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
