@@ -110,7 +110,8 @@ def odd_name(name: str) -> str | None:
     letters = [unicodedata.name(one, "") for one in name if one.isalpha()]
     alphabets = {one.split()[0] for one in letters} & {"LATIN", "CYRILLIC", "GREEK"}
     if len(alphabets) > 1:
-        return f"its letters are of several alphabets, {' and '.join(map(str.title, sorted(alphabets)))}"
+        found = " and ".join(one.title() for one in sorted(alphabets))
+        return f"its letters are of several alphabets, {found}"
     if unicodedata.normalize("NFKC", name) != name:
         return "it has characters that only look like ordinary ones"
     return None
