@@ -122,9 +122,9 @@ def judge_claims(facts: Facts, parameters: int, finals: Sequence[float]) -> tupl
         f"The parameter count is {_claim(facts.claimed_parameters, '{:,}')}, counted were "
         f"{parameters:,}"
     )  # fmt: skip
-    measured = f"{min(finals):.2f} to {max(finals):.2f} %"
+    measured = " to ".join(dict.fromkeys(f"{end:.2f}" for end in (min(finals), max(finals))))
     why = (
-        f"{counted}. The accuracy is {_claim(claimed, '{:.2f} %')}, measured were {measured}; "
+        f"{counted}. The accuracy is {_claim(claimed, '{:.2f} %')}, measured {measured} %; "
         f"{CLAIM_TOLERANCE} points more or less are chance."
     )
     return (count_holds + accuracy_holds) / 2, why
