@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from handed_in import GOOD, with_few_images, without_a_jail, write_folder, write_zip
 
-from mnist_steps import batch, runs, stages
+from mnist_steps import batch, executors, runs, stages
 from mnist_steps.assignment import (
     checking,
     example,
@@ -562,6 +562,67 @@ def test_gradescope_gets_a_score_that_is_the_sum_of_its_tests(written):
     assert all(test["score"] <= test["max_score"] for test in results["tests"])
     nothing = by_name(graded)["nothing"]
     assert not (out / "students" / nothing.entry.folder / "results.json").exists()
+
+
+@pytest.fixture
+def graded_by_command(grade, tmp_path, monkeypatch, assignment_command):
+    """`assignment grade` on tmp_path/class, with threads in place of processes."""
+    monkeypatch.setattr(executors, "Processes", lambda workers: ThreadPoolExecutor(1))
+    (tmp_path / "rules.toml").write_text("accuracy = 60\naccuracy_from = 5\nseeds = 2\n")
+    write_folder(tmp_path / "class" / "zoe", QUICK)
+
+    def run(*options):
+        return assignment_command(
+            "grade", tmp_path / "class", "--out", tmp_path / "grades", "--assignment",
+            tmp_path / "rules.toml", *options,
+        )  # fmt: skip
+
+    return run
+
+
+def test_the_command_grades_joins_and_fills(graded_by_command, tmp_path):
+    (tmp_path / "roster.csv").write_text("login,name\nzoe,Zoe\n")
+    (tmp_path / "moodle.csv").write_text("Identifier,Grade\nzoe,\n")
+    status, out, _ = graded_by_command(
+        "--roster", tmp_path / "roster.csv", "--fill", tmp_path / "moodle.csv", "--json"
+    )
+    described = json.loads(out)
+    assert status == 0 and described["grades"][0]["name"] == "zoe"
+    assert "waits for a person" in described["notes"][-1]
+    assert (tmp_path / "grades" / "filled-moodle.csv").is_file()
+    assert "zoe,Zoe,zoe," in (tmp_path / "grades" / "grades.csv").read_text("utf-8-sig")
+    status, out, _ = graded_by_command()
+    assert status == 0 and "manual.csv" in out and "index.html" in out
+
+
+def test_the_command_ends_with_1_for_our_failures_and_2_for_bad_input(
+    graded_by_command, tmp_path, monkeypatch
+):
+    (tmp_path / "roster.csv").write_text("login,name\nzoe,Zoe\n")
+    for options in (
+        ["--workers", "1", "--scheduler", "tcp://x:1"],
+        ["--seeds", "a"],
+        ["--seeds", "1,1"],
+        ["--roster", tmp_path / "nowhere.csv"],
+        ["--roster", tmp_path / "roster.csv", "--key", "mail"],
+        ["--fill", tmp_path / "roster.csv"],
+    ):
+        status, out, err = graded_by_command(*options)
+        assert (status, out, len(err.splitlines())) == (2, "", 1), options
+    assert not (tmp_path / "grades").exists()
+    monkeypatch.setattr(trainings, "start", lambda *given: 1 / 0)
+    status, _, err = graded_by_command()
+    assert status == 1 and "Run the same command again" in err
+
+
+def test_the_example_writes_submissions_that_are_within_the_rules(tmp_path, assignment_command):
+    status, _, _ = assignment_command("example", tmp_path / "class")
+    found = grading.find(tmp_path / "class")
+    assert status == 0 and len(found) == 6
+    for entry in found:
+        files = grading.load(entry)
+        recipe = submission.parse_recipe(files.recipe, Assignment())
+        assert recipe.epochs == 15 and "def build_model" in files.model
 
 
 def test_a_full_check_judges_as_grading_does(

@@ -200,9 +200,14 @@ def grade(
     if workers is not None and scheduler is not None:
         raise MnistStepsError("found --workers and --scheduler: a cluster has its own workers.")
     training.pick_device(device)
-    for table in (roster, fill):
-        if table is not None:
-            gradebook.read_table(table)  # a mistake in it is better found now than after hours
+    # A mistake in a table is better found now than after hours of training.
+    for file in (roster, fill):
+        if file is not None:
+            table = gradebook.read_table(file)
+            wanted = [key, column or "Grade"] if file is fill else [key]
+            for name in wanted:
+                if name is not None:
+                    table.column(name, file.name)
     assignment = load_assignment(assignment_file, Path(os.devnull))
     settings = grading.Settings(
         seeds=parse_seeds(seeds),
