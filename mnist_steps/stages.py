@@ -12,7 +12,13 @@ from typing import Any
 from torch import nn
 
 from mnist_steps import models
-from mnist_steps.augment import RandomCenterCrop, RandomResizedCrop, RandomRotation, Transform
+from mnist_steps.augment import (
+    RandomCenterCrop,
+    RandomResizedCrop,
+    RandomRotation,
+    RandomTranslation,
+    Transform,
+)
 from mnist_steps.errors import MnistStepsError
 
 
@@ -87,8 +93,10 @@ class Recipe:
 # What a recipe's description may name.
 PARTS = {
     part.__name__: part
-    for part in (SGD, OneCycle, RandomCenterCrop, RandomResizedCrop, RandomRotation)
-}
+    for part in (
+        SGD, OneCycle, RandomCenterCrop, RandomResizedCrop, RandomRotation, RandomTranslation,
+    )
+}  # fmt: skip
 
 
 def _part(described: dict[str, Any]) -> Any:

@@ -1,12 +1,14 @@
 """Fixtures that several test modules share."""
 
 import dataclasses
+import sys
 
 import pytest
 import torch
 from browser import address, browser, pytest_terminal_summary, visit  # noqa: F401, fixtures
+from handed_in import with_few_images, without_a_jail
 
-from mnist_steps import data, stages
+from mnist_steps import cli, data, stages
 
 
 @pytest.fixture(autouse=True)
@@ -37,3 +39,27 @@ def short_stage():
 @pytest.fixture
 def few_digits():
     return data.mnist().full_train[:2048]
+
+
+@pytest.fixture
+def few_images(monkeypatch):
+    with_few_images(monkeypatch)
+
+
+@pytest.fixture
+def trace_without_jail(monkeypatch):
+    without_a_jail(monkeypatch)
+
+
+@pytest.fixture
+def assignment_command(monkeypatch, capsys):
+    """Run `mnist-steps assignment` with arguments; returns (exit status, stdout, stderr)."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["mnist-steps", "assignment", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        printed = capsys.readouterr()
+        return stop.value.code or 0, printed.out, printed.err
+
+    return run

@@ -4,33 +4,17 @@ import io
 import json
 import os
 import stat
-import sys
 import zipfile
 
 import pytest
+from handed_in import FILES, GOOD, RECIPE, SECTIONS, write_folder, write_zip
 
-from mnist_steps import cli, data, graph, stages
-from mnist_steps.assignment import checking, rebuild, report, sandbox, starter, submission
+from mnist_steps import graph, stages
+from mnist_steps.assignment import checking, rebuild, report, rules, sandbox, starter, submission
 from mnist_steps.assignment.findings import SubmissionError, one_line
-from mnist_steps.assignment.submission import Assignment
+from mnist_steps.assignment.rules import Assignment
 from mnist_steps.augment import RandomRotation
 from mnist_steps.errors import MnistStepsError
-
-FILES = {"model.py": "m = 1\n", "recipe.toml": "batch_size = 64\n", "REPORT.md": "# Report\n"}
-
-
-def write_folder(folder, files=FILES):
-    folder.mkdir(exist_ok=True)
-    for name, text in files.items():
-        (folder / name).write_text(text)
-    return folder
-
-
-def write_zip(place, entries):
-    with zipfile.ZipFile(place, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in entries:
-            archive.writestr(name, content)
-    return place
 
 
 def findings_of(place):
@@ -113,21 +97,6 @@ def test_foreign_text_cannot_steer_the_terminal():
 
 # ---- The recipe and the assignment ---------------------------------------------------------------
 
-RECIPE = """
-batch_size = 64
-epochs = 15
-[optimizer]
-name = "SGD"
-lr = 0.01
-momentum = 0.9
-[schedule]
-name = "OneCycle"
-max_lr = 0.1
-[[augmentation]]
-name = "RandomRotation"
-degrees = 7.0
-"""
-
 
 def test_a_recipe_becomes_the_stages_own_kind_of_recipe():
     recipe = submission.parse_recipe(RECIPE, Assignment())
@@ -167,19 +136,17 @@ def test_a_mistake_in_a_recipe_is_told_with_place_reason_and_hint(old, new, comp
 
 def test_an_assignment_may_be_varied_and_its_mistakes_are_one_line(tmp_path):
     file = tmp_path / "assignment.toml"
-    assert submission.load_assignment(file) == Assignment()
+    assert rules.load(file) == Assignment()
     file.write_text("parameters = 5000\naccuracy = 99.0\n")
-    assert submission.load_assignment(file) == Assignment(parameters=5000, accuracy=99.0)
+    assert rules.load(file) == Assignment(parameters=5000, accuracy=99.0)
     for text in ("parameters = -1", "budget = 1", "accuracy = 101", "= 1", "last_epochs = 16"):
         file.write_text(text)
         with pytest.raises(MnistStepsError, match="assignment.toml") as refusal:
-            submission.load_assignment(file)
+            rules.load(file)
         assert len(str(refusal.value).splitlines()) == 1
 
 
 # ---- The report ----------------------------------------------------------------------------------
-
-SECTIONS = "## Step 1: smaller\n### Target\na\n### Results\nParameters: 7,884\n### Analysis\nb\n"
 
 
 @pytest.fixture(scope="module")
@@ -212,6 +179,7 @@ def test_a_complete_report_with_a_right_table_has_no_findings(network):
         ("### Target\na", "### Target\nTODO: a", "'### Target' is not written yet"),
         ("7,884", "7,885", "found 7,885 parameters, counted 7,884"),
         ("Parameters: 7,884", "It was good.", "found no parameter count, counted 7,884"),
+        ("Accuracy: 99.35 %", "Good.", "Results of the last step: found no accuracy"),
         ("| `conv3` | 7 |\n", "", "the layer conv3 is missing"),
         ("| `conv3` | 7 |", "| `conv3` | 8 |", "conv3: found '8', another size"),
         ("| `conv3` | 7 |", "| `conv3` | 7×8 |", "conv3: found '7×8', another size"),
@@ -231,41 +199,14 @@ def test_what_is_missing_or_wrong_in_a_report_is_told(network, old, new, complai
 # ---- The commands --------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Run `mnist-steps assignment` with arguments; returns (exit status, stdout, stderr)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["mnist-steps", "assignment", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        printed = capsys.readouterr()
-        return stop.value.code or 0, printed.out, printed.err
-
-    return run
-
-
-@pytest.fixture
-def trace_without_jail(monkeypatch):
-    """Trace the test's own code in this process: the jail has tests of its own."""
-
-    def trace(source, unsafe=False):
-        from mnist_steps.assignment import inner
-
-        found = graph.trace(inner.make_model(source), (1, 28, 28)).as_data()
-        return sandbox.Traced(json.dumps(found).encode(), "", "bubblewrap")
-
-    monkeypatch.setattr(sandbox, "trace", trace)
-
-
 @pytest.mark.slow
-def test_the_starter_goes_through_the_jail_and_fails_honestly(command, tmp_path):
+def test_the_starter_goes_through_the_jail_and_fails_honestly(assignment_command, tmp_path):
     problem = sandbox.problem()
     if problem is not None and os.environ.get("CI") != "true":
         pytest.skip(f"no jail here: {problem}")
-    status, out, _ = command("start", tmp_path / "mine")
+    status, out, _ = assignment_command("start", tmp_path / "mine")
     assert status == 0 and "assignment check" in out
-    status, out, err = command("check", tmp_path / "mine")
+    status, out, err = assignment_command("check", tmp_path / "mine")
     assert (status, err) == (1, "")
     for expected in (
         "46,058 parameters of fewer than 8,000",
@@ -275,71 +216,56 @@ def test_the_starter_goes_through_the_jail_and_fails_honestly(command, tmp_path)
         "the layer conv3 is missing",
     ):
         assert expected in out
-    status, _, err = command("start", tmp_path / "mine")
+    status, _, err = assignment_command("start", tmp_path / "mine")
     assert status == 2 and "nothing is overwritten" in err
 
 
-SMALL = """
-from torch import nn
-def build_model():
-    return nn.Sequential(nn.Conv2d(1, 4, 5, stride=4), nn.ReLU(), nn.Flatten(),
-                         nn.Linear(144, 10), nn.LogSoftmax(dim=1))
-"""
-GOOD = {
-    "model.py": SMALL,
-    "recipe.toml": RECIPE,
-    "REPORT.md": SECTIONS.replace("7,884", "1,554")
-    + "## Receptive field\n| layer | field |\n|--|--|\n| 0 | 5 |\n| 3 | 25 |\n",
-}
-
-
-def test_a_good_submission_passes_with_status_0(command, tmp_path, trace_without_jail):
+def test_a_good_submission_passes_with_status_0(assignment_command, tmp_path, trace_without_jail):
     folder = write_folder(tmp_path / "good", GOOD)
-    status, out, _ = command("check", folder)
+    status, out, _ = assignment_command("check", folder)
     assert status == 0 and "1,554 parameters" in out and "hand it in" in out
     zipped = write_zip(tmp_path / "good.zip", GOOD.items())
-    status, out, _ = command("check", zipped, "--json")
+    status, out, _ = assignment_command("check", zipped, "--json")
     described = json.loads(out)
     assert status == 0 and described["ok"] and described["sandbox"] == "bubblewrap"
     assert described["parameters"] == 1554 and described["recipe"]["batch_size"] == 64
 
 
-def test_a_budget_is_the_assignments_to_set(command, tmp_path, trace_without_jail):
+def test_a_budget_is_the_assignments_to_set(assignment_command, tmp_path, trace_without_jail):
     folder = write_folder(tmp_path / "good", GOOD)
     (folder / "assignment.toml").write_text("parameters = 1554\n")
-    status, out, _ = command("check", folder)
+    status, out, _ = assignment_command("check", folder)
     assert status == 1 and "expected fewer than 1,554" in out
     (tmp_path / "larger.toml").write_text("parameters = 1555\n")
-    assert command("check", folder, "--assignment", tmp_path / "larger.toml")[0] == 0
+    assert assignment_command("check", folder, "--assignment", tmp_path / "larger.toml")[0] == 0
 
 
-def test_all_mistakes_are_told_at_once(command, tmp_path, trace_without_jail):
+def test_all_mistakes_are_told_at_once(assignment_command, tmp_path, trace_without_jail):
     files = GOOD | {"recipe.toml": "epochs = 99", "REPORT.md": ""}
-    status, out, _ = command("check", write_folder(tmp_path / "bad", files), "--json")
+    status, out, _ = assignment_command("check", write_folder(tmp_path / "bad", files), "--json")
     assert status == 1
     places = {finding["where"] for finding in json.loads(out)["findings"]}
     assert {"recipe.toml, epochs", "recipe.toml, optimizer", "REPORT.md"} <= places
 
 
-def test_nothing_to_check_is_one_line_and_status_2(command, tmp_path):
+def test_nothing_to_check_is_one_line_and_status_2(assignment_command, tmp_path):
     for arguments in (
         [tmp_path / "nowhere"],
         [tmp_path, "--assignment", tmp_path / "nowhere.toml"],
     ):
-        status, out, err = command("check", *arguments)
+        status, out, err = assignment_command("check", *arguments)
         assert status == 2 and out == "" and len(err.splitlines()) == 1
 
 
-def test_without_a_jail_a_check_says_how_to_get_one(command, tmp_path, monkeypatch):
+def test_without_a_jail_a_check_says_how_to_get_one(assignment_command, tmp_path, monkeypatch):
     monkeypatch.setattr(sandbox, "problem", lambda: "the program bwrap was not found")
-    status, _, err = command("check", write_folder(tmp_path / "good", GOOD))
+    status, _, err = assignment_command("check", write_folder(tmp_path / "good", GOOD))
     assert status == 2 and "apt install bubblewrap" in err and len(err.splitlines()) == 1
 
 
-def test_one_epoch_of_smoke_trains_the_rebuilt_network(network):
+def test_one_epoch_of_smoke_trains_the_rebuilt_network(network, few_images):
     recipe = submission.parse_recipe(RECIPE, Assignment())
-    digits = data.mnist()
-    epoch = checking.smoke(network, recipe, digits.full_train[:512], digits.test[:100])
+    epoch = checking.smoke(network, recipe)
     assert epoch.train_loss < 2.6 and 0 <= epoch.test_accuracy <= 100
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 
 import pytest
@@ -49,6 +50,9 @@ def _():
             if os.path.exists(place + "/" + one)]
 @attempt("secret")
 def _(): return open(SECRET).read()
+@attempt("home")
+def _():
+    return [place for place in HOMES if os.path.exists(place) and os.listdir(place)]
 @attempt("environment")
 def _(): return "SECRET_TOKEN" in os.environ or "SECRET_TOKEN" in open("/proc/1/environ").read()
 @attempt("write")
@@ -113,7 +117,10 @@ def test_attacks_fail_and_the_honest_network_beside_them_is_traced(jail, tmp_pat
     monkeypatch.setattr(sandbox, "one_line", str)  # all of what was printed
     server = socket.create_server(("127.0.0.1", 0))
     package = str(sandbox.PACKAGE)
+    homes = [os.path.expanduser("~"), "/root", "/home"]
+    assert os.listdir(homes[0]), "the honest twin: outside there is something to be seen"
     constants = f"PORT, SECRET, PACKAGE = {server.getsockname()[1]}, {str(secret)!r}, {package!r}\n"
+    constants += f"HOMES = {homes!r}\n"
     started = time.monotonic()
     traced = sandbox.trace(constants + ATTACKS + HONEST, limits=Limits(seconds=400))
     server.close()
@@ -125,6 +132,9 @@ def test_attacks_fail_and_the_honest_network_beside_them_is_traced(jail, tmp_pat
     assert tried.pop("environment") in (False, "PermissionError")
     assert tried.pop("kill") in ("PermissionError", "killed")  # init ignores what it may ignore
     assert tried.pop("shared") in ("OSError", "ValueError", "MemoryError")
+    # Python itself may be installed below a home folder; then the way to it is there, and no more.
+    python = os.path.realpath(sys.base_prefix)
+    assert [one for one in tried.pop("home") if not python.startswith(one)] == []
     assert tried == {
         "data": [],
         "write": [],

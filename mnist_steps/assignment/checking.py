@@ -1,16 +1,31 @@
 """The self-check: all that grading finds out about a submission before it trains."""
 
-from dataclasses import dataclass, replace
+import json
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from math import prod
 from pathlib import Path
+from typing import Any
 
-from mnist_steps.assignment import rebuild, report, sandbox, submission
+import torch
+
+from mnist_steps import __version__, runs, training
+from mnist_steps.assignment import rebuild, report, rubric, sandbox, submission, trainings
 from mnist_steps.assignment.findings import Finding, SubmissionError
 from mnist_steps.assignment.rebuild import Network
+from mnist_steps.assignment.report import Facts
+from mnist_steps.assignment.rubric import Manual, Part
+from mnist_steps.assignment.rules import Assignment
+from mnist_steps.assignment.sandbox import Traced
 from mnist_steps.assignment.schema import GraphRefused
-from mnist_steps.assignment.submission import MODEL, Assignment
-from mnist_steps.data import Split
-from mnist_steps.stages import Claim, Recipe, Stage
-from mnist_steps.training import Epoch, Training, pick_device
+from mnist_steps.assignment.submission import MODEL, RECIPE, Submission
+from mnist_steps.stages import Recipe
+from mnist_steps.training import Epoch
+
+# Of all outputs that a training step holds: as float32 numbers 1 GiB, and their gradients as much
+# again. Stage 1, at batch size 512, has 190 million.
+MOST_VALUES_IN_A_BATCH = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -18,15 +33,23 @@ class Checked:
     """What was found out.
 
     network, recipe: None where a finding says why there is none
-    level: of the sandbox, 'bubblewrap' or 'none'; None when the code was not run
+    affordable: whether the assignment's bounds allow to train this network with this recipe
+    facts: of the report; None without a network to compare it with
+    level: of the sandbox, as `sandbox.level`; None when the code was not run
     digest: of the submission's files; None when they could not be read
     """
 
     findings: tuple[Finding, ...]
     network: Network | None = None
     recipe: Recipe | None = None
+    affordable: bool = False
+    facts: Facts | None = None
     level: str | None = None
     digest: str | None = None
+
+    @property
+    def trainable(self) -> bool:
+        return self.network is not None and self.recipe is not None and self.affordable
 
 
 def check(place: Path, assignment: Assignment, *, unsafe: bool = False) -> Checked:
@@ -39,6 +62,20 @@ def check(place: Path, assignment: Assignment, *, unsafe: bool = False) -> Check
         found = submission.load(place)
     except SubmissionError as error:
         return Checked(tuple(error.findings))
+    return check_files(found, assignment, unsafe=unsafe)
+
+
+def check_files(
+    found: Submission,
+    assignment: Assignment,
+    *,
+    unsafe: bool = False,
+    trace: Callable[..., Traced] | None = None,
+) -> Checked:
+    """As `check`, of files that were read already.
+
+    trace: instead of `sandbox.trace`; for code of our own only
+    """
     findings: list[Finding] = []
     recipe, network, level = None, None, None
     try:
@@ -46,10 +83,11 @@ def check(place: Path, assignment: Assignment, *, unsafe: bool = False) -> Check
     except SubmissionError as error:
         findings += error.findings
     try:
-        traced = sandbox.trace(found.model, unsafe=unsafe)
+        traced = (trace or sandbox.trace)(found.model, unsafe=unsafe)
         level = traced.level
         network = rebuild.read(traced.graph)
     except (sandbox.TraceFailed, GraphRefused) as error:
+        level = level or sandbox.level()
         findings.append(
             Finding(
                 MODEL,
@@ -58,10 +96,16 @@ def check(place: Path, assignment: Assignment, *, unsafe: bool = False) -> Check
                 "run `python model.py` yourself, and see which layers the assignment allows",
             )
         )
+    too_costly: list[Finding] = []
+    facts = None
     if network is not None:
-        findings += check_budget(network, assignment)
+        too_costly = check_cost(network, recipe, assignment)
+        findings += check_budget(network, assignment) + too_costly
         findings += report.check(found.report, network.layers, network.parameters)
-    return Checked(tuple(findings), network, recipe, level, found.digest)
+        facts = report.facts(found.report, network.layers)
+    return Checked(
+        tuple(findings), network, recipe, not too_costly, facts, level, found.digest
+    )  # fmt: skip
 
 
 def check_budget(network: Network, assignment: Assignment) -> list[Finding]:
@@ -79,33 +123,142 @@ def check_budget(network: Network, assignment: Assignment) -> list[Finding]:
     ]
 
 
+def check_cost(network: Network, recipe: Recipe | None, assignment: Assignment) -> list[Finding]:
+    """What would make grading too slow or take too much memory; such a network is not trained."""
+    findings = []
+    if network.graph.total_macs > assignment.macs:
+        busiest = max(network.graph.nodes, key=lambda node: node.macs)
+        findings.append(
+            Finding(
+                MODEL,
+                f"{network.graph.total_macs:,} multiply-accumulate operations for one image, "
+                f"expected at most {assignment.macs:,}",
+                "the whole class is trained on the grader's machine",
+                f"look at {busiest.name} first: it takes {busiest.macs:,} of them",
+            )
+        )
+    values = sum(prod(node.output_shape) for node in network.graph.nodes)
+    if recipe is not None and values * recipe.batch_size > MOST_VALUES_IN_A_BATCH:
+        findings.append(
+            Finding(
+                f"{RECIPE}, batch_size",
+                f"a batch of {recipe.batch_size} has {values * recipe.batch_size:,} values in all "
+                f"layers' outputs, expected at most {MOST_VALUES_IN_A_BATCH:,}",
+                "a training step keeps all of them in memory",
+                f"{MOST_VALUES_IN_A_BATCH // values:,} is the largest batch for this network",
+            )
+        )
+    return findings
+
+
 def smoke(
-    network: Network,
-    recipe: Recipe,
-    train_split: Split | None = None,
-    test_split: Split | None = None,
-    seed: int = 0,
+    network: Network, recipe: Recipe, train_images: int | None = None, seed: int = 0
 ) -> Epoch:
-    """One epoch of training, to see that the network learns at all. Says nothing about the mark.
+    """One epoch of training, to see that the network learns at all. Says nothing about the mark."""
+    return trainings.start(network, replace(recipe, epochs=1), seed, train_images).run_epoch()
 
-    train_split, test_split: other images than all 60,000 and 10,000
+
+def train_fully(
+    checked: Checked, assignment: Assignment, train_images: int | None = None
+) -> list[list[float]]:
+    """Train as grading does, with the seeds 0, 1, … Returns each run's test accuracies, in percent.
+
+    checked: trainable
     """
-    stage = Stage(
-        number=0,
-        slug="submission",
-        title="Submission",
-        model=network.build,
-        recipe=replace(recipe, epochs=1),
-        claim=NO_CLAIM,
+    assert checked.network is not None and checked.recipe is not None
+    found = []
+    for seed in range(assignment.seeds):
+        under_way = trainings.start(checked.network, checked.recipe, seed, train_images)
+        training.run_to_end(under_way, progress=True)
+        found.append([epoch.test_accuracy for epoch in under_way.epochs])
+    return found
+
+
+def judge(
+    checked: Checked,
+    runs: Sequence[Sequence[float]],
+    assignment: Assignment,
+    manual: Manual | None = None,
+) -> list[Part]:
+    """The rubric's parts for a submission that was trained. runs: as for `rubric.judge`"""
+    assert checked.network is not None and checked.facts is not None
+    return rubric.judge(checked.network.parameters, checked.facts, runs, assignment, manual)
+
+
+# ---- As a task that another process does, for a whole class -------------------------------------
+
+
+@dataclass(frozen=True)
+class CheckTask:
+    """A submission to check. key: digest of all that decides the outcome"""
+
+    name: str
+    files: Submission
+    assignment: Assignment
+    unsafe: bool
+    key: str
+
+
+@dataclass(frozen=True)
+class CheckOutcome:
+    """A `Checked` as plain data. graph: the network's description, JSON"""
+
+    key: str
+    findings: list[dict[str, str]]
+    graph: str | None
+    recipe: dict[str, Any] | None
+    affordable: bool
+    facts: dict[str, Any] | None
+    level: str | None
+    digest: str | None
+
+    @property
+    def headline(self) -> str:
+        count = len(self.findings)
+        return f"{count} finding{'s' * (count != 1)}" if count else "nothing to put right"
+
+    def checked(self) -> Checked:
+        """Raises MnistStepsError when a description is not one that `perform` made."""
+        return Checked(
+            findings=tuple(Finding(**one) for one in self.findings),
+            network=None if self.graph is None else rebuild.read(self.graph),
+            recipe=None if self.recipe is None else Recipe.from_data(self.recipe),
+            affordable=self.affordable,
+            facts=None if self.facts is None else Facts(**self.facts),
+            level=self.level,
+            digest=self.digest,
+        )
+
+
+def task_for(name: str, files: Submission, assignment: Assignment, unsafe: bool) -> CheckTask:
+    decided = {
+        "files": files.digest,
+        "bounds": [assignment.parameters, assignment.epochs, assignment.macs],
+        "sandbox": sandbox.level(),
+        "versions": versions(),
+    }
+    return CheckTask(name, files, assignment, unsafe, runs.digest(decided))
+
+
+def perform(task: CheckTask) -> CheckOutcome:
+    """Check one submission. Raises SandboxUnavailable when the jail fails, which is our fault."""
+    found = check_files(task.files, task.assignment, unsafe=task.unsafe)
+    return CheckOutcome(
+        key=task.key,
+        findings=[asdict(one) for one in found.findings],
+        graph=None if found.network is None else json.dumps(found.network.graph.as_data()),
+        recipe=None if found.recipe is None else found.recipe.as_data(),
+        affordable=found.affordable,
+        facts=None if found.facts is None else asdict(found.facts),
+        level=found.level,
+        digest=found.digest,
     )
-    return Training(stage, seed, pick_device("cpu"), train_split, test_split).run_epoch()
 
 
-NO_CLAIM = Claim(
-    parameters=0,
-    parameters_text="",
-    best_train_accuracy=0,
-    best_test_accuracy=0,
-    test_accuracies=(),
-    receptive_fields={},
-)
+def versions() -> dict[str, str]:
+    """Of all that a grade depends on."""
+    return {
+        "mnist_steps": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }

@@ -3,6 +3,7 @@
 Whether the prose is any good is for a person to judge.
 """
 
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ MOST_FINDINGS = 20  # of one kind; the first few say enough
 
 HEADING = re.compile(r"(#{1,6})\s+(.*?)\s*#*")
 PARAMETERS = re.compile(r"parameters\W*([\d][\d,. '’_]*)", re.IGNORECASE)
+ACCURACY = re.compile(r"accuracy\W*(\d{1,3}(?:[.,]\d{1,6})?)(?!\d)", re.IGNORECASE)
 SIZE = re.compile(r"(\d{1,6})(?:\s*[×xX*]\s*(\d{1,6}))?")
 
 
@@ -34,6 +36,24 @@ class Section:
         return "\n".join(self.lines).strip()
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What a report is worth, as far as a program can tell; the rubric makes points of it.
+
+    sections_written, sections_expected: of all steps together
+    fields_right, fields_expected: rows of the receptive-field table; a row for a layer that the
+        network does not have is expected to be absent, and counts as one that is wrong
+    claimed_parameters, claimed_accuracy: of the last step, the accuracy in percent; None without
+    """
+
+    sections_written: int
+    sections_expected: int
+    fields_right: int
+    fields_expected: int
+    claimed_parameters: int | None
+    claimed_accuracy: float | None
+
+
 def check(text: str, layers: Mapping[str, Layer], parameters: int) -> list[Finding]:
     """Everything that is missing or wrong in a report.
 
@@ -42,6 +62,26 @@ def check(text: str, layers: Mapping[str, Layer], parameters: int) -> list[Findi
     """
     sections = split(text)
     return [*_check_steps(sections, parameters), *_check_table(sections, layers)]
+
+
+def facts(text: str, layers: Mapping[str, Layer]) -> Facts:
+    """What `check` finds, as numbers. layers: as for `check`"""
+    sections = split(text)
+    steps = _steps(sections)
+    results = _last_results(steps)
+    rows = _rows(sections)
+    expected = [name for name, layer in layers.items() if layer.kind.startswith(WINDOWS)]
+    return Facts(
+        sections_written=sum(_is_written(one) for step in steps for one in step.parts.values()),
+        sections_expected=len(SECTIONS) * max(1, len(steps)),
+        fields_right=sum(
+            name in layers and _claimed_size(cell) == layers[name].size
+            for name, cell in rows.items()
+        ),
+        fields_expected=len(dict.fromkeys([*expected, *rows])),
+        claimed_parameters=_claimed_parameters(results) if results else None,
+        claimed_accuracy=_claimed_accuracy(results) if results else None,
+    )
 
 
 def split(text: str) -> list[Section]:
@@ -58,9 +98,50 @@ def split(text: str) -> list[Section]:
     return [Section(level, title, tuple(lines)) for level, title, lines in sections]
 
 
+@dataclass(frozen=True)
+class _Step:
+    """A step's heading, and its sections by the titles in SECTIONS; None where one is missing."""
+
+    title: str
+    parts: dict[str, Section | None]
+
+
+def _steps(sections: list[Section]) -> list[_Step]:
+    steps = []
+    for place, heading in enumerate(sections):
+        if not _is(heading, 2, "Step"):
+            continue
+        inside = list(itertools.takewhile(lambda one: one.level > 2, sections[place + 1 :]))
+        parts = {
+            title: next((one for one in inside if _is(one, 3, title)), None) for title in SECTIONS
+        }
+        steps.append(_Step(heading.title, parts))
+    return steps
+
+
+def _is_written(section: Section | None) -> bool:
+    return section is not None and section.text != "" and PLACEHOLDER not in section.text
+
+
+def _last_results(steps: list[_Step]) -> Section | None:
+    """The last step is the network that was handed in."""
+    found = steps[-1].parts["Results"] if steps else None
+    return found if _is_written(found) else None
+
+
+def _claimed_parameters(results: Section) -> int | None:
+    claim = PARAMETERS.search(results.text)
+    return int(re.sub(r"\D", "", claim[1])[:12]) if claim else None
+
+
+def _claimed_accuracy(results: Section) -> float | None:
+    claim = ACCURACY.search(results.text)
+    return float(claim[1].replace(",", ".")) if claim else None
+
+
 def _check_steps(sections: list[Section], parameters: int) -> list[Finding]:
     findings: list[Finding] = []
-    steps = [place for place, one in enumerate(sections) if _is(one, 2, "Step")]
+    steps = _steps(sections)
     if not steps:
         findings.append(
             Finding(
@@ -70,54 +151,53 @@ def _check_steps(sections: list[Section], parameters: int) -> list[Finding]:
                 "write one step for each network that you tried, what you hoped for first",
             )
         )
-    results = None
-    for place in steps:
-        inside = []
-        for one in sections[place + 1 :]:
-            if one.level <= 2:
-                break
-            inside.append(one)
-        where = f"{REPORT}, {one_line(sections[place].title)}"
-        for title in SECTIONS:
-            found = next((one for one in inside if _is(one, 3, title)), None)
-            if found is None or not found.text or PLACEHOLDER in found.text:
-                state = "is missing" if found is None else "is not written yet"
+    for step in steps:
+        for title, section in step.parts.items():
+            if not _is_written(section):
+                state = "is missing" if section is None else "is not written yet"
                 findings.append(
                     Finding(
-                        where,
+                        f"{REPORT}, {one_line(step.title)}",
                         f"the section '### {title}' {state}",
                         "a step is a question, its answer, and what follows from it",
                         f"write '### {title}' and below it at least one sentence",
                     )
                 )
-            elif title == "Results":
-                results = found
+    results = _last_results(steps)
     if results is not None:
-        findings += _check_claim(results, parameters)
+        findings += _check_claims(results, parameters)
     return findings[:MOST_FINDINGS]
 
 
-def _check_claim(results: Section, parameters: int) -> list[Finding]:
-    """The last step's parameter count: that step is the network that was handed in."""
-    claim = PARAMETERS.search(results.text)
-    claimed = int(re.sub(r"\D", "", claim[1])[:12]) if claim else None
-    if claimed == parameters:
-        return []
-    found = "no parameter count" if claimed is None else f"{claimed:,} parameters"
-    return [
-        Finding(
-            f"{REPORT}, Results of the last step",
-            f"found {found}, counted {parameters:,}",
-            "the last step describes the network in model.py",
-            f"write 'Parameters: {parameters:,}', or hand in the network that you describe",
+def _check_claims(results: Section, parameters: int) -> list[Finding]:
+    where = f"{REPORT}, Results of the last step"
+    findings = []
+    claimed = _claimed_parameters(results)
+    if claimed != parameters:
+        found = "no parameter count" if claimed is None else f"{claimed:,} parameters"
+        findings.append(
+            Finding(
+                where,
+                f"found {found}, counted {parameters:,}",
+                "the last step describes the network in model.py",
+                f"write 'Parameters: {parameters:,}', or hand in the network that you describe",
+            )
         )
-    ]
+    if _claimed_accuracy(results) is None:
+        findings.append(
+            Finding(
+                where,
+                "found no accuracy",
+                "grading compares what you measured with what it measures",
+                "write 'Accuracy: ' and the percentage after the last epoch, as in 99.35 %",
+            )
+        )
+    return findings
 
 
 def _check_table(sections: list[Section], layers: Mapping[str, Layer]) -> list[Finding]:
     where = f"{REPORT}, Receptive field"
-    section = next((one for one in sections if one.title.lower().startswith("receptive f")), None)
-    rows = table(section) if section else {}
+    rows = _rows(sections)
     if not rows:
         return [
             Finding(
@@ -149,9 +229,7 @@ def _check_table(sections: list[Section], layers: Mapping[str, Layer]) -> list[F
                 )
             )
             continue
-        size = SIZE.fullmatch(cell)
-        claimed = None if size is None else (int(size[1]), int(size[2] or size[1]))
-        if claimed != layers[name].size:
+        if _claimed_size(cell) != layers[name].size:
             findings.append(
                 Finding(
                     f"{where}, {name}",
@@ -162,6 +240,18 @@ def _check_table(sections: list[Section], layers: Mapping[str, Layer]) -> list[F
                 )
             )
     return findings[:MOST_FINDINGS]
+
+
+def _rows(sections: list[Section]) -> dict[str, str]:
+    """The receptive-field table: what stands beside each layer's name."""
+    section = next((one for one in sections if one.title.lower().startswith("receptive f")), None)
+    return table(section) if section else {}
+
+
+def _claimed_size(cell: str) -> tuple[int, int] | None:
+    """'28' and '28×28' as (28, 28); None for anything else."""
+    size = SIZE.fullmatch(cell)
+    return None if size is None else (int(size[1]), int(size[2] or size[1]))
 
 
 def table(section: Section) -> dict[str, str]:

@@ -19,9 +19,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from mnist_steps.assignment import schema
 from mnist_steps.assignment.findings import one_line
@@ -85,11 +85,7 @@ def trace(source: str, *, unsafe: bool = False, limits: Limits | None = None) ->
     limits = limits or Limits()
     found = level()
     if found == "none" and not unsafe:
-        raise SandboxUnavailable(
-            f"the code of a submission runs in a jail only, and there is none: {problem()}. "
-            "Install bubblewrap (Debian and Ubuntu: sudo apt install bubblewrap). To run code "
-            "that you have read yourself without a jail, say --unsafe."
-        )
+        raise unavailable()
     reading, writing = os.pipe()
     with open(reading, "rb") as answer, open(writing, "wb") as theirs:
         command = _command(found, theirs.fileno(), limits)
@@ -117,6 +113,28 @@ def problem() -> str | None:
 def level() -> str:
     """'bubblewrap' where a jail can be built, else 'none'."""
     return "bubblewrap" if problem() is None else "none"
+
+
+def unavailable() -> SandboxUnavailable:
+    return SandboxUnavailable(
+        f"the code of a submission runs in a jail only, and there is none: {problem()}. "
+        "Install bubblewrap (Debian and Ubuntu: sudo apt install bubblewrap). To run code "
+        "that you have read yourself without a jail, say --unsafe."
+    )
+
+
+def describe() -> dict[str, Any]:
+    """For reports: the level, what provides it, and its limits."""
+    found = level()
+    if found == "none":
+        return {"level": found, "problem": problem()}
+    version = subprocess.run(["bwrap", "--version"], capture_output=True, text=True).stdout
+    return {
+        "level": found,
+        "version": one_line(version),
+        "started_as": "root" if os.geteuid() == 0 else "an ordinary user",
+        "limits": asdict(Limits()),
+    }
 
 
 # ---- The walls ----------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_steps.assignment.findings import Finding, SubmissionError, one_line
+from mnist_steps.assignment.rules import Assignment, Bounds
 from mnist_steps.augment import (
     RandomCenterCrop,
     RandomResizedCrop,
@@ -27,27 +28,9 @@ from mnist_steps.errors import MnistStepsError
 from mnist_steps.stages import SGD, TRAIN_PIXELS, OneCycle, Recipe
 
 MODEL, RECIPE, REPORT = "model.py", "recipe.toml", "REPORT.md"
-ASSIGNMENT = "assignment.toml"
 LARGEST = {MODEL: 64 * 1024, RECIPE: 16 * 1024, REPORT: 256 * 1024}  # bytes
 MOST_ENTRIES = 64  # of a zip file; macOS adds a few of its own
 LARGEST_ZIP = 1024 * 1024
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """What is asked for; an instructor varies it in assignment.toml.
-
-    parameters: the network must have fewer than these
-    epochs: the recipe may have at most these
-    accuracy: of the test, in percent, to be reached in each of the last `last_epochs` epochs
-    seeds: how many runs, each with a seed that the students do not know
-    """
-
-    parameters: int = 8000
-    epochs: int = 15
-    accuracy: float = 99.4
-    last_epochs: int = 3
-    seeds: int = 3
 
 
 @dataclass(frozen=True)
@@ -181,16 +164,6 @@ def _refused_zip(what: str) -> SubmissionError:
 
 
 # ---- The recipe ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """A number that a recipe may choose. whole: 64, not 64.5"""
-
-    low: float
-    high: float
-    why: str
-    whole: bool = False
 
 
 OPTIMIZERS: dict[type, dict[str, Bounds]] = {
@@ -332,13 +305,12 @@ class _RecipeReader:
         self, name: str, table: dict[str, Any], bounds: Bounds, where: str | None = None
     ) -> Any:
         value: Any = table.get(name)
-        kinds = (int,) if bounds.whole else (int, float)
-        if type(value) in kinds and bounds.low <= value <= bounds.high:
+        if bounds.admit(value):
             return value
         self.complain(
             where or name,
             f"{'it is missing' if value is None else f'found {one_line(repr(value))}'}, expected "
-            f"a {'whole ' if bounds.whole else ''}number from {bounds.low:g} to {bounds.high:g}",
+            f"{bounds}",
             bounds.why,
             f"write {name} = and a number within these bounds",
         )
@@ -346,47 +318,3 @@ class _RecipeReader:
 
     def complain(self, where: str, what: str, why: str, hint: str) -> None:
         self.findings.append(Finding(f"{RECIPE}, {where}", what, why, hint))
-
-
-# ---- The assignment -----------------------------------------------------------------------------
-
-ASSIGNED = {
-    "parameters": Bounds(100, 10_000_000, "the network's budget", whole=True),
-    "epochs": Bounds(1, 100, "the training's budget", whole=True),
-    "accuracy": Bounds(50, 100, "the target, in percent"),
-    "last_epochs": Bounds(1, 100, "how long the target must hold", whole=True),
-    "seeds": Bounds(1, 20, "how many runs are judged", whole=True),
-}
-
-
-def load_assignment(file: Path) -> Assignment:
-    """Read assignment.toml; what it leaves out has its default, and so has all without a file.
-
-    Raises MnistStepsError, in one line, for what it cannot be.
-    """
-    if not file.is_file():
-        return Assignment()
-    try:
-        found = tomllib.loads(file.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise MnistStepsError(f"{file.name} cannot be read: {one_line(error)}.") from error
-    for name, value in found.items():
-        bounds = ASSIGNED.get(name)
-        if bounds is None:
-            raise MnistStepsError(
-                f"{file.name}: found {one_line(name)!r}, expected only {', '.join(ASSIGNED)}."
-            )
-        fits = type(value) in ((int,) if bounds.whole else (int, float))
-        if not fits or not bounds.low <= value <= bounds.high:
-            raise MnistStepsError(
-                f"{file.name}, {name}: found {one_line(repr(value))}, expected a "
-                f"{'whole ' if bounds.whole else ''}number from {bounds.low:g} to "
-                f"{bounds.high:g}: {bounds.why}."
-            )
-    assignment = Assignment(**found)
-    if assignment.last_epochs > assignment.epochs:
-        raise MnistStepsError(
-            f"{file.name}: found last_epochs {assignment.last_epochs}, expected at most epochs, "
-            f"{assignment.epochs}."
-        )
-    return assignment

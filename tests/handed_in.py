@@ -1,0 +1,86 @@
+"""Submissions that the tests of the assignment hand in, and what stands in for slow parts."""
+
+import json
+import zipfile
+
+from mnist_steps import data, graph
+from mnist_steps.assignment import inner, sandbox
+from mnist_steps.errors import MnistStepsError
+
+FILES = {"model.py": "m = 1\n", "recipe.toml": "batch_size = 64\n", "REPORT.md": "# Report\n"}
+
+RECIPE = """
+batch_size = 64
+epochs = 15
+[optimizer]
+name = "SGD"
+lr = 0.01
+momentum = 0.9
+[schedule]
+name = "OneCycle"
+max_lr = 0.1
+[[augmentation]]
+name = "RandomRotation"
+degrees = 7.0
+"""
+
+SECTIONS = """## Step 1: smaller
+### Target
+a
+### Results
+Parameters: 7,884
+Accuracy: 99.35 %
+### Analysis
+b
+"""
+
+SMALL = """
+from torch import nn
+def build_model():
+    return nn.Sequential(nn.Conv2d(1, 4, 5, stride=4), nn.ReLU(), nn.Flatten(),
+                         nn.Linear(144, 10), nn.LogSoftmax(dim=1))
+"""
+GOOD = {
+    "model.py": SMALL,
+    "recipe.toml": RECIPE,
+    "REPORT.md": SECTIONS.replace("7,884", "1,554")
+    + "## Receptive field\n| layer | field |\n|--|--|\n| 0 | 5 |\n| 3 | 25 |\n",
+}
+
+
+def write_folder(folder, files=FILES):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    return folder
+
+
+def write_zip(place, entries):
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(place, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries:
+            archive.writestr(name, content)
+    return place
+
+
+def with_few_images(monkeypatch):
+    """A data set of 256 training and 100 test images, for what must train but need not learn."""
+    everything = data.mnist()
+    few = data.Mnist(everything.full_train[:256], everything.test[:100])
+    monkeypatch.setattr(data, "mnist", lambda: few)
+
+
+def without_a_jail(monkeypatch):
+    """Trace the test's own code in this process: the jail has tests of its own."""
+
+    def trace(source, unsafe=False):
+        try:
+            found = graph.trace(inner.make_model(source), (1, 28, 28)).as_data()
+        except MnistStepsError as error:
+            raise sandbox.TraceFailed(str(error)) from error
+        except Exception as error:
+            told = f"{inner.where(error)}: {type(error).__name__}: {error}"
+            raise sandbox.TraceFailed(told) from error
+        return sandbox.Traced(json.dumps(found).encode(), "", "bubblewrap")
+
+    monkeypatch.setattr(sandbox, "trace", trace)
