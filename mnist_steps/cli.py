@@ -78,7 +78,7 @@ def describe_stage(stage: Any) -> dict[str, Any]:
         "number": stage.number,
         "slug": stage.slug,
         "title": stage.title,
-        "parameters": sum(parameter.numel() for parameter in stage.build().parameters()),
+        "parameters": stage.parameters,
         "claim": asdict(stage.claim) | {"final_test_accuracy": stage.claim.final_test_accuracy},
         "record": None,
         "study": None,
@@ -154,15 +154,11 @@ def print_receptive_fields(
     for heading in ("output", "size", "jump", "start"):
         table.add_column(heading, justify="right")
     table.add_column("note")
+    columns = ("output_shape", "size", "jump", "start")
     for layer in layers:
-        shapes = [times(layer[name]) for name in ("output_shape", "size", "jump", "start")]
+        shapes = [receptive_field.times(layer[name]) for name in columns]
         table.add_row(layer["name"], layer["kind"], *shapes, layer["note"])
     output.print(table)
-
-
-def times(values: Sequence[int | None]) -> str:
-    """(14, 14) as '14×14'; a value that differs from unit to unit as a dash."""
-    return "×".join("–" if value is None else str(value) for value in values)
 
 
 @app.command("train")

@@ -147,7 +147,7 @@ def results(run: Run) -> Html:
     Raises MnistStepsError when the number of parameters, which chance cannot change, differs.
     """
     claim = run.stage.claim
-    count = parameters(run.stage)
+    count = run.stage.parameters
     if count != claim.parameters:
         raise MnistStepsError(
             f"stage {run.stage.number} has {count:,} parameters, the original "
@@ -201,11 +201,6 @@ def address(stage: Stage) -> str:
     return f"{folder}/{stage.slug}.py"
 
 
-def parameters(stage: Stage) -> int:
-    """Number of trainable values in the stage's network."""
-    return sum(parameter.numel() for parameter in stage.build().parameters())
-
-
 def provenance(run: Run, steps: int = 10) -> Html:
     """Where the run's figures come from, and whether its first steps give the same today.
 
@@ -255,7 +250,7 @@ def ladder_table() -> Html:
         rows.append(
             [
                 f"{stage.number}. {stage.title}",
-                f"{parameters(stage):,}",
+                f"{stage.parameters:,}",
                 f"{run.final_test_accuracy:.2f}{'' if run.finished else ' *'}",
                 f"{run.best_test_accuracy:.2f}",
                 f"{stage.claim.best_test_accuracy:.2f}",
@@ -280,7 +275,7 @@ def hero() -> Html:
     A square's area is the number of parameters.
     """
     ladder = stages.STAGES[:8]
-    counts = [parameters(stage) for stage in ladder]
+    counts = [stage.parameters for stage in ladder]
     recorded = [runs.load(stage.number) for stage in ladder]
     steps = []
     for stage, count, run in zip(ladder, counts, recorded, strict=True):

@@ -129,7 +129,7 @@ class Layer:
         if len(unit) != len(self.units) or not all(
             0 <= position < units for position, units in zip(unit, self.units, strict=False)
         ):
-            raise MnistStepsError(f"{self.name} has {_times(self.units)} units; there is no {unit}")
+            raise MnistStepsError(f"{self.name} has {times(self.units)} units; there is no {unit}")
         return unit
 
     def _rows(self, unit: tuple[int, ...]) -> Iterator[list[tuple[Integers, Integers]]]:
@@ -269,8 +269,9 @@ def _layer(composer: Composer, node: Node, fields: Fields, input_size: tuple[int
     )
 
 
-def _times(sizes: Sequence[int]) -> str:
-    return "×".join(map(str, sizes))
+def times(values: Sequence[int | None]) -> str:
+    """(14, 14) as '14×14'; a value that differs from unit to unit as a dash."""
+    return "×".join("–" if value is None else str(value) for value in values)
 
 
 # ---- The second opinion: not-a-number, followed through the real network ------------------------

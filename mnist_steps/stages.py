@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import torch
 from torch import nn
 
 from mnist_steps import models
@@ -148,6 +149,12 @@ class Stage:
     def build(self) -> nn.Module:
         """A new network with random weights from torch's global generator, on the CPU."""
         return self.model()
+
+    @property
+    def parameters(self) -> int:
+        """Number of trainable values in the network."""
+        with torch.device("meta"):  # shapes only: no weights, no random numbers drawn
+            return sum(parameter.numel() for parameter in self.build().parameters())
 
 
 # The original normalizes test images by other constants than training images. The first pair

@@ -5,7 +5,6 @@ rows too. Parameters and multiply-accumulate operations are counted as torchinfo
 graph.count_macs for the two places where it is wrong), memory as torchsummary does.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from math import prod
@@ -14,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from mnist_steps import graph, receptive_field
+from mnist_steps.receptive_field import times
 
 # Left out unless everything is asked for: they change no shape or only the way it is written,
 # have no weights, and see what the layer before them sees.
@@ -124,7 +124,7 @@ class Table:
 
     @property
     def caption(self) -> str:
-        return f"{self.title} on an input of {_times(self.input_shape)}"
+        return f"{self.title} on an input of {times(self.input_shape)}"
 
     def _totals(self) -> list[str]:
         return [
@@ -179,13 +179,9 @@ def cells(row: Row) -> tuple[str, ...]:
     return (
         row.name,
         row.kind,
-        _times(row.output_shape),
+        times(row.output_shape),
         f"{row.params:,}",
         f"{row.macs:,}",
-        "–" if row.size is None else _times(row.size),
-        "–" if row.jump is None or None in row.jump else _times(row.jump),
+        "–" if row.size is None else times(row.size),
+        "–" if row.jump is None or None in row.jump else times(row.jump),
     )
-
-
-def _times(sizes: Sequence[int | None]) -> str:
-    return "×".join(map(str, sizes))

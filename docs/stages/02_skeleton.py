@@ -87,7 +87,7 @@ pages.provenance(run, steps=3)
 # %% tags=["hide-input"]
 epochs_at_target = sum(epoch.test_accuracy >= 99 for epoch in run.epochs)
 pages.predict(
-    f"Of the giant's {pages.parameters(before):,} parameters {pages.parameters(stage):,} are left. Does "
+    f"Of the giant's {before.parameters:,} parameters {stage.parameters:,} are left. Does "
     "the network still reach its target of 99 % on the test digits?",
     (
         "No, in none of its epochs",

@@ -109,7 +109,7 @@ figures.confusion(run)
 
 # %% tags=["hide-input"]
 old = runs.load_or_train(6)
-added = table.total_params - pages.parameters(before)
+added = table.total_params - before.parameters
 gap = run.final_test_accuracy - old.final_test_accuracy
 error = math.hypot(
     pages.standard_error(run.final_test_accuracy),
@@ -169,7 +169,7 @@ def parameters_with(channels):
     return front + kernels + scales_and_shifts + 2 * 10
 
 
-assert parameters_with(12) == pages.parameters(before)
+assert parameters_with(12) == before.parameters
 best = max(
     channels for channels in range(1, 40) if parameters_with(channels) < 8000
 )
