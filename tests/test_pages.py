@@ -17,7 +17,9 @@ from mnist_steps.runs import Replay
 ROOT = Path(__file__).parents[1]
 STAGE_PAGES = sorted((ROOT / "docs" / "stages").glob("*.py"))
 PAGES = STAGE_PAGES + sorted(
-    path for folder in ("guides", "beyond") for path in (ROOT / "docs" / folder).glob("*.py")
+    path
+    for folder in ("guides", "beyond", "assignment")
+    for path in (ROOT / "docs" / folder).glob("*.py")
 )
 ORDER = [
     "Target",
