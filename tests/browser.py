@@ -143,6 +143,23 @@ def outside(page, origin):
     return [url for url in page.requests if not url.startswith((origin, "data:", "blob:"))]
 
 
+def transferred(page):
+    """Bytes that the page's first visit took, compressed as they came, once all is there.
+
+    The theme's search fetches its index last.
+    """
+    page.wait_for_function(
+        """() => performance.getEntriesByType("resource").some(
+          ({ name, encodedBodySize }) => encodedBodySize && name.endsWith("search_index.json"))"""
+    )
+    page.wait_for_load_state("networkidle")
+    return page.evaluate(
+        """() => ["navigation", "resource"]
+          .flatMap((kind) => performance.getEntriesByType(kind))
+          .reduce((sum, entry) => sum + entry.encodedBodySize, 0)"""
+    )
+
+
 @pytest.fixture
 def visit(browser, address):
     """Open a page in a context of its own; at the end it must have been quiet and private.

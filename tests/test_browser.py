@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from browser import outside, served, watch
+from browser import outside, served, transferred, watch
 
 from mnist_steps import data, runs, stages, study
 
@@ -46,10 +46,6 @@ new PerformanceObserver((list) => {
   for (const { hadRecentInput, value } of list.getEntries())
     if (!hadRecentInput) globalThis.shifted += value;
 }).observe({ type: "layout-shift", buffered: true });"""
-# What the page's own requests took, as it came over the wire; the worker's are not among them.
-TRANSFERRED = """() => ["navigation", "resource"]
-  .flatMap((kind) => performance.getEntriesByType(kind))
-  .reduce((sum, entry) => sum + entry.encodedBodySize, 0)"""
 
 
 # --- A site, a browser ------------------------------------------------------------------------
@@ -116,8 +112,7 @@ def test_a_page_is_quiet_private_accessible_and_fits(contexts, address, axe, the
 def test_a_first_visit_takes_no_more_than_it_may(visit, name):
     """All of it, shared files too, compressed as a server sends it."""
     page = visit(name.removesuffix("index.html"))
-    page.wait_for_load_state("networkidle")
-    bytes_taken = page.evaluate(TRANSFERRED)
+    bytes_taken = transferred(page)
     print(f"\n{name}: {bytes_taken / 1024:.0f} KB")
     assert bytes_taken <= FIRST_VISIT, f"{bytes_taken / 1024:.0f} KB"
 

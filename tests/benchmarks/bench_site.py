@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from browser import CHROMIUM, QUIET, served  # noqa: E402
+from browser import CHROMIUM, QUIET, served, transferred  # noqa: E402
 from playwright.sync_api import sync_playwright  # noqa: E402
 
 # Chromium's own "Fast 4G": milliseconds, and bytes a second.
@@ -28,9 +28,6 @@ new PerformanceObserver((list) => {
 new PerformanceObserver((list) => {
   for (const entry of list.getEntries()) if (!entry.hadRecentInput) seen.shift += entry.value;
 }).observe({ type: "layout-shift", buffered: true });"""
-TRANSFERRED = """() => ["navigation", "resource"]
-  .flatMap((kind) => performance.getEntriesByType(kind))
-  .reduce((sum, entry) => sum + entry.encodedBodySize, 0)"""
 
 
 def first_visit(browser, address):
@@ -39,9 +36,10 @@ def first_visit(browser, address):
     context.add_init_script(OBSERVE)
     page = context.new_page()
     context.new_cdp_session(page).send("Network.emulateNetworkConditions", FAST_4G)
-    page.goto(address, wait_until="networkidle")
+    page.goto(address, wait_until="load")
+    kilobytes = transferred(page) / 1024
+    page.wait_for_function("seen.paint > 0")
     seen = page.evaluate("seen")
-    kilobytes = page.evaluate(TRANSFERRED) / 1024
     context.close()
     return kilobytes, seen["paint"], seen["shift"]
 
