@@ -176,6 +176,29 @@ def test_a_replay_that_ends_in_nan_is_not_ok(monkeypatch):
     assert not runs.replay(runs.load(8), steps=1).ok
 
 
+def test_a_replay_allows_for_rounding_which_each_step_multiplies():
+    run = runs.load(8)
+
+    def replayed(step, difference):
+        steps = list(run.steps)
+        steps[step - 1] = dataclasses.replace(
+            steps[step - 1], loss=steps[step - 1].loss * (1 + difference)
+        )
+        return runs.replay(dataclasses.replace(run, steps=tuple(steps)), steps=4)
+
+    assert replayed(step=4, difference=5e-3).ok
+    early = replayed(step=2, difference=5e-3)
+    assert not early.ok
+    assert "the replayed loss at step 2 is" in early.first_difference
+
+
+def test_another_learning_rate_shows_in_a_replay():
+    stage = stages.get(7)
+    slower = dataclasses.replace(stage.recipe, optimizer=stages.SGD(lr=0.009, momentum=0.9))
+    run = dataclasses.replace(runs.load(7), stage=dataclasses.replace(stage, recipe=slower))
+    assert not runs.replay(run, steps=3).ok
+
+
 def test_recorded_weights_that_give_other_predictions_are_refused():
     run = runs.load(8)
     weights = {name: value.clone() for name, value in run.weights.items()}
