@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -126,6 +127,8 @@ def _leave_interrupts_to_the_main_thread() -> None:
     Ctrl-C in a terminal goes to every process; only the study itself is to act on it.
     """
     if sys.platform != "win32":
+        # Python starts this helper with the first process and then unblocks SIGINT: start it now.
+        resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 

@@ -69,7 +69,7 @@ def test_packing_keeps_every_module_and_file(tmp_path):
         'import {\n  one,\n} from "./base.js";\nimport * as base from "./base.js";\n'
         "one + base.two();\n"
     )
-    packed = playground_assets.pack(scripts, exported)
+    packed = playground_assets.pack(scripts / "playground.js", exported)
     assert '{"a.bin": "YWJj"}' in packed
     assert packed.index('playgroundModules["base.js"] =') < packed.index("one + base.two()")
     assert "return { one, two };" in packed
