@@ -201,9 +201,10 @@ def address(stage: Stage) -> str:
     return f"{folder}/{stage.slug}.py"
 
 
-def provenance(run: Run, steps: int = 10) -> Html:
+def provenance(run: Run, steps: int = 10, images: int | None = None) -> Html:
     """Where the run's figures come from, and whether its first steps give the same today.
 
+    steps, images: as for `runs.check`; pages of large networks take few
     Raises RecordMismatch when they do not, or when the recorded weights give other predictions.
     """
     where = run.environment
@@ -215,7 +216,7 @@ def provenance(run: Run, steps: int = 10) -> Html:
         f"{describe_seconds(sum(where.seconds))}",
         f"seed {run.seed}",
         *([] if run.finished else [f"unfinished, {describe_epochs(run)}"]),
-        _describe_replay(runs.check(run, steps)),
+        _describe_replay(runs.check(run, steps, images)),
     ]
     text = " · ".join(parts)
     return Html(f'<p class="provenance">{html.escape(text)}</p>', text)

@@ -127,7 +127,7 @@ def test_no_result_is_typed_into_prose(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_page_also_runs_as_a_plain_script(page, tmp_path, monkeypatch):
     """Top to bottom, anywhere. Here the records are believed: another test replays them."""
-    monkeypatch.setattr(runs, "check", lambda run, steps=10: Replay(steps, 0.0, None))
+    monkeypatch.setattr(runs, "check", lambda run, steps=10, images=None: Replay(steps, 0.0, None))
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(page), run_name="__main__")
     assert list(tmp_path.iterdir()) == [], "a page leaves no files behind"

@@ -207,6 +207,18 @@ def test_recorded_weights_that_give_other_predictions_are_refused():
         runs.check(dataclasses.replace(run, weights=weights), steps=1)
 
 
+def test_predictions_can_be_compared_for_the_first_images_alone():
+    run = runs.load(8)
+    predictions = run.predictions.clone()
+    predictions[[500, 501]] = (predictions[[500, 501]] + 1) % 10
+    accuracy = 100 * (predictions == data.mnist().test.labels).sum().item() / 10_000
+    last = dataclasses.replace(run.epochs[-1], test_accuracy=accuracy)
+    edited = dataclasses.replace(run, predictions=predictions, epochs=(*run.epochs[:-1], last))
+    assert runs.check(edited, steps=1, images=500).ok
+    with pytest.raises(RecordMismatch, match="for 2 test images"):
+        runs.check(edited, steps=1, images=502)
+
+
 def test_a_record_with_its_steps_edited_is_refused():
     run = runs.load(8)
     steps = (dataclasses.replace(run.steps[0], loss=1.0), *run.steps[1:])
