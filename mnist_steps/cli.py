@@ -15,6 +15,7 @@ from rich.table import Table
 
 from mnist_steps.assignment.cli import app as assignment_app
 from mnist_steps.errors import MnistStepsError, RecordMismatch
+from mnist_steps.options import Device, Json, Workers, refuse_workers_of_a_cluster
 
 # torch takes a second or two to import: each command imports what it needs, so that --help is
 # instant.
@@ -44,8 +45,6 @@ Model = Annotated[
 ]
 Input = Annotated[str, typer.Option("--input", help="Shape of one input: channels, height, width.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of the run [default: the recipe's own, 8].")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-Json = Annotated[bool, typer.Option("--json", help="Print data for machines.")]
 
 
 @app.command("stages")
@@ -282,10 +281,7 @@ def make_study(
             "[default: those in the folder]."
         ),
     ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Processes here, one thread each [default: one a CPU core]."),
-    ] = None,
+    workers: Workers = None,
     scheduler: Annotated[
         str | None,
         typer.Option(help="Address of a Dask scheduler, such as tcp://192.168.0.5:8786."),
@@ -311,8 +307,7 @@ def make_study(
     """
     from mnist_steps import executors, stages, study
 
-    if workers is not None and scheduler is not None:
-        raise MnistStepsError("found --workers and --scheduler: a cluster has its own workers.")
+    refuse_workers_of_a_cluster(workers, scheduler)
     store = study.Store(folder or study.STUDIES)
     tasks = study_tasks(store, numbers, seeds, device)
     left = {task.name: state for task in tasks if (state := store.state(task)) != "done"}

@@ -14,7 +14,6 @@ import math
 import os
 import re
 import sys
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
@@ -200,11 +199,6 @@ class Outcome:
         return predicted
 
 
-# Seeding a network uses torch's one global generator, so threads of one process, as a Dask
-# worker may have, take turns.
-_one_at_a_time = threading.Lock()
-
-
 def train(task: Task) -> Outcome:
     """Make a task's run, here and now, on the task's device with one CPU thread.
 
@@ -223,7 +217,7 @@ def train(task: Task) -> Outcome:
     train_split, judge = mnist.full_train, mnist.test
     if task.judged_on == "validation":
         train_split, judge = mnist.train, mnist.validation
-    with _one_at_a_time, training.cpu_threads(1):
+    with training.one_at_a_time():
         under_way = Training(
             stage,
             task.seed,

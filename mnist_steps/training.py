@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -410,6 +411,20 @@ def cpu_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+_turns = threading.Lock()
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """One training in this process at a time, with one CPU thread: for those that have company.
+
+    Seeding a network uses torch's one global generator, so threads of one process, as a Dask
+    worker may have, take turns.
+    """
+    with _turns, cpu_threads(1):
+        yield
 
 
 def describe_environment(device: torch.device, seconds: tuple[float, ...]) -> Environment:

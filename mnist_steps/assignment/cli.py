@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table as Printed
 
 from mnist_steps.errors import MnistStepsError
+from mnist_steps.options import Device, Json, Workers, refuse_workers_of_a_cluster
 
 # torch takes a second or two to import: each command imports what it needs.
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ app = typer.Typer(
 Unsafe = Annotated[
     bool, typer.Option("--unsafe", help="Without a jail, run the code anyway; only for your own.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print data for machines.")]
 
 
 @app.command("start")
@@ -155,15 +155,12 @@ def grade(
         Path | None,
         typer.Option("--assignment", help="The assignment.toml [default: the usual numbers]."),
     ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Processes here, one thread each [default: one a CPU core]."),
-    ] = None,
+    workers: Workers = None,
     scheduler: Annotated[
         str | None,
         typer.Option(help="Train on a Dask cluster, such as tcp://192.168.0.5:8786."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
+    device: Device = "cpu",
     seeds: Annotated[
         str | None,
         typer.Option(help="Such as 3,14,15, to repeat a grading [default: secret, drawn once]."),
@@ -197,8 +194,7 @@ def grade(
     from mnist_steps import executors, training
     from mnist_steps.assignment import gradebook, grading, outputs
 
-    if workers is not None and scheduler is not None:
-        raise MnistStepsError("found --workers and --scheduler: a cluster has its own workers.")
+    refuse_workers_of_a_cluster(workers, scheduler)
     training.pick_device(device)
     # A mistake in a table is better found now than after hours of training.
     for file in (roster, fill):

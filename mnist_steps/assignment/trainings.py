@@ -7,7 +7,6 @@ seed. No code of a submission is anywhere near.
 import dataclasses
 import json
 import math
-import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -90,11 +89,6 @@ def task_for(
     )
 
 
-# Seeding a network uses torch's one global generator, so threads of one process, as a Dask
-# worker may have, take turns.
-_one_at_a_time = threading.Lock()
-
-
 def perform(task: TrainingTask) -> TrainingOutcome:
     """Make a task's run, here and now, with one CPU thread.
 
@@ -107,10 +101,12 @@ def perform(task: TrainingTask) -> TrainingOutcome:
             f"{task.name}: the mnist_steps on this worker has other networks, recipes or data than "
             "where the grading was started. Install the same version on both."
         )
-    with _one_at_a_time, training.cpu_threads(1):
+    with training.one_at_a_time():
         under_way = start(network, recipe, task.seed, task.train_images, task.device)
         training.run_to_end(under_way, progress=False)
-    environment = asdict(training.describe_environment(under_way.device, tuple(under_way.seconds)))
+        environment = asdict(
+            training.describe_environment(under_way.device, tuple(under_way.seconds))
+        )
     del environment["seconds"]
     epochs = under_way.epochs
     return TrainingOutcome(
@@ -123,7 +119,7 @@ def perform(task: TrainingTask) -> TrainingOutcome:
             for epoch in epochs
         ],
         seconds=round(sum(under_way.seconds), 1),
-        environment=environment | {"threads": 1},
+        environment=environment,
     )
 
 
