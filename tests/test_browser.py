@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from browser import outside, served, transferred, watch
+from browser import MISSING, missing, outside, served, transferred, watch
 
 from mnist_steps import data, runs, stages, study
 
@@ -58,8 +58,11 @@ def site():
 
 @pytest.fixture(scope="module")
 def axe():
-    package = pytest.importorskip("axe_playwright_python")
-    return Path(package.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
+    try:
+        import axe_playwright_python
+    except ImportError as error:
+        missing(f"{MISSING}: {error}")
+    return Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
