@@ -1,5 +1,6 @@
-# make site   build the executed site into site/
-# make test   run the whole test suite
+# make site           build the executed site into site/
+# make test           run the tests that take no more than seconds each
+# make slow-test      run the others: records replayed, processes killed, whole pages
 # make browser-test   look at every page of the site that was built, in a browser
 # make notebook-test  run the notebooks of the site that was built
 # All set up everything in .venv first, on a machine that has only Python, pip and make.
@@ -12,10 +13,10 @@ INSTALLED := $(VENV)/.installed
 # The theme announces its successor at every build.
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: site serve test browser-test notebook-test lint clean help
+.PHONY: site serve test slow-test browser-test notebook-test lint clean help
 
 help:
-	@sed -n '1,5s/^# //p' Makefile
+	@sed -n '1,6s/^# //p' Makefile
 
 site: $(INSTALLED)
 	$(BIN)/python -m mkdocs build
@@ -25,7 +26,10 @@ serve: $(INSTALLED)
 
 # Two processes with one thread each are faster than one with two.
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations 5 --cov
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --durations 5 --cov
+
+slow-test: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n 2 --dist worksteal --durations 5
 
 # On the site as it stands: build it first.
 browser-test: $(INSTALLED)
