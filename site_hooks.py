@@ -75,7 +75,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     }
     stale = [name for name, entry in entries.items() if not entry.is_file()]
     outcomes = execution.execute_all(
-        [Path(config.docs_dir, name) for name in stale], _project(config)
+        [Path(config.docs_dir, name) for name in stale],
+        _project(config),
+        imports=config.extra.get("executed_pages_import", []),
     )
     failures = [str(outcome) for outcome in outcomes if isinstance(outcome, execution.PageError)]
     for name, outcome in zip(stale, outcomes, strict=True):

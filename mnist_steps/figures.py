@@ -241,6 +241,9 @@ def _is_close(parameters: int, accuracy: float) -> bool:
 
 # --- Digits ---------------------------------------------------------------------------------
 
+CELL = 32  # pixels from one digit to the next: 28 and a gap
+TITLE = 10  # height of up to two lines of text above a digit, in the same pixels
+
 
 def digits(
     images: Tensor, titles: Sequence[str] = (), columns: int = 8, alt: str = "Digits."
@@ -248,17 +251,23 @@ def digits(
     """A grid of digits.
 
     images: tensor (N, 1, 28, 28), uint8 or float in [0, 1]
-    titles: a short text above each
+    titles: a short text above each, of at most two lines
     """
-    count = len(images)
-    rows = -(-count // columns)
-    figure, axes = axes_grid(rows, columns, 1.05 * columns, (1.3 if titles else 1.05) * rows)
-    for ax in axes:
-        ax.set_axis_off()
+    rows = -(-len(images) // columns)
+    line = CELL + (TITLE if titles else 0)  # height of a row of digits
+    # One picture of all digits: an axes for each would take a second to lay out.
+    picture = torch.zeros(1, rows * line, columns * CELL)
+    figure, (axes,) = axes_grid(1, 1, 1.05 * columns, 1.05 * rows * line / CELL)
     for position, image in enumerate(images):
-        show_digit(axes[position], image)
+        top, left = position // columns * line + line - CELL, position % columns * CELL
+        height, width = image.shape[1:]
+        picture[0, top : top + height, left : left + width] = _ink(image)
         if titles:
-            axes[position].set_title(titles[position], fontsize=9, loc="center")
+            axes.text(
+                left + width / 2, top - 1, titles[position], fontsize=9, ha="center", va="bottom"
+            )
+    show_digit(axes, picture)
+    axes.set_axis_off()
     return finish(figure, alt)
 
 
@@ -267,15 +276,20 @@ def show_digit(axes: Axes, image: Tensor, strength: float = 1.0) -> None:
 
     image: tensor (1, H, W), uint8 or float in [0, 1]
     """
-    ink = image[0].float() / (255 if image.dtype == torch.uint8 else 1)
+    ink = _ink(image)
     height, width = ink.shape
     pixels = torch.zeros(height, width, 4)
-    pixels[..., 3] = ink.clamp(0, 1) * strength
+    pixels[..., 3] = ink * strength
     axes.imshow(pixels.numpy(), interpolation="nearest", extent=(0, width, height, 0))
     axes.set(xticks=[], yticks=[])
     axes.grid(False)
     for spine in axes.spines.values():
         spine.set_visible(False)
+
+
+def _ink(image: Tensor) -> Tensor:
+    """uint8 or float in [0, 1], (1, H, W), as float (H, W)."""
+    return (image[0].float() / (255 if image.dtype == torch.uint8 else 1)).clamp(0, 1)
 
 
 def mistakes(run: Run, count: int = 16) -> Figure:

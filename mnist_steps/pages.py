@@ -201,10 +201,10 @@ def address(stage: Stage) -> str:
     return f"{folder}/{stage.slug}.py"
 
 
-def provenance(run: Run, steps: int = 10, images: int | None = None) -> Html:
+def provenance(run: Run, steps: int = 10, images: int | None = 1000) -> Html:
     """Where the run's figures come from, and whether its first steps give the same today.
 
-    steps, images: as for `runs.check`; pages of large networks take few
+    steps, images: as for `runs.check`; `mnist-steps verify` compares all images
     Raises RecordMismatch when they do not, or when the recorded weights give other predictions.
     """
     where = run.environment

@@ -14,6 +14,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
+from site_tools import kernels
+
 SECONDS_PER_CELL = 300
 ANSI_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 IMAGE_WITHOUT_TEXT = re.compile(r"<img\b(?![^>]*\balt=)|!\[\s*\]\(")
@@ -23,35 +25,42 @@ class PageError(Exception):
     """A page that cannot be built: the message names the page and the cell."""
 
 
-def execute_all(pages: list[Path], folder: Path) -> list[NotebookNode | PageError]:
+def execute_all(
+    pages: list[Path], folder: Path, imports: list[str]
+) -> list[NotebookNode | PageError]:
     """The pages as notebooks with outputs, in the order given; a failing page gives its error.
 
     folder: where the code runs
+    imports: libraries that several pages use, to be imported once for all
     """
     # More kernels than this only compete for memory; each one holds torch and the data set.
     at_once = max(1, min(4, len(pages), os.cpu_count() or 1))
-    return asyncio.run(_execute_all(pages, folder, at_once))
+    return asyncio.run(_execute_all(pages, folder, imports, at_once))
 
 
 async def _execute_all(
-    pages: list[Path], folder: Path, at_once: int
+    pages: list[Path], folder: Path, imports: list[str], at_once: int
 ) -> list[NotebookNode | PageError]:
     free = asyncio.Semaphore(at_once)
     threads = max(1, (os.cpu_count() or 1) // at_once)
-    # Passive: a thread that waits leaves its core to the other kernels.
-    environment = {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"} | os.environ
+    # Passive: a thread that waits leaves its core to the other kernels. torch reads this when it
+    # is imported, which may be in a process that starts with this one's environment.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    environment = {"OMP_NUM_THREADS": str(threads)} | os.environ
 
     async def one(page: Path) -> NotebookNode | PageError:
         async with free:
             try:
-                return await _execute(page, folder, environment)
+                return await _execute(page, folder, imports, environment)
             except PageError as error:
                 return error
 
     return await asyncio.gather(*(one(page) for page in pages))
 
 
-async def _execute(page: Path, folder: Path, environment: dict[str, str]) -> NotebookNode:
+async def _execute(
+    page: Path, folder: Path, imports: list[str], environment: dict[str, str]
+) -> NotebookNode:
     notebook = jupytext.read(page)
     position = 0
 
@@ -61,7 +70,7 @@ async def _execute(page: Path, folder: Path, environment: dict[str, str]) -> Not
 
     client = NotebookClient(
         notebook,
-        kernel_name="python3",
+        km=kernels.manager(imports),
         # A page that trains may take hours; otherwise a hanging cell must not hang the build.
         timeout=None if os.environ.get("MNIST_STEPS_TRAIN") else SECONDS_PER_CELL,
         resources={"metadata": {"path": str(folder)}},
@@ -70,7 +79,7 @@ async def _execute(page: Path, folder: Path, environment: dict[str, str]) -> Not
         extra_arguments=["--log-level=ERROR"],  # kernels warn that they listen on this machine
     )
     try:
-        await client.async_execute(env=environment)
+        await client.async_execute(env=environment, cleanup_kc=True)
     except CellExecutionError as error:
         raise PageError(
             f"{_place(page, notebook, position)} raised {error.ename}: {error.evalue}\n"

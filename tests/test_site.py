@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 
 from site_tools import checks
@@ -16,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 
 CONFIGURATION = f"""\
 INHERIT: {(ROOT / "mkdocs.yml").as_posix()}
-extra: {{executed_pages_use: [used]}}
+extra: {{executed_pages_use: [used], executed_pages_import: [wave]}}
 nav: [index.md, stages/one.py, stages/two.py]
 theme: {{custom_dir: "{(ROOT / "site_tools" / "overrides").as_posix()}"}}
 hooks: ["{(ROOT / "site_hooks.py").as_posix()}"]
@@ -203,6 +204,18 @@ def test_editing_what_pages_use_executes_all(project):
     assert status == 0, output
     assert executed == {"stages/one.py", "stages/two.py"}
     assert "computed 42 here" in project.page("stages/one/index.html")
+
+
+def test_a_page_begins_with_the_libraries_imported_and_its_process_ends_with_the_build(project):
+    look = "import os, sys\n\nprint('wave' in sys.modules, 'used' in sys.modules, os.getpid())"
+    project.write("docs/stages/two.py", f"{TWO}\n# %%\n{look}\n")
+    status, output, _ = project.build()
+    assert status == 0, output
+    page = project.page("stages/two/index.html")
+    imported, used, process = re.search(r"(True|False) (True|False) (\d+)", page).groups()
+    assert imported == str(sys.platform == "linux")
+    assert used == "False", "an edit of the pages' own package would not count"
+    assert not psutil.pid_exists(int(process))
 
 
 def test_failing_cells_fail_the_build_and_are_all_named(project):

@@ -82,7 +82,7 @@ figures.digits(
 
 # %%
 run = runs.load_or_train(2)
-pages.provenance(run, steps=3, images=1000)
+pages.provenance(run, steps=2)
 
 # %% tags=["hide-input"]
 epochs_at_target = sum(epoch.test_accuracy >= 99 for epoch in run.epochs)

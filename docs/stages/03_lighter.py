@@ -91,7 +91,7 @@ figures.digits(
 
 # %%
 run = runs.load_or_train(3)
-pages.provenance(run)
+pages.provenance(run, steps=5)
 
 # %% tags=["hide-input"]
 per_epoch = len(run.steps) // len(run.epochs)
