@@ -81,9 +81,12 @@ async def _execute(
     try:
         await client.async_execute(env=environment, cleanup_kc=True)
     except CellExecutionError as error:
+        traceback = ANSI_COLOUR.sub("", error.traceback)
+        problem = f"{error.ename}: {error.evalue}"
+        if error.ename == "NoneType":  # raised while a value was shown: only the traceback tells
+            problem = traceback.rstrip().splitlines()[-1]
         raise PageError(
-            f"{_place(page, notebook, position)} raised {error.ename}: {error.evalue}\n"
-            + ANSI_COLOUR.sub("", error.traceback)
+            f"{_place(page, notebook, position)} raised {problem}\n{traceback}"
         ) from error
     except CellTimeoutError as error:
         raise PageError(

@@ -223,6 +223,8 @@ def test_failing_cells_fail_the_build_and_are_all_named(project):
     project.write("docs/stages/two.py", f"{TWO}\n# %%\n1 / 0\n")
     project.write("docs/stages/three.py", f"{TWO}\n# %%\n{picture}\n")
     project.write("docs/stages/four.py", f"{TWO}\n# %%\nimport os\n\nos._exit(1)\n")
+    unshowable = "class Odd:\n    def _repr_html_(self):\n        raise ValueError('odd')\n\nOdd()"
+    project.write("docs/stages/five.py", f"{TWO}\n# %%\n{unshowable}\n")
     status, output, executed = project.build()
     assert status != 0
     assert executed == set()
@@ -230,6 +232,7 @@ def test_failing_cells_fail_the_build_and_are_all_named(project):
     assert f"stages/two.py, {place} raised ZeroDivisionError: division by zero" in output
     assert f"stages/three.py, {place} shows an image without alt text" in output
     assert f"stages/four.py, {place} ended its process" in output
+    assert f"stages/five.py, {place} raised ValueError: odd" in output
 
 
 @pytest.mark.parametrize("links", [["missing.py"], ["one.py#missing", "../../missing/"]])
