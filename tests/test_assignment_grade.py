@@ -5,14 +5,19 @@ import dataclasses
 import json
 import os
 import re
+import signal
 import stat
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 
+import psutil
 import pytest
 from handed_in import GOOD, with_few_images, without_a_jail, write_folder, write_zip
+from processes import cluster, group_lives, wait_until
 
 from mnist_steps import batch, executors, runs, stages
 from mnist_steps.assignment import (
@@ -636,3 +641,60 @@ def test_a_full_check_judges_as_grading_does(
     checked = checking.check(folder, rules.load(folder / "assignment.toml"))
     parts = checking.judge(checked, described["runs"], rules.load(folder / "assignment.toml"))
     assert described["parts"] == [vars(part) for part in parts]
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_trains_what_this_machine_would(tmp_path, trace_without_jail):
+    for name in ("ada", "bob"):
+        write_folder(tmp_path / "class" / name, QUICK)
+    settings = grading.Settings(seeds=(3, 14), progress=False, train_images=256)
+    graded = {}
+    with cluster(tmp_path, workers=2) as address, executors.dask_cluster(address) as dask:
+        with ThreadPoolExecutor(1) as here:
+            for where, executor in (("here", here), ("dask", dask)):
+                made = grading.grade(
+                    tmp_path / "class", tmp_path / where, RULES, here, executor, settings
+                )
+                graded[where] = [
+                    [(run.seed, run.test_accuracies, run.losses) for run in grade.runs]
+                    for grade in made.grades
+                ]
+    assert graded["dask"] == graded["here"]
+    assert [len(runs) for runs in graded["dask"]] == [2, 2]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal to a process group")
+def test_ctrl_c_keeps_what_is_finished_and_leaves_neither_worker_nor_jail(tmp_path):
+    """With real workers; where there is no jail, the code, which is ours, runs without one."""
+    long = "import time\ntime.sleep(600)\n"
+    for name, model in (("ada", GOOD["model.py"]), ("bob", long)):
+        write_folder(tmp_path / "class" / name, GOOD | {"model.py": model})
+    checks = tmp_path / "grades" / "journal" / "checks"
+    command = [sys.executable, "-c", "from mnist_steps import cli; cli.main()", "assignment"]
+    command += ["grade", str(tmp_path / "class"), "--out", str(tmp_path / "grades")]
+    process = subprocess.Popen(
+        [*command, "--workers", "2", "--unsafe"],
+        start_new_session=True, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        wait_until(lambda: len(list(checks.glob("*.json"))) == 1)
+        started = psutil.Process(process.pid).children(recursive=True)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process at once
+        errors = process.communicate(timeout=60)[1]
+        assert process.returncode == 130
+        assert "Traceback" not in errors and "stopped" in errors
+        wait_until(lambda: not group_lives(process.pid), seconds=10)
+        wait_until(lambda: not any(map(lives, started)), seconds=10)
+    finally:
+        if group_lives(process.pid):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert len(list(checks.glob("*.json"))) == 1, "the next start goes on from there"
+
+
+def lives(process):
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -10,21 +10,18 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import psutil
 import pytest
 import simulated
 import torch
+from processes import HERE, cluster, group_lives, wait_until
 
 from mnist_steps import cli, data, evidence, executors, runs, stages, study, training
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.stages import Recipe
-
-HERE = Path(__file__).parent
 
 
 def changed(stage, model=None, **recipe):
@@ -401,25 +398,6 @@ def study_under_way(tmp_path, store, notes):
         process.stderr.close()
 
 
-def wait_until(condition, seconds=300):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
-
-
-def group_lives(group):
-    """Whether a process of the group still runs; one that ended and only waits for its parent to
-    notice does not, and in a container an orphan may wait for ever."""
-    for process in psutil.process_iter():
-        try:
-            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
-                return True
-        except (ProcessLookupError, psutil.NoSuchProcess):
-            continue
-    return False
-
-
 @pytest.mark.slow
 def test_ctrl_c_keeps_what_is_finished_and_leaves_no_worker(tmp_path, store, notes, threads):
     with study_under_way(tmp_path, store, notes) as process:
@@ -444,36 +422,6 @@ def test_a_killed_study_leaves_no_worker(tmp_path, store, notes):
 
 
 # --- Dask -----------------------------------------------------------------------------------
-
-
-@contextmanager
-def cluster(tmp_path, workers):
-    """A scheduler and workers, each a process of its own; yields the address."""
-    file = tmp_path / "scheduler.json"
-    environment = os.environ | {
-        "PYTHONPATH": str(HERE),
-        "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "3",
-    }
-    options = ["--host", "127.0.0.1", "--no-dashboard"]
-    dask = [sys.executable, "-m", "dask"]
-    with (tmp_path / "dask.log").open("wb") as log:
-
-        def start(*command):
-            return subprocess.Popen([*dask, *command], env=environment, stdout=log, stderr=log)
-
-        scheduler = start("scheduler", "--port", "0", "--scheduler-file", str(file), *options)
-        processes = [scheduler]
-        try:
-            wait_until(lambda: file.is_file() and file.read_text().rstrip().endswith("}"))
-            address = json.loads(file.read_text())["address"]
-            one_thread = ["--nthreads", "1", "--no-nanny", "--local-directory", str(tmp_path)]
-            for _ in range(workers):
-                processes.append(start("worker", address, *one_thread, *options))
-            yield address
-        finally:
-            for process in processes:
-                process.kill()
-                process.wait()
 
 
 def in_background(function, *args):
