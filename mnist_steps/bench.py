@@ -9,6 +9,7 @@ the first steps) is not counted.
 
 import functools
 import inspect
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -611,6 +612,6 @@ def timed_steps(
         losses.append(loss.detach())
         correct += (log_probabilities.argmax(dim=1) == labels).sum()
         marks.append(time.perf_counter())
-        for part, start, end in zip(PARTS, marks, marks[1:], strict=False):
+        for part, (start, end) in zip(PARTS, itertools.pairwise(marks), strict=True):
             seconds[part].append(end - start)
     return torch.stack(losses), seconds
