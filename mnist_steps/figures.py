@@ -8,7 +8,7 @@ Every figure carries a text that says what it shows, for those who cannot see it
 import html
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -237,6 +237,48 @@ def ladder(points: Iterable[tuple[str, int, float, float | None]]) -> Figure:
 def _is_close(parameters: int, accuracy: float) -> bool:
     """Whether a stage belongs to the enlarged panel."""
     return parameters < 16_000 and accuracy > 99
+
+
+# --- Speed ----------------------------------------------------------------------------------
+
+PART_COLOURS = ("grid", "train", "test", "accent", "wrong", "muted")
+
+
+def step_parts(steps: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Where the time of a training step goes, in shares of it: one bar a network.
+
+    steps: by the network's name, the seconds of each part, in order
+    """
+    figure, (axes,) = axes_grid(1, 1, 8.2, 0.5 * len(steps) + 1.2)
+    described = []
+    for row, (name, parts) in enumerate(steps.items()):
+        whole = sum(parts.values())
+        left = 0.0
+        for seconds, colour in zip(parts.values(), PART_COLOURS, strict=False):
+            share = 100 * seconds / whole
+            axes.barh(row, share, left=left, height=0.62, color=PALETTE[colour])
+            left += share
+        axes.annotate(
+            f"{1000 * whole:.1f} ms", (100, row), xytext=(6, 0), textcoords="offset points",
+            va="center",
+        )  # fmt: skip
+        shares = ", ".join(f"{part} {seconds / whole:.0%}" for part, seconds in parts.items())
+        described.append(f"{name}, {1000 * whole:.1f} ms: {shares}")
+    axes.set_yticks(range(len(steps)), list(steps))
+    axes.invert_yaxis()
+    axes.set(xlim=(0, 100), xlabel="percent of a step")
+    axes.grid(False, axis="y")
+    names = list(dict.fromkeys(part for parts in steps.values() for part in parts))
+    handles = [
+        matplotlib.patches.Patch(color=PALETTE[colour], label=name)
+        for name, colour in zip(names, PART_COLOURS, strict=False)
+    ]  # many parts are too thin to carry their names
+    axes.legend(
+        handles=handles, ncols=len(handles), loc="lower left", bbox_to_anchor=(0, 1),
+        frameon=False, fontsize=10, handlelength=0.8, handletextpad=0.4, columnspacing=1.2,
+        borderaxespad=0.2,
+    )  # fmt: skip
+    return finish(figure, f"Where a training step's time goes. {'; '.join(described)}.")
 
 
 # --- Digits ---------------------------------------------------------------------------------

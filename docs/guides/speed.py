@@ -1,0 +1,401 @@
+# %% [markdown]
+# # Speed
+#
+# A faster training is not only a shorter wait. It is more seeds for the same patience, and seeds are
+# what separates a finding from luck. The networks here are tiny, so a good part of what the usual
+# pipeline does all day is not learning at all.
+#
+# **You will learn** to find out where a training step's time goes before changing anything, why
+# augmenting image by image is slow, and how to compare two programs on a machine that is never
+# twice the same.
+#
+# **Know first** the training loop of [stage 1](../stages/01_setup.py#training).
+
+# %%
+import functools
+import json
+import statistics
+import time
+
+import torch
+import torchvision
+
+from mnist_steps import (
+    augment,
+    bench,
+    data,
+    figures,
+    pages,
+    runs,
+    stages,
+    training,
+)
+from mnist_steps.pages import Text
+
+stage = stages.get(8)
+recipe = stage.recipe
+
+# %% [markdown]
+# ## Image by image
+#
+# The usual pipeline takes one image out of the data set, makes a picture object of it, sends that
+# through one Python function after the other, each of which draws its own random numbers and returns
+# a new picture, and makes a tensor of the last. Then comes the next image. Here are some, prepared
+# that way and ours, for stage 8.
+
+# %%
+data.unpack()
+usual = torchvision.datasets.MNIST(
+    data.root(),
+    transform=bench.per_image(recipe.augmentation, recipe.normalize_train),
+)
+count = 512
+
+start = time.perf_counter()
+images = torch.stack([usual[position][0] for position in range(count)])
+usual_seconds = time.perf_counter() - start
+
+split = data.mnist().full_train
+generator = torch.Generator().manual_seed(0)
+start = time.perf_counter()
+for chosen in torch.arange(count).split(recipe.batch_size):
+    images = split.images[chosen].float() / 255
+    images = augment.augment(images, recipe.augmentation, generator)
+    images = training.normalize(images, recipe.normalize_train)
+our_seconds = time.perf_counter() - start
+
+# %% tags=["hide-input"]
+Text(
+    f"Measured in this build, {count} images: one by one **{1e6 * usual_seconds / count:.0f} µs** each, in "
+    f"batches **{1e6 * our_seconds / count:.0f} µs** each, {usual_seconds / our_seconds:.0f} times less."
+)
+
+# %% [markdown]
+# Neither does more to the pixels than the other. What the first pays for is the way to them: a few
+# dozen calls from Python into a library for every image, each of which takes longer to begin than to
+# move a few hundred pixels. A batch makes the same calls once.
+#
+# Two ideas make that possible.
+#
+# **Every transform here is an affine map.** So the maps of a whole batch are one tensor of matrices,
+# which can be multiplied with each other and applied in a single resampling:
+
+# %%
+pages.source(augment.augment)
+
+# %% [markdown]
+# **The data set fits into memory,** so nothing has to be loaded while training. A batch is cut from it
+# by an index.
+
+# %%
+print(
+    f"{split.images.nbytes / 1e6:.0f} MB for {len(split):,} images, kept as bytes"
+)
+batch = split.images[torch.randperm(len(split))[: recipe.batch_size]]
+print(tuple(batch.shape))
+
+# %% [markdown]
+# A loader's worker processes are the usual cure: they prepare batches while the network computes. The
+# work is not less then, it is done by cores that would otherwise be idle. Where the network itself
+# keeps all cores busy, workers take from it what they give; the table below has a row for them.
+#
+# ## A step, part by part
+#
+# Which part is worth an effort? The benchmark runs the training loop with a look at the clock between
+# its parts. Here it does so for some steps of stage 8, in this build.
+
+# %%
+here = bench.breakdown(stage, steps=20)
+figures.step_parts({"stage 8": here.seconds})
+
+# %% tags=["hide-input"]
+network = here.seconds["forward"] + here.seconds["backward"]
+preparing = here.seconds["batch"] + here.seconds["augmentation"]
+Text(
+    f"Cutting and augmenting a batch takes {preparing / here.step:.0%} of a step, the network itself "
+    f"{network / here.step:.0%}, of which the backward pass is {here.seconds['backward'] / network:.0%}. Whoever wants "
+    f"this faster has to look at the {'network' if network > preparing else 'preparation'} first: were all the rest "
+    f"free, a step would be {here.step / network:.2f} times as fast, and no more."
+)
+
+# %% [markdown]
+# ## How much of the machine is that?
+#
+# A processor has a best case: the product of two large matrices, where every number that was fetched
+# from memory is used many times. How fast does it multiply there, and how fast in a training step?
+# The step's arithmetic is known from [the layer table](../stages/08_lr_scheduler.py#layer-by-layer):
+# the forward pass once, and the backward pass twice that, for it computes how the loss depends on
+# each weight, and on each layer's input.
+
+# %% tags=["hide-input"]
+Text(f"For stage 8 in this build: {here}")
+
+# %% [markdown]
+# The rest is not waste that a clever loop could save. A kernel of three by three over ten channels
+# gives the processor little to do with each number that it fetches, and between two convolutions
+# stand normalizations and pools, which fetch everything and multiply next to nothing.
+#
+# ## Beside other pipelines
+#
+# A comparison has to be fair in three ways. *Same work:* the same network and the same number of
+# images. *Same machine, same threads.* And *same time*: a processor slows down when it gets warm or
+# has other things to do, so the pipelines take turns, a few steps each, round after round, and what
+# counts is the median. Starting a pipeline is not counted.
+
+# %% tags=["hide-input"]
+kinds = bench.kinds()
+Text("\n".join(f"- **{name}:** {kind.about}." for name, kind in kinds.items()))
+
+# %% [markdown]
+# These are the figures of one machine, saved by `tests/benchmarks/bench_speed.py`.
+
+# %% tags=["fold"]
+rows = json.loads(
+    (runs.RECORDS / "benchmarks" / "speed.json").read_text(encoding="utf-8")
+)
+machine = rows[0]
+
+
+def times(ratio):
+    return "–" if ratio is None else f"{ratio:.2f}"
+
+
+pages.table(
+    [
+        "stage, pipeline",
+        "seconds per epoch",
+        "least–most",
+        "times the original",
+        "times its better",
+        "seconds to 99.4 %",
+    ],
+    [
+        [
+            f"{row['stage']}, {row['pipeline']}",
+            f"{row['seconds_per_epoch']:.1f}",
+            f"{row['seconds_per_epoch_least']:.1f}–{row['seconds_per_epoch_most']:.1f}",
+            times(row["ratio_to_original"]),
+            times(row["ratio_to_better_original"]),
+            "–"
+            if row["seconds_to_target"] is None
+            else f"{row['seconds_to_target']:.0f}",
+        ]
+        for row in rows
+    ],
+    f"Seconds per epoch on {machine['processor']}, {machine['threads']} "
+    f"{'thread' if machine['threads'] == 1 else 'threads'}, torch {machine['torch']}, {machine['date']}: "
+    f"median of {machine['rounds']} rounds. An epoch trains on all training images and evaluates all test "
+    "images. The ratios say how many times as fast as the original without workers, and as the better "
+    "of the original with and without. Seconds to 99.4 %: until the epoch in which the stage's record "
+    "first has it; a dash where it never does.",
+)
+
+# %% tags=["hide-input"]
+found = {(row["stage"], row["pipeline"]): row for row in rows}
+ratios = {
+    number: row["ratio_to_original"]
+    for (number, name), row in found.items()
+    if name == bench.OURS and row["ratio_to_original"] is not None
+}
+lines = []
+if ratios:
+    gains = sorted(ratios, key=ratios.get)
+    lines.append(
+        "As fast as the original without workers, from the least gain to the most, ours is: "
+        + ", ".join(f"{ratios[number]:.1f} times in stage {number}" for number in gains)
+        + "."
+    )
+for number in ratios:
+    accuracies = stages.get(number).claim.test_accuracies
+    reached = [epoch for epoch, value in enumerate(accuracies, 1) if value >= 99.4]
+    if reached:
+        both = [
+            found[number, name]["seconds_per_epoch"] * reached[0] / 60
+            for name in (bench.ORIGINAL, bench.OURS)
+        ]
+        lines.append(
+            f"The original reported the target in stage {number} after epoch {reached[0]}: with its pipeline that "
+            f"is {both[0]:.1f} minutes on that machine, with ours {both[1]:.1f}."
+        )
+Text(" ".join(lines))
+
+# %% [markdown]
+# And this is where a step's time went on that machine, stage by stage. The wider a network, the less
+# does anything else matter.
+
+# %% tags=["hide-input"]
+measured = {
+    row["stage"]: bench.Breakdown(**row["breakdown"])
+    for row in rows
+    if row["breakdown"]
+}
+figures.step_parts(
+    {f"stage {number}": parts.seconds for number, parts in measured.items()}
+)
+
+# %% tags=["hide-input"]
+pages.table(
+    [
+        "stage",
+        "images",
+        "multiplications",
+        "per second",
+        "in a matrix product",
+        "share",
+    ],
+    [
+        [
+            f"{number}",
+            f"{parts.batch_size}",
+            f"{parts.multiplications / 1e6:,.0f} million",
+            f"{parts.multiplications / parts.step / 1e9:.1f} billion",
+            f"{parts.matrix_rate / 1e9:.1f} billion",
+            f"{parts.share_of_matrix_rate:.0%}",
+        ]
+        for number, parts in measured.items()
+    ],
+    "The arithmetic of a step, the rate at which it was done, and the rate that the same machine reached in "
+    "a product of large matrices. Convolutions count as computed the ordinary way, even where stage 1 "
+    "takes a shorter one.",
+)
+
+# %% [markdown]
+# ## What each idea gave
+#
+# The original's pipeline becomes ours in two moves: prepare batches instead of images, then lay out
+# the network's data so that a pixel's channels lie side by side (`channels_last`), which suits
+# convolutions. Measured in this build, in turns:
+
+# %%
+
+
+class BatchesOnly(bench.Ours):
+    """Ours in PyTorch's default layout, one channel after the other."""
+
+    def __init__(self, stage):
+        super().__init__(stage)
+        self.training.model.to(memory_format=torch.contiguous_format)
+
+
+moves = {
+    "image by image": bench.Original,
+    "batches from memory": BatchesOnly,
+    "and channels last": bench.Ours,
+}
+
+
+def milliseconds_a_step(make, steps=6):
+    pipeline = make(stage)
+    pipeline.train(1)  # the first step starts things, and is not counted
+    start = time.perf_counter()
+    pipeline.train(steps)
+    return 1000 * (time.perf_counter() - start) / steps
+
+
+samples = bench.interleave(
+    {
+        name: functools.partial(milliseconds_a_step, make)
+        for name, make in moves.items()
+    },
+    rounds=3,
+)
+medians = {name: statistics.median(values) for name, values in samples.items()}
+first = medians["image by image"]
+pages.table(
+    ["", "ms per step", "least–most", "times as fast"],
+    [
+        [
+            name,
+            f"{median:.1f}",
+            f"{min(samples[name]):.1f}–{max(samples[name]):.1f}",
+            f"{first / median:.2f}",
+        ]
+        for name, median in medians.items()
+    ],
+    f"Stage 8, a training step of {recipe.batch_size} images with {torch.get_num_threads()} of this machine's "
+    f"threads: median of {len(samples['image by image'])} short rounds.",
+)
+
+# %% [markdown]
+# Other ideas were tried too, on two cores with 256-bit vectors.
+#
+# | idea | outcome |
+# |---|---|
+# | `channels_last` | faster for every stage; kept |
+# | Winograd's algorithm, which trades multiplications for additions | pays only where many channels share its cost: the two widest layers of stage 1; kept there |
+# | convolution by Fourier transform | slower everywhere: kernels are small, maps are small |
+# | `torch.compile` | a little faster per step, but compiling takes about as long as two epochs of stage 8, and needs a C++ compiler; left to whoever wants it |
+# | one process a core, for several seeds | better than one process on all cores; `mnist-steps study` does so |
+#
+# ## On your machine
+#
+# ```
+# mnist-steps bench                                 # all stages and pipelines, a quarter of an hour
+# mnist-steps bench --stages 8 --rounds 3           # one stage, a minute
+# mnist-steps bench --stages 8 --pipelines original,mnist_steps --json
+# ```
+#
+# Kornia's row needs the library: `pip install 'mnist-steps[bench]'`. Without it the row is left out.
+#
+# ## Exercises
+#
+# **1.** If augmentation cost nothing at all, how much faster would a step of each stage be? Guess from
+# the chart, then compute it.
+
+# %% tags=["solution"]
+for number, parts in measured.items():
+    without = parts.step - parts.seconds["augmentation"]
+    print(f"stage {number}: {parts.step / without:.2f} times as fast")
+
+# %% [markdown] tags=["solution"]
+# This is Amdahl's law: what takes a small share of the time cannot give more than that share back,
+# however well it is done.
+
+# %% [markdown]
+# **2.** Does the time per image depend on the batch size? Measure the forward pass of stage 8 for
+# batches from 16 to 1024 images.
+
+# %% tags=["solution"]
+network = stage.build().eval().to(memory_format=torch.channels_last)
+with torch.inference_mode():
+    for size in (16, 64, 256, 1024):
+        images = torch.rand(size, 1, 28, 28)
+        network(images)
+        samples = []
+        for _ in range(3):
+            start = time.perf_counter()
+            network(images)
+            samples.append(time.perf_counter() - start)
+        print(
+            f"{size:5} images: {1e6 * statistics.median(samples) / size:.0f} µs each"
+        )
+
+# %% [markdown] tags=["solution"]
+# Small batches pay for starting each layer. In large ones a layer's output may no longer fit into the
+# processor's cache; the evaluation here takes a hundred images at a time for that reason.
+
+# %% [markdown]
+# **3.** Suppose that a loader had as many workers as it could use, on cores of their own. What is the
+# most that it could gain over the original without workers? Use the saved figures: the network still
+# has to compute.
+
+# %% tags=["solution"]
+for number, parts in measured.items():
+    steps = -(-len(split) // parts.batch_size)
+    at_least = steps * sum(
+        parts.seconds[part] for part in ("forward", "backward", "optimizer")
+    )
+    original = found.get((number, bench.ORIGINAL))
+    if original:
+        print(
+            f"stage {number}: at most {original['seconds_per_epoch'] / at_least:.1f} times"
+        )
+
+# %% [markdown] tags=["solution"]
+# That is the bound for everybody who computes the network as we do, and it even gives the evaluation
+# for free. To go beyond it, the network itself has to compute faster.
+
+# %% [markdown]
+# ## Next
+#
+# What to do with the time that was saved: [train many seeds](study.md), and know how sure a result is.
