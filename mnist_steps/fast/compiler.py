@@ -31,7 +31,11 @@ THREADS = (("-fopenmp",), ())
 @functools.cache
 def library() -> ctypes.CDLL:
     """The functions of kernels.c. Raises MnistStepsError when they cannot be compiled."""
-    return ctypes.CDLL(str(_compiled()))
+    path = _compiled()
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise MnistStepsError(f"{path} cannot be loaded ({error}): train without fast.") from error
 
 
 def folder() -> Path:
@@ -85,8 +89,9 @@ def _compiled() -> Path:
                 return path
             problem = problem or made.stderr
     lines = problem.strip().splitlines() or ["no message"]
+    reason = next((line for line in lines if "error" in line), lines[0])
     raise MnistStepsError(
-        f"{compiler} cannot compile {SOURCE.name} ({lines[0]}): train without fast."
+        f"{compiler} cannot compile {SOURCE.name} ({reason}): train without fast."
     )
 
 
