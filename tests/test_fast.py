@@ -101,13 +101,15 @@ def test_a_convolution_and_its_gradients_are_those_of_double_precision(shape):
     )
 
 
-@pytest.mark.parametrize("kernel, stride, padding", [(3, 2, 1), (3, 3, 0), (4, 2, 3)])
-def test_a_first_convolution_may_have_a_stride(kernel, stride, padding):
+@pytest.mark.parametrize(
+    "size, kernel, stride, padding", [(28, 3, 2, 1), (28, 3, 3, 0), (28, 4, 2, 3), (1, 3, 2, 1)]
+)
+def test_a_first_convolution_may_have_a_stride(size, kernel, stride, padding):
     torch.manual_seed(0)
     layer = nn.Conv2d(1, 6, kernel, stride, padding)
     model = nn.Sequential(layer, nn.Flatten())
     exact = copy.deepcopy(model).double()
-    images = torch.randn(16, 1, 28, 28)
+    images = torch.randn(16, 1, size, size)
     passed_back = torch.randn(model(images).shape)
     assert type(fast.speed_up(model)) is FastSequential
     assert_close_to_double(

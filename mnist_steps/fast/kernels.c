@@ -196,7 +196,8 @@ int convolution_weight_gradient(const float *x_, const float *dy_, float *dweigh
                     /* output columns whose input column lies inside the map */
                     const int left = column - c->padding_width;
                     const int first = larger(0, (-left + stride - 1) / stride);
-                    const int end = smaller(c->out_width, (c->in_width - 1 - left) / stride + 1);
+                    const int reach = c->in_width - 1 - left;
+                    const int end = reach < 0 ? 0 : smaller(c->out_width, reach / stride + 1);
                     const vec *from = x + (((long)block * c->in_height + in_row) * c->in_width
                                            + left + first * stride) * in * PARTS;
                     const vec *with = dy + (((long)block * c->out_height + out_row)
