@@ -88,7 +88,7 @@ def test_receptive_fields_as_a_picture(command, tmp_path):
 
 def test_train_prints_every_epoch_and_the_comparison(command, monkeypatch):
     recorded = runs.load(8)
-    monkeypatch.setattr(training, "fit", lambda stage, seed, device: recorded)
+    monkeypatch.setattr(training, "fit", lambda stage, seed, device, fast: recorded)
     status, out, _ = command("train", "8")
     assert status == 0
     assert f"{recorded.final_test_accuracy:.2f}" in out
@@ -147,7 +147,7 @@ def test_an_unwritable_cache_is_one_clear_line(command, tmp_path, monkeypatch):
 
 
 def test_ctrl_c_ends_without_a_traceback(command, monkeypatch):
-    def stop(*_):
+    def stop(*_, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(training, "fit", stop)

@@ -152,9 +152,9 @@ def test_choices_are_judged_on_images_that_were_not_trained_on(monkeypatch):
     seen = {}
     original = training.Training.__init__
 
-    def spy(self, stage, seed, device, train_split, test_split):
+    def spy(self, stage, seed, device, train_split, test_split, **options):
         seen["train"], seen["test"] = len(train_split), test_split.labels
-        original(self, stage, seed, device, train_split[:64], test_split)
+        original(self, stage, seed, device, train_split[:64], test_split, **options)
 
     monkeypatch.setattr(training.Training, "__init__", spy)
     stage = changed(stages.get(8), model=simulated.TinyNet, epochs=1)

@@ -1,0 +1,434 @@
+/* Layers of small convolutional networks, 16 images at a time.
+
+A vector unit does the same to several numbers at once, here to one pixel of several images: ten
+channels fill its registers badly, sixteen images well. So every map lies in memory as
+    [block of 16 images][row][column][channel][image]
+and what is called a vec below is one pixel of one channel of WIDTH of these images; PARTS of
+them make the sixteen. A PyTorch tensor (blocks, channels * 16, height, width) in memory format
+channels_last is laid out like this.
+
+No result depends on the number of threads: what threads add up, they add up in separate
+places, and one of them joins these in order. */
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define IMAGES 16
+#if defined __AVX512F__
+#define WIDTH 16
+#elif defined __AVX__
+#define WIDTH 8
+#else
+#define WIDTH 4
+#endif
+#define PARTS (IMAGES / WIDTH)
+
+/* aligned(4): PyTorch aligns its memory, but nothing here needs it. */
+typedef float vec __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
+typedef int mask __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
+
+#define INLINE static inline __attribute__((always_inline))
+
+typedef struct {
+    int blocks, in_channels, in_height, in_width;
+    int out_channels, out_height, out_width;
+    int kernel_height, kernel_width, stride, padding_height, padding_width;
+    /* where the next output channel, input channel, row, column of the weight are */
+    long next_out, next_in, next_row, next_column;
+} Convolution;
+
+INLINE long in_weight(const Convolution *c, int out, int in, int row, int column) {
+    return out * c->next_out + in * c->next_in + row * c->next_row + column * c->next_column;
+}
+
+static int smaller(int a, int b) { return a < b ? a : b; }
+static int larger(int a, int b) { return a > b ? a : b; }
+
+/* Output channels go in groups as equal as possible. The sums of one group stay in registers:
+   6 channels in 2 vecs each, of 16 registers. */
+#define LARGEST_GROUP 6
+static int groups_of(int channels) { return (channels + LARGEST_GROUP - 1) / LARGEST_GROUP; }
+static int group_start(int group, int channels) { return group * channels / groups_of(channels); }
+
+/* Calls `function(..., size)` with size a constant, so that the compiler unrolls its loops. */
+#define WITH_CONSTANT(size, function, ...) \
+    switch (size) { \
+    case 1: function(__VA_ARGS__, 1); break; \
+    case 2: function(__VA_ARGS__, 2); break; \
+    case 3: function(__VA_ARGS__, 3); break; \
+    case 4: function(__VA_ARGS__, 4); break; \
+    case 5: function(__VA_ARGS__, 5); break; \
+    default: function(__VA_ARGS__, LARGEST_GROUP); \
+    }
+
+/* One output pixel of `size` channels: `run` neighbouring vecs in each of `rows` input rows. */
+INLINE void pixel(const vec *restrict in, const float *restrict weights, const float *bias,
+                  vec *restrict out, int rows, int run, long in_row, long weights_row,
+                  const int size) {
+    vec sum[LARGEST_GROUP][PARTS];
+    for (int channel = 0; channel < size; channel++)
+        for (int part = 0; part < PARTS; part++)
+            sum[channel][part] = (vec){0} + (bias ? bias[channel] : 0);
+    for (int row = 0; row < rows; row++) {
+        const vec *x = in + row * in_row;
+        const float *w = weights + row * weights_row;
+        for (int i = 0; i < run; i++, x += PARTS, w += size)
+            for (int channel = 0; channel < size; channel++)
+                for (int part = 0; part < PARTS; part++)
+                    sum[channel][part] += w[channel] * x[part];
+    }
+    for (int channel = 0; channel < size; channel++)
+        for (int part = 0; part < PARTS; part++)
+            out[channel * PARTS + part] = sum[channel][part];
+}
+
+/* y = convolution of x; bias may be NULL.
+   weights: [group][kernel row][kernel column][in channel][channel of the group] */
+static void convolve(const vec *x, const float *weights, const float *bias, vec *y,
+                     const Convolution *c, int threads) {
+    const long taps = (long)c->kernel_height * c->kernel_width * c->in_channels;
+    #pragma omp parallel for collapse(2) num_threads(threads) if (threads > 1)
+    for (int block = 0; block < c->blocks; block++)
+        for (int row = 0; row < c->out_height; row++) {
+            const int top = row * c->stride - c->padding_height;
+            const int first_row = larger(0, -top);
+            const int rows = smaller(c->kernel_height, c->in_height - top) - first_row;
+            for (int column = 0; column < c->out_width; column++) {
+                const int left = column * c->stride - c->padding_width;
+                const int first = larger(0, -left);
+                const int columns = smaller(c->kernel_width, c->in_width - left) - first;
+                const vec *in = x + (((long)block * c->in_height + top + first_row) * c->in_width
+                                     + left + first) * c->in_channels * PARTS;
+                vec *out = y + (((long)block * c->out_height + row) * c->out_width + column)
+                                * c->out_channels * PARTS;
+                for (int group = 0; group < groups_of(c->out_channels); group++) {
+                    const int start = group_start(group, c->out_channels);
+                    const int size = group_start(group + 1, c->out_channels) - start;
+                    const float *w = weights + start * taps
+                        + ((long)first_row * c->kernel_width + first) * c->in_channels * size;
+                    WITH_CONSTANT(size, pixel, in, w, bias ? bias + start : NULL,
+                                  out + start * PARTS, rows, columns * c->in_channels,
+                                  (long)c->in_width * c->in_channels * PARTS,
+                                  (long)c->kernel_width * c->in_channels * size)
+                }
+            }
+        }
+}
+
+/* y = convolution of x; bias may be NULL. Returns 0 when there is no memory, else 1; so do the
+   other functions. */
+int convolution(const float *x, const float *weight, const float *bias, float *y,
+                const Convolution *c, int threads) {
+    const int in = c->in_channels, height = c->kernel_height, width = c->kernel_width;
+    float *packed = malloc(sizeof(float) * c->out_channels * in * height * width);
+    if (!packed) return 0;
+    float *next = packed;
+    for (int group = 0; group < groups_of(c->out_channels); group++)
+        for (int row = 0; row < height; row++)
+            for (int column = 0; column < width; column++)
+                for (int i = 0; i < in; i++)
+                    for (int o = group_start(group, c->out_channels);
+                         o < group_start(group + 1, c->out_channels); o++)
+                        *next++ = weight[in_weight(c, o, i, row, column)];
+    convolve((const vec *)x, packed, bias, (vec *)y, c, threads);
+    free(packed);
+    return 1;
+}
+
+/* Gradient of the input, for stride 1: the output's gradient, convolved with the turned kernel. */
+int convolution_input_gradient(const float *dy, const float *weight, float *dx,
+                               const Convolution *c, int threads) {
+    const int in = c->in_channels, height = c->kernel_height, width = c->kernel_width;
+    float *packed = malloc(sizeof(float) * c->out_channels * in * height * width);
+    if (!packed) return 0;
+    float *next = packed;
+    for (int group = 0; group < groups_of(in); group++)
+        for (int row = height - 1; row >= 0; row--)
+            for (int column = width - 1; column >= 0; column--)
+                for (int o = 0; o < c->out_channels; o++)
+                    for (int i = group_start(group, in); i < group_start(group + 1, in); i++)
+                        *next++ = weight[in_weight(c, o, i, row, column)];
+    const Convolution turned = {
+        .blocks = c->blocks,
+        .in_channels = c->out_channels, .in_height = c->out_height, .in_width = c->out_width,
+        .out_channels = c->in_channels, .out_height = c->in_height, .out_width = c->in_width,
+        .kernel_height = height, .kernel_width = width, .stride = 1,
+        .padding_height = height - 1 - c->padding_height,
+        .padding_width = width - 1 - c->padding_width,
+    };
+    convolve((const vec *)dy, packed, NULL, (vec *)dx, &turned, threads);
+    free(packed);
+    return 1;
+}
+
+/* sums[in][out] += x[in] * dy[out] over a row of pixels, for ins x size channels.
+   The sums stay in registers: 2 x 6 of 16. */
+INLINE void products(const vec *restrict x, const vec *restrict dy, vec *restrict sums, int pixels,
+                     long x_step, long dy_step, int sums_row, const int ins, const int size) {
+    vec sum[2][LARGEST_GROUP] = {0};
+    for (int pixel = 0; pixel < pixels; pixel++, x += x_step, dy += dy_step)
+        for (int part = 0; part < PARTS; part++)
+            for (int o = 0; o < size; o++)
+                for (int i = 0; i < ins; i++)
+                    sum[i][o] += x[i * PARTS + part] * dy[o * PARTS + part];
+    for (int i = 0; i < ins; i++)
+        for (int o = 0; o < size; o++)
+            sums[i * sums_row + o] += sum[i][o];
+}
+
+/* Gradient of the weight, laid out like the weight. */
+int convolution_weight_gradient(const float *x_, const float *dy_, float *dweight,
+                                const Convolution *c, int threads) {
+    const vec *x = (const vec *)x_, *dy = (const vec *)dy_;
+    const int in = c->in_channels, out = c->out_channels;
+    const int height = c->kernel_height, width = c->kernel_width, stride = c->stride;
+    const long of_row = (long)width * in * out;  /* sums for one kernel row: [column][in][out] */
+    vec *all_sums = calloc(c->blocks * height * of_row, sizeof(vec));
+    if (!all_sums) return 0;
+    #pragma omp parallel for collapse(2) num_threads(threads) if (threads > 1)
+    for (int block = 0; block < c->blocks; block++)
+        for (int row = 0; row < height; row++)
+            for (int out_row = 0; out_row < c->out_height; out_row++) {
+                const int in_row = out_row * stride + row - c->padding_height;
+                if (in_row < 0 || in_row >= c->in_height) continue;
+                for (int column = 0; column < width; column++) {
+                    /* output columns whose input column lies inside the map */
+                    const int left = column - c->padding_width;
+                    const int first = larger(0, (-left + stride - 1) / stride);
+                    const int reach = c->in_width - 1 - left;
+                    const int end = reach < 0 ? 0 : smaller(c->out_width, reach / stride + 1);
+                    const vec *from = x + (((long)block * c->in_height + in_row) * c->in_width
+                                           + left + first * stride) * in * PARTS;
+                    const vec *with = dy + (((long)block * c->out_height + out_row)
+                                            * c->out_width + first) * out * PARTS;
+                    vec *sums = all_sums + (block * height + row) * of_row + column * in * out;
+                    for (int group = 0; group < groups_of(out); group++) {
+                        const int start = group_start(group, out);
+                        const int size = group_start(group + 1, out) - start;
+                        for (int i = 0; i < in; i += 2) {
+                            if (i + 1 < in) {
+                                WITH_CONSTANT(size, products, from + i * PARTS,
+                                              with + start * PARTS, sums + i * out + start,
+                                              end - first, (long)stride * in * PARTS, out * PARTS,
+                                              out, 2)
+                            } else {
+                                WITH_CONSTANT(size, products, from + i * PARTS,
+                                              with + start * PARTS, sums + i * out + start,
+                                              end - first, (long)stride * in * PARTS, out * PARTS,
+                                              out, 1)
+                            }
+                        }
+                    }
+                }
+            }
+    for (int o = 0; o < out; o++)
+        for (int i = 0; i < in; i++)
+            for (int row = 0; row < height; row++)
+                for (int column = 0; column < width; column++) {
+                    double sum = 0;
+                    for (int block = 0; block < c->blocks; block++) {
+                        const vec part = all_sums[(block * height + row) * of_row
+                                                  + (column * in + i) * out + o];
+                        for (int lane = 0; lane < WIDTH; lane++) sum += part[lane];
+                    }
+                    dweight[in_weight(c, o, i, row, column)] = sum;
+                }
+    free(all_sums);
+    return 1;
+}
+
+/* --- Batch normalization, with or without the ReLU that follows it -------------------------- */
+
+static void spread(vec *to, const float *values, int channels) {
+    for (int i = 0; i < channels * PARTS; i++) to[i] = (vec){0} + values[i / PARTS];
+}
+
+/* The sum of each channel's IMAGES numbers. */
+static void gather(double *to, const vec *sums, int channels) {
+    for (int channel = 0; channel < channels; channel++) {
+        double sum = 0;
+        for (int part = 0; part < PARTS; part++)
+            for (int lane = 0; lane < WIDTH; lane++) sum += sums[channel * PARTS + part][lane];
+        to[channel] = sum;
+    }
+}
+
+/* Means and variances (of the population) of x over all images and pixels: one pass, in which
+   each row gives its own mean and squared deviations from it. Where the mean is far from 0, a
+   sum of squares would lose what this keeps. */
+static int batch_statistics(const float *x_, double *mean, double *variance, int blocks,
+                            int height, int width, int channels, int threads) {
+    const int rows = blocks * height, vecs = channels * PARTS;
+    double *row_sums = malloc(2 * sizeof(double) * rows * channels);
+    vec *scratch = malloc(2 * sizeof(vec) * rows * vecs);
+    if (!row_sums || !scratch) {
+        free(row_sums);
+        free(scratch);
+        return 0;
+    }
+    const double count = (double)width * IMAGES;
+    #pragma omp parallel for num_threads(threads) if (threads > 1)
+    for (int row = 0; row < rows; row++) {
+        const vec *x = (const vec *)x_ + (long)row * width * vecs;
+        vec *restrict sums = scratch + 2L * row * vecs, *restrict centre = sums + vecs;
+        double *means = row_sums + 2L * row * channels, *squares = means + channels;
+        for (int i = 0; i < vecs; i++) sums[i] = (vec){0};
+        for (int pixel = 0; pixel < width; pixel++)
+            for (int i = 0; i < vecs; i++) sums[i] += x[pixel * vecs + i];
+        gather(means, sums, channels);
+        for (int channel = 0; channel < channels; channel++) {
+            /* deviations are taken from the mean as a float, so that is the row's centre */
+            const float rounded = means[channel] / count;
+            for (int part = 0; part < PARTS; part++)
+                centre[channel * PARTS + part] = (vec){0} + rounded;
+        }
+        for (int i = 0; i < vecs; i++) sums[i] = (vec){0};
+        for (int pixel = 0; pixel < width; pixel++)
+            for (int i = 0; i < vecs; i++) {
+                const vec deviation = x[pixel * vecs + i] - centre[i];
+                sums[i] += deviation * deviation;
+            }
+        gather(squares, sums, channels);
+        for (int channel = 0; channel < channels; channel++) means[channel] /= count;
+    }
+    for (int channel = 0; channel < channels; channel++) {
+        double sum = 0, square = 0;
+        for (int row = 0; row < rows; row++) sum += row_sums[2L * row * channels + channel];
+        mean[channel] = sum / rows;
+        for (int row = 0; row < rows; row++) {
+            const double *of_row = row_sums + 2L * row * channels + channel;
+            const double distance = of_row[0] - mean[channel];
+            square += of_row[channels] + count * distance * distance;
+        }
+        variance[channel] = square / (count * rows);
+    }
+    free(row_sums);
+    free(scratch);
+    return 1;
+}
+
+/* y = x * scale + shift, for each channel; with relu, 0 where that is below 0. */
+int scale_and_shift(const float *x_, const float *scale, const float *shift, float *y_, int relu,
+                    int blocks, int height, int width, int channels, int threads) {
+    const int rows = blocks * height, vecs = channels * PARTS;
+    vec *scales = malloc(2 * sizeof(vec) * vecs), *shifts = scales + vecs;
+    if (!scales) return 0;
+    spread(scales, scale, channels);
+    spread(shifts, shift, channels);
+    #pragma omp parallel for num_threads(threads) if (threads > 1)
+    for (int row = 0; row < rows; row++) {
+        const vec *restrict x = (const vec *)x_ + (long)row * width * vecs;
+        vec *restrict y = (vec *)y_ + (long)row * width * vecs;
+        for (int pixel = 0; pixel < width; pixel++, x += vecs, y += vecs)
+            for (int i = 0; i < vecs; i++) {
+                const vec value = x[i] * scales[i] + shifts[i];
+                /* a NaN compares false, and passes */
+                y[i] = relu ? (vec)((mask)value & ~(mask)(value <= 0)) : value;
+            }
+    }
+    free(scales);
+    return 1;
+}
+
+/* Batch normalization as in training: y, and the running statistics moved by `momentum`.
+   saved: mean, inverse_sd, scale, shift of each channel, which the way back needs;
+   y = x * scale + shift. */
+int batch_norm(const float *x, const float *weight, const float *bias, float *running_mean,
+               float *running_variance, double momentum, double eps, float *saved, float *y,
+               int relu, int blocks, int height, int width, int channels, int threads) {
+    double *mean = malloc(2 * sizeof(double) * channels), *variance = mean + channels;
+    if (!mean || !batch_statistics(x, mean, variance, blocks, height, width, channels, threads)) {
+        free(mean);
+        return 0;
+    }
+    const double count = (double)blocks * IMAGES * height * width;
+    float *means = saved, *inverse_sd = means + channels;
+    float *scale = inverse_sd + channels, *shift = scale + channels;
+    for (int i = 0; i < channels; i++) {
+        means[i] = mean[i];
+        inverse_sd[i] = 1 / sqrt(variance[i] + eps);
+        scale[i] = weight[i] * inverse_sd[i];
+        shift[i] = bias[i] - mean[i] * scale[i];
+        running_mean[i] += momentum * (mean[i] - running_mean[i]);
+        running_variance[i] += momentum * (variance[i] * count / (count - 1) - running_variance[i]);
+    }
+    free(mean);
+    return scale_and_shift(x, scale, shift, y, relu, blocks, height, width, channels, threads);
+}
+
+/* Batch normalization backward. With g = dy where the output was positive (everywhere without
+   relu) and xhat = (x - mean) * inverse_sd:
+       dbias = sum g,   dweight = sum g xhat,
+       dx = scale * (g - mean g - xhat * mean (g xhat)),   scale = weight * inverse_sd
+   (Ioffe and Szegedy 2015, section 3.) */
+int batch_norm_backward(const float *x_, const float *dy_, const float *saved, float *dx_,
+                        float *dweight, float *dbias, int relu, int blocks, int height, int width,
+                        int channels, int threads) {
+    const float *mean = saved, *inverse_sd = mean + channels;
+    const float *scale = inverse_sd + channels, *shift = scale + channels;
+    const int rows = blocks * height, vecs = channels * PARTS;
+    const double count = (double)rows * width * IMAGES;
+    vec *constants = malloc(6 * sizeof(vec) * vecs);
+    vec *scratch = calloc(2L * rows * vecs, sizeof(vec));
+    double *totals = malloc(4 * sizeof(double) * channels);
+    if (!constants || !scratch || !totals) {
+        free(constants);
+        free(scratch);
+        free(totals);
+        return 0;
+    }
+    vec *means = constants, *scales = means + vecs, *shifts = scales + vecs;
+    vec *of_g = shifts + vecs, *of_x = of_g + vecs, *rest = of_x + vecs;
+    spread(means, mean, channels);
+    spread(scales, scale, channels);
+    spread(shifts, shift, channels);
+    #pragma omp parallel for num_threads(threads) if (threads > 1)
+    for (int row = 0; row < rows; row++) {
+        const vec *restrict x = (const vec *)x_ + (long)row * width * vecs;
+        const vec *restrict dy = (const vec *)dy_ + (long)row * width * vecs;
+        vec *restrict sums = scratch + 2L * row * vecs, *restrict products = sums + vecs;
+        for (int pixel = 0; pixel < width; pixel++, x += vecs, dy += vecs)
+            for (int i = 0; i < vecs; i++) {
+                vec g = dy[i];
+                if (relu) g = (vec)((mask)g & ~(mask)(x[i] * scales[i] + shifts[i] <= 0));
+                sums[i] += g;
+                products[i] += g * (x[i] - means[i]);
+            }
+    }
+    double *sums = totals, *products = totals + channels, *of_row = totals + 2 * channels;
+    for (int channel = 0; channel < 2 * channels; channel++) totals[channel] = 0;
+    for (int row = 0; row < rows; row++) {
+        gather(of_row, scratch + 2L * row * vecs, 2 * channels);
+        for (int channel = 0; channel < 2 * channels; channel++) totals[channel] += of_row[channel];
+    }
+    for (int channel = 0; channel < channels; channel++) {
+        const double sd = inverse_sd[channel];
+        const double by_x = -scale[channel] * products[channel] / count * sd * sd;
+        dbias[channel] = sums[channel];
+        dweight[channel] = products[channel] * sd;
+        for (int part = 0; part < PARTS; part++) {
+            const int i = channel * PARTS + part;
+            of_g[i] = scales[i];
+            of_x[i] = (vec){0} + (float)by_x;
+            rest[i] = (vec){0}
+                + (float)(-scale[channel] * sums[channel] / count - by_x * mean[channel]);
+        }
+    }
+    #pragma omp parallel for num_threads(threads) if (threads > 1)
+    for (int row = 0; row < rows; row++) {
+        const vec *restrict x = (const vec *)x_ + (long)row * width * vecs;
+        const vec *restrict dy = (const vec *)dy_ + (long)row * width * vecs;
+        vec *restrict dx = (vec *)dx_ + (long)row * width * vecs;
+        for (int pixel = 0; pixel < width; pixel++, x += vecs, dy += vecs, dx += vecs)
+            for (int i = 0; i < vecs; i++) {
+                vec g = dy[i];
+                if (relu) g = (vec)((mask)g & ~(mask)(x[i] * scales[i] + shifts[i] <= 0));
+                dx[i] = g * of_g[i] + (x[i] * of_x[i] + rest[i]);
+            }
+    }
+    free(constants);
+    free(scratch);
+    free(totals);
+    return 1;
+}
