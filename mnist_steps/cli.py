@@ -15,7 +15,7 @@ from rich.table import Table
 
 from mnist_steps.assignment.cli import app as assignment_app
 from mnist_steps.errors import MnistStepsError, RecordMismatch
-from mnist_steps.options import Device, Json, Workers, refuse_workers_of_a_cluster
+from mnist_steps.options import Device, Fast, Json, Workers, refuse_workers_of_a_cluster
 
 # torch takes a second or two to import: each command imports what it needs, so that --help is
 # instant.
@@ -165,6 +165,7 @@ def train(
     number: Number,
     seed: Seed = None,
     device: Device = "auto",
+    fast: Fast = False,
     as_json: Json = False,
 ) -> None:
     """Train a stage here and now, and compare with what the original claimed.
@@ -173,7 +174,7 @@ def train(
     """
     from mnist_steps import stages, training
 
-    run = training.fit(stages.get(number), seed, device)
+    run = training.fit(stages.get(number), seed, device, fast=fast)
     print_run(run, as_json)
 
 
@@ -287,6 +288,7 @@ def make_study(
         typer.Option(help="Address of a Dask scheduler, such as tcp://192.168.0.5:8786."),
     ] = None,
     device: Device = "cpu",
+    fast: Fast = False,
     folder: Annotated[
         Path | None, typer.Option(help="Where the runs are [default: the package's records].")
     ] = None,
@@ -306,13 +308,16 @@ def make_study(
     Example: mnist-steps study --stages 3-8 --seeds 10 --workers 2
     """
     from mnist_steps import executors, stages, study
+    from mnist_steps.fast import compiler
 
     refuse_workers_of_a_cluster(workers, scheduler)
     store = study.Store(folder or study.STUDIES)
-    tasks = study_tasks(store, numbers, seeds, device)
+    tasks = study_tasks(store, numbers, seeds, device, fast)
     left = {task.name: state for task in tasks if (state := store.state(task)) != "done"}
     report = study.Report(found=len(tasks) - len(left), made=0, failures=())
     if left and not dry_run:
+        if fast and scheduler is None:
+            compiler.library()  # once, before the workers all would, or all fail
         with (
             executors.dask_cluster(scheduler)
             if scheduler is not None
@@ -340,7 +345,7 @@ def make_study(
 
 
 def study_tasks(
-    store: "Store", numbers: str | None, seeds: str | None, device: str
+    store: "Store", numbers: str | None, seeds: str | None, device: str, fast: bool = False
 ) -> list["Task"]:
     """The runs that the options name; what they leave open is as the store has it.
 
@@ -361,7 +366,7 @@ def study_tasks(
             wanted = list(range(int(seeds)))
         else:
             wanted = parse_numbers("--seeds", seeds)
-        tasks += study.tasks_for(stage, wanted, device=device)
+        tasks += study.tasks_for(stage, wanted, device=device, fast=fast)
     if not tasks:
         raise MnistStepsError(
             "found no runs to go on with: say which, such as --stages 3-8 --seeds 10."

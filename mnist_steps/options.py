@@ -7,6 +7,14 @@ import typer
 from mnist_steps.errors import MnistStepsError
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Fast = Annotated[
+    bool,
+    typer.Option(
+        "--fast",
+        help="On a CPU, compute stages 3 to 8 by C code that is compiled at first: twice as fast, "
+        "other rounding. Needs gcc or clang.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print data for machines.")]
 Workers = Annotated[
     int | None,

@@ -259,10 +259,14 @@ class Replay:
         return self.first_difference is None
 
 
-def replay(run: Run, steps: int = 10) -> Replay:
-    """Train the first steps of a run again, on the CPU, and compare their losses."""
+def replay(run: Run, steps: int = 10, fast: bool = False) -> Replay:
+    """Train the first steps of a run again, on the CPU, and compare their losses.
+
+    fast: as for `training.Training`
+    """
     with training.cpu_threads(run.environment.threads):
-        again = Training(run.stage, run.seed, torch.device("cpu")).train_epoch(max_steps=steps)
+        under_way = Training(run.stage, run.seed, torch.device("cpu"), fast=fast)
+        again = under_way.train_epoch(max_steps=steps)
     recorded = torch.tensor([step.loss for step in run.steps[:steps]])
     relative = (again.losses - recorded).abs() / recorded.abs()
     relative = relative.nan_to_num(nan=float("inf"))

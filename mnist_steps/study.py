@@ -48,7 +48,7 @@ class Task:
     train_images: train on the first so many images only; None is all
     judged_on: 'test', or 'validation' to train on the first 55,000 training images and judge on
         the other 5,000, as every choice should be made
-    device: as for `training.fit`; decides no more than rounding
+    device, fast: as for `training.fit`; they decide no more than rounding
     digest: of the recipe with this seed, the traced network and the data
     """
 
@@ -62,6 +62,7 @@ class Task:
     judged_on: str
     device: str
     digest: str
+    fast: bool = False
 
     @property
     def name(self) -> str:
@@ -85,6 +86,7 @@ def tasks_for(
     train_images: int | None = None,
     judged_on: str = "test",
     device: str = "cpu",
+    fast: bool = False,
 ) -> list[Task]:
     """A task for each seed of a stage, or of a variation of it under the name `arm`.
 
@@ -122,6 +124,7 @@ def tasks_for(
                 judged_on=judged_on,
                 device=device,
                 digest=runs.digest(identity | limits),
+                fast=fast,
             )
         )
     return tasks
@@ -224,6 +227,7 @@ def train(task: Task) -> Outcome:
             training.pick_device(task.device),
             train_split[: task.train_images],
             judge,
+            fast=task.fast,
         )
         training.run_to_end(under_way, progress=False)
         run = under_way.run()

@@ -26,6 +26,7 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from tqdm import tqdm
 
 from mnist_steps import data, winograd
+from mnist_steps import fast as fast_layers
 from mnist_steps.augment import augment
 from mnist_steps.data import Split
 from mnist_steps.errors import MnistStepsError
@@ -211,7 +212,11 @@ class Run:
 
 
 class Training:
-    """A training of one stage under way: everything that the next epoch depends on."""
+    """A training of one stage under way: everything that the next epoch depends on.
+
+    fast: on a CPU, compute small networks by our own C code, as `mnist_steps.fast` says; this
+        changes results by rounding only. Raises MnistStepsError when there is no C compiler.
+    """
 
     def __init__(
         self,
@@ -220,6 +225,7 @@ class Training:
         device: torch.device,
         train_split: Split | None = None,
         test_split: Split | None = None,
+        fast: bool = False,
     ) -> None:
         self.stage, self.seed, self.device = stage, seed, device
         recipe = stage.recipe
@@ -231,6 +237,8 @@ class Training:
         self.model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if device.type == "cpu":  # a GPU's library chooses among such algorithms by itself
             winograd.speed_up(self.model)
+            if fast:
+                fast_layers.speed_up(self.model)
         self.generator = Generator().manual_seed(seed)
         self.train_split = _to_device(train_split or data.mnist().full_train, device)
         self.test_split = _to_device(test_split or data.mnist().test, device)
@@ -335,6 +343,7 @@ def fit(
     device: str = "auto",
     progress: bool = True,
     train_split: Split | None = None,
+    fast: bool = False,
 ) -> Run:
     """Train a stage by its recipe, from the first epoch to the last.
 
@@ -342,9 +351,10 @@ def fit(
     device: 'auto' takes CUDA, else Apple's MPS, else the CPU
     progress: a bar in a terminal or notebook; there is never one under CI
     train_split: other training images than all 60,000
+    fast: as for Training
     """
     seed = stage.recipe.seed if seed is None else seed
-    training = Training(stage, seed, pick_device(device), train_split)
+    training = Training(stage, seed, pick_device(device), train_split, fast=fast)
     run_to_end(training, progress)
     return training.run()
 

@@ -29,7 +29,10 @@ CHANNELWISE = (nn.ReLU, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 
 
 class FastSequential(nn.Sequential):
-    """nn.Sequential whose layers up to the first Flatten compute in blocks of images."""
+    """nn.Sequential whose layers up to the first Flatten compute in blocks of images.
+
+    It reads the layers' parameters and settings and does not call them: no hook of theirs runs.
+    """
 
     def forward(self, images: Tensor) -> Tensor:
         if not self._in_blocks(images):
@@ -54,7 +57,10 @@ class FastSequential(nn.Sequential):
 
     def _in_blocks(self, images: Tensor) -> bool:
         """Whether this batch can go this way; otherwise it takes PyTorch's."""
-        if images.device.type != "cpu" or images.dtype != torch.float32 or images.requires_grad:
+        for tensor in (images, *self.parameters()):
+            if tensor.device.type != "cpu" or tensor.dtype != torch.float32:
+                return False
+        if images.requires_grad or any(layer.training != self.training for layer in self):
             return False
         if self.training:
             return len(images) % IMAGES == 0
@@ -103,18 +109,13 @@ def _is_known(layer: nn.Module) -> bool:
 
 def pack(images: Tensor) -> Tensor:
     """(N, C, H, W) as blocks (N / 16, C * 16, H, W) in memory format channels_last."""
-    count, channels, height, width = images.shape
-    blocks = images.view(count // IMAGES, IMAGES, channels, height, width).transpose(1, 2)
-    return blocks.reshape(-1, channels * IMAGES, height, width).contiguous(
-        memory_format=torch.channels_last
-    )
+    blocks = images.unflatten(0, (-1, IMAGES)).transpose(1, 2)  # (N / 16, C, 16, H, W)
+    return blocks.flatten(1, 2).contiguous(memory_format=torch.channels_last)
 
 
 def unpack(blocks: Tensor) -> Tensor:
     """Blocks (N / 16, C * 16, H, W) as (N, C, H, W)."""
-    count, wide, height, width = blocks.shape
-    apart = blocks.reshape(count, wide // IMAGES, IMAGES, height, width).transpose(1, 2)
-    return apart.reshape(count * IMAGES, wide // IMAGES, height, width)
+    return blocks.unflatten(1, (-1, IMAGES)).transpose(1, 2).flatten(0, 1)
 
 
 def _empty(*shape: int) -> Tensor:

@@ -31,7 +31,11 @@ THREADS = (("-fopenmp",), ())
 @functools.cache
 def library() -> ctypes.CDLL:
     """The functions of kernels.c. Raises MnistStepsError when they cannot be compiled."""
-    return ctypes.CDLL(str(_compiled()))
+    path = _compiled()
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise MnistStepsError(f"{path} cannot be loaded ({error}): train without fast.") from error
 
 
 def folder() -> Path:
