@@ -487,9 +487,12 @@ def describe_effects(store: "Store") -> list[dict[str, Any]]:
 
 
 def print_effects(effects: Sequence[dict[str, Any]]) -> None:
+    from mnist_steps import ablation
+
     table = Table(
-        caption="Against the baseline: difference of the means in percentage points, its 95 % "
-        "interval over seeds, and whether that supports what the original concluded."
+        caption="Against the baseline: difference of the means in percentage points, its "
+        f"{ablation.CONFIDENCE:.0%} interval over seeds, and whether that supports what the "
+        "original concluded."
     )
     for heading in ("factor", "arm", "effect", "verdict"):
         table.add_column(heading, justify="right" if heading == "effect" else "left")
