@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from mnist_steps.assignment.cli import app as assignment_app
 from mnist_steps.errors import MnistStepsError, RecordMismatch
@@ -288,6 +289,14 @@ def make_study(
         str | None,
         typer.Option(help="Address of a Dask scheduler, such as tcp://192.168.0.5:8786."),
     ] = None,
+    ablations: Annotated[
+        bool,
+        typer.Option(
+            "--ablation",
+            help="Instead of stages, the arms of the ablation page, each one change away from a "
+            "short stage 8 [5 seeds unless --seeds says otherwise].",
+        ),
+    ] = False,
     device: Device = "cpu",
     fast: Fast = False,
     folder: Annotated[
@@ -313,7 +322,10 @@ def make_study(
 
     refuse_workers_of_a_cluster(workers, scheduler)
     store = study.Store(folder or study.STUDIES)
-    tasks = study_tasks(store, numbers, seeds, device, fast)
+    if ablations:
+        tasks = ablation_tasks(numbers, seeds, device, fast)
+    else:
+        tasks = study_tasks(store, numbers, seeds, device, fast)
     left = {task.name: state for task in tasks if (state := store.state(task)) != "done"}
     report = study.Report(found=len(tasks) - len(left), made=0, failures=())
     if left and not dry_run:
@@ -327,17 +339,24 @@ def make_study(
             report = study.run_study(tasks, executor, store)
         left = {task.name: state for task in tasks if (state := store.state(task)) != "done"}
 
-    rows = []
-    for stage in stages.STAGES:
-        outcomes = [store.get(task) for task in tasks if task.number == stage.number]
-        if outcomes:
-            rows.append(describe_study(stage, [outcome for outcome in outcomes if outcome]))
+    outcomes: dict[tuple[int, str | None], list[Outcome]] = {}
+    for task in tasks:
+        found = outcomes.setdefault((task.number, task.arm), [])
+        if (outcome := store.get(task)) is not None:
+            found.append(outcome)
+    rows = [
+        describe_study(stages.get(number), arm, found) for (number, arm), found in outcomes.items()
+    ]
+    effects = describe_effects(store) if ablations else []
     failures = list(map(str, report.failures))
     if as_json:
         counts = {"found": report.found, "made": report.made, "failures": failures, "left": left}
-        print(json.dumps({"stages": rows, **counts}, indent=1, ensure_ascii=False))
+        content = {"stages": rows, **({"effects": effects} if ablations else {}), **counts}
+        print(json.dumps(content, indent=1, ensure_ascii=False))
     else:
         print_study(rows)
+        if ablations:
+            print_effects(effects)
         print(f"{report.found} runs found, {report.made} made, {len(left)} left to make.")
         for name, state in left.items():
             print(f"  {name}: {state}")
@@ -449,18 +468,35 @@ def study_tasks(
         chosen = [stages.get(number) for number in parse_numbers("--stages", numbers)]
     tasks = []
     for stage in chosen:
-        if seeds is None:
-            wanted = store.seeds(stage)
-        elif seeds.isdecimal():
-            wanted = list(range(int(seeds)))
-        else:
-            wanted = parse_numbers("--seeds", seeds)
+        wanted = store.seeds(stage) if seeds is None else parse_seeds(seeds)
         tasks += study.tasks_for(stage, wanted, device=device, fast=fast)
     if not tasks:
         raise MnistStepsError(
             "found no runs to go on with: say which, such as --stages 3-8 --seeds 10."
         )
     return tasks
+
+
+def ablation_tasks(numbers: str | None, seeds: str | None, device: str, fast: bool) -> list["Task"]:
+    """The runs of the ablation. Raises MnistStepsError for stages, or when there are no seeds."""
+    from mnist_steps import ablation, training
+
+    training.pick_device(device)
+    if numbers is not None:
+        raise MnistStepsError(
+            "found --ablation and --stages: the ablation has arms of its own. Leave one out."
+        )
+    tasks = ablation.all_tasks(
+        range(ablation.SEEDS) if seeds is None else parse_seeds(seeds), device, fast
+    )
+    if not tasks:
+        raise MnistStepsError(f"--seeds {seeds!r} names no seeds: give a number above 0.")
+    return tasks
+
+
+def parse_seeds(text: str) -> list[int]:
+    """'10' is the first ten seeds; else as `parse_numbers`."""
+    return list(range(int(text))) if text.isdecimal() else parse_numbers("--seeds", text)
 
 
 def parse_numbers(option: str, text: str) -> list[int]:
@@ -476,8 +512,13 @@ def parse_numbers(option: str, text: str) -> list[int]:
     return sorted(numbers)
 
 
-def describe_study(stage: "Stage", outcomes: Sequence["Outcome"]) -> dict[str, Any]:
-    """A stage's runs as plain data; `study` and `interval` are None where there is none."""
+def describe_study(
+    stage: "Stage", arm: str | None, outcomes: Sequence["Outcome"]
+) -> dict[str, Any]:
+    """The runs of a stage, or of its variation `arm`, as plain data.
+
+    `study` and `interval` are None where there is none.
+    """
     from mnist_steps import evidence
 
     finals = [outcome.figures.final for outcome in outcomes]
@@ -485,6 +526,7 @@ def describe_study(stage: "Stage", outcomes: Sequence["Outcome"]) -> dict[str, A
     return {
         "number": stage.number,
         "title": stage.title,
+        "arm": arm,
         "study": asdict(evidence.summarize(accuracies)) if finals else None,
         "interval": asdict(evidence.bootstrap(finals)) if len(finals) > 1 else None,
         "runs": [
@@ -516,7 +558,42 @@ def print_study(rows: Sequence[dict[str, Any]]) -> None:
                 f"{summary['min']:.2f}",
                 f"{summary['pass_rate']:.0%}",
             ]
-        table.add_row(str(row["number"]), row["title"], *figures)
+        table.add_row(str(row["number"]), row["arm"] or row["title"], *figures)
+    output.print(table)
+
+
+def describe_effects(store: "Store") -> list[dict[str, Any]]:
+    """The arms of the ablation against its baseline, as plain data, with all runs in the store."""
+    from mnist_steps import ablation
+
+    return [
+        {
+            "factor": effect.factor.name,
+            "arm": effect.arm.name,
+            "title": effect.arm.title,
+            "runs": effect.runs,
+            "comparison": effect.comparison and asdict(effect.comparison),
+            "effect": effect.size,
+            "verdict": effect.verdict,
+        }
+        for effect in ablation.effects(store)
+    ]
+
+
+def print_effects(effects: Sequence[dict[str, Any]]) -> None:
+    from mnist_steps import ablation
+
+    table = Table(
+        caption="Against the baseline: difference of the means in percentage points, its "
+        f"{ablation.CONFIDENCE:.0%} interval over seeds, and whether that supports what the "
+        "original concluded."
+    )
+    for heading in ("factor", "arm", "effect", "verdict"):
+        table.add_column(heading, justify="right" if heading == "effect" else "left")
+    for effect in effects:
+        # Text, not markup: rich would take the interval's brackets for a style.
+        columns = ("factor", "title", "effect", "verdict")
+        table.add_row(*(Text(effect[column]) for column in columns))
     output.print(table)
 
 

@@ -104,8 +104,7 @@ def describe_study(outcomes: Sequence[Outcome]) -> str:
     if not outcomes:
         return "–"
     found = evidence.summarize([outcome.test_accuracies for outcome in outcomes])
-    spread = "" if found.sd is None else f" ± {found.sd:.2f}"
-    return f"{found.mean:.2f}{spread} ({found.seeds})"
+    return f"{pages.describe_mean(found)} ({found.seeds})"
 
 
 # --- Two stages -----------------------------------------------------------------------------

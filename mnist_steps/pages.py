@@ -17,10 +17,12 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import DiffLexer, PythonLexer
 
-from mnist_steps import receptive_field, runs, stages
+from mnist_steps import evidence, receptive_field, runs, stages
 from mnist_steps.errors import MnistStepsError
+from mnist_steps.evidence import Summary
 from mnist_steps.runs import Replay
 from mnist_steps.stages import Recipe, Stage
+from mnist_steps.study import Store
 from mnist_steps.training import Run
 
 TEST_IMAGES = 10_000
@@ -140,8 +142,11 @@ def standard_error(accuracy: float, images: int = TEST_IMAGES) -> float:
     return 100 * math.sqrt(share * (1 - share) / images)
 
 
-def results(run: Run) -> Html:
+def results(run: Run, store: Store | None = None) -> Html:
     """This run beside what the original claimed, the difference, and whether the two agree.
+
+    Below, what the study over many seeds says, when it has runs of this stage.
+    store: of the study; None for the package's own
 
     Two accuracies agree here when they differ by at most three standard errors of a difference.
     Raises MnistStepsError when the number of parameters, which chance cannot change, differs.
@@ -165,14 +170,32 @@ def results(run: Run) -> Html:
     ours, claimed = run.best_train_accuracy, claim.best_train_accuracy
     rows.append(["train accuracy, best epoch", f"{ours:.2f}", f"{claimed:.2f}",
                  f"{ours - claimed:+.2f}", ""])  # fmt: skip
+    summary = (store or Store()).summary(run.stage)
+    if summary is not None:
+        seeds = f"{summary.seeds} seed{'s'[: summary.seeds > 1]}"
+        passed = evidence.run_figures(claim.test_accuracies).passes()
+        rows += [
+            [f"final epoch, mean{' ± sd' if summary.sd is not None else ''} of {seeds}",
+             describe_mean(summary), f"{claim.final_test_accuracy:.2f}",
+             f"{summary.mean - claim.final_test_accuracy:+.2f}", ""],
+            [f"final epoch, least of {seeds}", f"{summary.min:.2f}", "", "", ""],
+            [f"last three epochs all at {evidence.TARGET}, share of {seeds}",
+             f"{summary.pass_rate:.0%}", "yes" if passed else "no", "", ""],
+        ]  # fmt: skip
     return table(
         ["", f"this run (seed {run.seed})", "the original", "difference", "agree?"],
         rows,
         "Accuracies in percent. The headline is the final epoch; the best epoch was picked by "
         "looking at the test set and flatters. Test accuracies agree when they differ by at most "
         "three standard errors, as far as the choice of test images alone may move them."
-        + ("" if run.finished else f" This run is unfinished: {describe_epochs(run)}."),
+        + ("" if run.finished else f" This run is unfinished: {describe_epochs(run)}.")
+        + ("" if summary is None else " The rows with seeds are of the study, not of this run."),
     )
+
+
+def describe_mean(summary: Summary) -> str:
+    """Such as '99.41 ± 0.04'; without the spread for a single run."""
+    return f"{summary.mean:.2f}" + ("" if summary.sd is None else f" ± {summary.sd:.2f}")
 
 
 def field_claims(stage: Stage) -> Html:
@@ -240,8 +263,14 @@ def describe_seconds(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
-def ladder_table() -> Html:
-    """All stages with their recorded results and what the original claimed."""
+def ladder_table(store: Store | None = None) -> Html:
+    """All stages with their recorded results, those of the study, and what the original claimed.
+
+    store: of the study; None for the package's own. Without any run its columns are left out.
+    """
+    store = store or Store()
+    summaries = {stage.number: store.summary(stage) for stage in stages.STAGES}
+    studied = any(summaries.values())
     rows = []
     unfinished = ""
     for stage in stages.STAGES:
@@ -254,15 +283,34 @@ def ladder_table() -> Html:
                 f"{stage.parameters:,}",
                 f"{run.final_test_accuracy:.2f}{'' if run.finished else ' *'}",
                 f"{run.best_test_accuracy:.2f}",
+                *(_describe_study(summaries[stage.number]) if studied else []),
                 f"{stage.claim.best_test_accuracy:.2f}",
             ]
         )
+    columns = ["seeds", "mean ± sd", "least", "passed"] if studied else []
     return table(
-        ["stage", "parameters", "final epoch", "best epoch", "original's best"],
+        ["stage", "parameters", "final epoch", "best epoch", *columns, "original's best"],
         rows,
         "Test accuracy in percent, one run of each stage with the seed of the original."
+        + (
+            " Over many seeds: mean, standard deviation and least of the final epoch, and the "
+            f"share of runs whose last three epochs all reach {evidence.TARGET}."
+            if studied
+            else ""
+        )
         + unfinished,
     )
+
+
+def _describe_study(summary: Summary | None) -> list[str]:
+    if summary is None:
+        return ["–"] * 4
+    return [
+        f"{summary.seeds}",
+        describe_mean(summary),
+        f"{summary.min:.2f}",
+        f"{summary.pass_rate:.0%}",
+    ]
 
 
 # --- The index ------------------------------------------------------------------------------

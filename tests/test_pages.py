@@ -9,10 +9,12 @@ import types
 from pathlib import Path
 
 import pytest
+from simulated import simulate
 
 from mnist_steps import figures, models, pages, runs, stages
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.runs import Replay
+from mnist_steps.study import Store, tasks_for
 
 ROOT = Path(__file__).parents[1]
 STAGE_PAGES = sorted((ROOT / "docs" / "stages").glob("*.py"))
@@ -147,6 +149,34 @@ def test_a_result_far_from_the_claim_does_not_agree():
     text = str(pages.results(dataclasses.replace(run, epochs=(*run.epochs[:-1], poor))))
     final = next(line for line in text.splitlines() if "final epoch" in line and "98.00" in line)
     assert final.split()[-1] == "no"
+
+
+@pytest.fixture
+def studied(tmp_path):
+    """A store with three made-up runs of stage 8, of which one passes."""
+    store = Store(tmp_path)
+    for task, final in zip(tasks_for(stages.get(8), range(3)), (99.3, 99.4, 99.5), strict=True):
+        wrong = {position: 0 for position in range(round(10_000 - 100 * final))}
+        epochs = {"test_accuracy": [98.0, final, 99.38 if final < 99.5 else final, final]}
+        store.put(dataclasses.replace(simulate(task), wrong=wrong, epochs=epochs))
+    return store
+
+
+def test_a_study_stands_below_the_run_with_mean_least_and_share_that_passes(studied):
+    text = str(pages.results(runs.load(8), studied))
+    assert re.search(r"mean ± sd of 3 seeds +99\.40 ± 0\.10 +99\.44 +-0\.04", text)
+    assert re.search(r"least of 3 seeds +99\.30", text)
+    assert re.search(r"all at 99\.4, share of 3 seeds +33% +yes", text)
+    assert "seeds" not in str(pages.results(runs.load(7), studied)), "stage 7 has no runs there"
+
+
+def test_the_index_shows_the_study_beside_the_originals_single_figure(studied, tmp_path):
+    lines = str(pages.ladder_table(studied)).splitlines()
+    (eight,) = (line for line in lines if line.startswith("8. "))
+    assert re.search(r" 3 +99\.40 ± 0\.10 +99\.30 +33% +99\.44$", eight)
+    (seven,) = (line for line in lines if line.startswith("7. "))
+    assert re.search(r"– +– +– +– +99\.38$", seven)
+    assert "seeds" not in str(pages.ladder_table(Store(tmp_path / "empty")))
 
 
 @pytest.mark.parametrize("stage", stages.STAGES[:8], ids=lambda stage: stage.slug)

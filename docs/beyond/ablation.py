@@ -1,0 +1,243 @@
+# %% [markdown]
+# # One change at a time
+#
+# Every stage of the tutorial changes several things, trains once, and credits its favourite. That is
+# how networks are improved under time pressure, and how folklore is made. This page goes back: it
+# takes the last stage, changes one thing, trains with several seeds, and asks what that one thing did.
+#
+# **You will learn** to plan an ablation, to read an effect together with its interval, and which of
+# the original's conclusions stand on their own.
+#
+# **Know first** the eight stages; the [guide to honest evaluation](../guides/evaluation.py) helps.
+#
+# ## The question
+#
+# For each change of the tutorial: what does it do to the accuracy when nothing else changes, and is
+# that larger than chance? Chance has a say here, for another seed gives another network.
+
+# %%
+from mnist_steps import ablation, figures, pages, stages, study
+from mnist_steps.pages import Text
+
+store = study.Store()
+effects = ablation.effects(store)
+
+# %% tags=["hide-input"]
+base, full = ablation.BASELINE.stage, stages.get(8)
+all_runs = (1 + len(effects)) * ablation.SEEDS
+made = sum(effect.runs for effect in effects) + effects[0].baseline_runs
+waiting = sum(effect.comparison is None for effect in effects)
+thin = sum(effect.comparison is not None and effect.preliminary for effect in effects)
+if made == 0:
+    state = f"**No run has been made yet**, so this page shows the design and no result. `mnist-steps study --ablation` makes the {all_runs} runs."
+elif waiting or thin:
+    state = f"**This ablation is unfinished.** Of {len(effects)} arms, {waiting} cannot be compared yet and {thin} have fewer than {ablation.SEEDS} seeds; their verdicts are marked as preliminary."
+else:
+    state = f"All {len(effects)} arms have at least {ablation.SEEDS} seeds: {made} runs in all."
+state = Text(state)
+state
+
+# %% [markdown]
+# ## The design
+#
+# **One baseline.** Stage 8's network and recipe, with a schedule that is shorter than the original's.
+# Each arm differs from it in one part of the recipe, or in the network. All arms and the baseline
+# train for the same number of epochs on all training images, and OneCycle spans just these epochs.
+
+# %%
+pages.recipe(base)
+
+# %% tags=["hide-input"]
+Text(f"""
+The short schedule, {base.recipe.epochs} epochs, is a matter of cost: {1 + len(effects)} arms with {ablation.SEEDS} seeds each
+are {all_runs} runs of {base.recipe.epochs} epochs, {all_runs * base.recipe.epochs} epochs in all, as many as
+{all_runs * base.recipe.epochs / full.recipe.epochs:.0f} trainings of full length. It has a price too. What slows a training down at its
+start weighs more here than it would after {full.recipe.epochs} epochs, and what only pays late may not show at all.
+""")
+
+# %% [markdown]
+# **Several networks from one function.** Arms with another network are variations of stage 8's. Without
+# arguments, this function builds stage 8's network layer by layer, which a test holds.
+
+# %%
+pages.source(ablation.variation)
+
+# %% [markdown]
+# **The same seeds, but no pairs.** Arms use the same seeds as the baseline, and yet their runs are not
+# pairs: another network draws other initial weights, another augmentation another order. So the
+# interval of a difference comes from the seeds of both sides. One arm is an exception: other constants
+# for the *test* images change nothing about the training, so there each seed is a true pair.
+#
+# **What counts as shown.** An effect is called larger than chance when its interval leaves out zero
+# *and* it exceeds the standard deviation between seeds. The second condition asks for more than
+# significance: below it, another seed of the worse arm would often win.
+#
+# **Judged on the test images**, because the original's conclusions were. Nothing is chosen here by the
+# outcome. Whoever builds a better network from this table has to confirm it on validation images.
+#
+# ### The arms
+
+# %%
+rows = [["(baseline)", ablation.BASELINE.title, f"{base.parameters:,}"]]
+for factor in ablation.FACTORS:
+    rows += [
+        [factor.name, arm.title, f"{arm.stage.parameters:,}"] for arm in factor.arms
+    ]
+arms = pages.table(
+    ["factor", "arm", "parameters"],
+    rows,
+    "The arms. Where a network loses layers or channels it also loses parameters; only the large "
+    "kernel's is made up to the baseline's number, by fewer channels behind the pooling.",
+)
+arms
+
+# %% [markdown]
+# ## Results
+#
+# ### Every arm against the baseline
+
+# %% tags=["hide-input"]
+rows = []
+for effect in effects:
+    stage = effect.arm.stage
+    rows.append(
+        [
+            effect.arm.title,
+            f"{stage.parameters:,}",
+            f"{effect.runs}",
+            effect.size,
+            effect.verdict,
+        ]
+    )
+summary = store.summary(base, ablation.BASELINE.name)
+known = (
+    "not run yet"
+    if summary is None
+    else f"{pages.describe_mean(summary)} over {summary.seeds} seeds"
+)
+effects_table = pages.table(
+    ["arm", "parameters", "seeds", "effect", "the original"],
+    rows,
+    f"Effects in percentage points of the final epoch's test accuracy, arm minus baseline, with {ablation.CONFIDENCE:.0%} "
+    f"intervals over seeds. The baseline's accuracy: {known}.",
+)
+effects_table
+
+# %% tags=["hide-input"]
+points = [
+    (
+        effect.arm.title,
+        effect.comparison.difference,
+        effect.comparison.interval
+        and (effect.comparison.interval.low, effect.comparison.interval.high),
+        effect.comparison.ranked,
+    )
+    for effect in effects
+    if effect.comparison is not None
+]
+chart = figures.effects(points, "the baseline") if points else Text("No effect to draw yet.")
+chart
+
+# %% [markdown]
+# Effects that chance explains are grey. The axis is linear up to a tenth of a point around zero, and
+# logarithmic beyond.
+#
+# With this many arms some interval leaves out zero by chance alone: about one in twenty, as the second
+# exercise measures. (A bootstrap of five runs is too narrow, so it is asked for more confidence than that.)
+# Take a lone small effect for a reason to run more seeds.
+#
+# ## Analysis
+
+# %% tags=["hide-input"]
+paragraphs = []
+for factor in ablation.FACTORS:
+    lines = [f"**{factor.name[0].upper()}{factor.name[1:]}.** {factor.question} *{factor.claim}*"]
+    for effect in effects:
+        if effect.factor is factor:
+            words = effect.verdict
+            if effect.comparison is not None:
+                words = f"{effect.size} points; {words}"
+            lines.append(f"- {effect.arm.title}: {words}")
+    paragraphs.append(lines[0] + "\n\n" + "\n".join(lines[1:]))
+analysis = Text("\n\n".join(paragraphs))
+analysis
+
+# %% tags=["hide-input"]
+tested = [effect for effect in effects if effect.arm.expected is not None]
+counts = {
+    word: sum(effect.verdict.startswith(word) for effect in tested)
+    for word in ("supports", "contradicts", "undecided")
+}
+Text(
+    f"Of the {len(tested)} arms about which the original concluded something, {counts['supports']} support it, "
+    f"{counts['contradicts']} contradict it, {counts['undecided']} leave it undecided, and "
+    f"{len(tested) - sum(counts.values())} have not been run. Undecided does not mean without effect: it means that "
+    f"{ablation.SEEDS} seeds and {base.recipe.epochs} epochs cannot tell."
+)
+
+# %% [markdown]
+# **What an ablation cannot tell:** effects that need each other. Each arm leaves the rest of stage 8 in
+# place, tuned as it is around what the arm takes away. A change may do nothing here and much in another
+# network.
+#
+# ## Exercises
+#
+# **1.** How many seeds would it take to see an effect of a tenth of a point, when seeds of one network
+# have a standard deviation of half of that? Ask for an interval that leaves out zero nine times in ten.
+
+# %% tags=["solution"]
+import numpy as np
+
+from mnist_steps import evidence
+
+generator = np.random.default_rng(0)
+for seeds in (2, 3, 5, 8, 12):
+    found = 0
+    for trial in range(100):
+        base_runs, arm_runs = generator.normal([[99.3], [99.4]], 0.05, size=(2, seeds))
+        compared = evidence.compare(base_runs.tolist(), arm_runs.tolist(), ablation.CONFIDENCE, 1_000)
+        found += 0 not in compared.interval
+    print(f"{seeds:2} seeds: {found} % of such studies see it")
+
+# %% [markdown]
+# **2.** And when there is no effect at all: how often does an interval leave out zero, with few seeds and
+# with many?
+
+# %% tags=["solution"]
+for confidence in (0.95, ablation.CONFIDENCE):
+    print(f"intervals for {confidence:.0%}:")
+    for seeds in (3, 5, 20):
+        found = ranked = 0
+        for trial in range(200):
+            base_runs, arm_runs = generator.normal(99.3, 0.05, size=(2, seeds))
+            compared = evidence.compare(base_runs.tolist(), arm_runs.tolist(), confidence, 1_000)
+            found += 0 not in compared.interval
+            ranked += compared.ranked
+        print(f"  {seeds:2} seeds: {found / 2:.0f} % find something, {ranked / 2:.0f} % above the spread")
+
+# %% [markdown]
+# With few seeds an interval leaves out zero more often than it promises: the bootstrap knows only the
+# spread of the runs that it has. This page draws its intervals accordingly. With many seeds, the condition
+# that an effect exceed the spread takes over.
+#
+# **3.** Which arms have fewer parameters than the baseline? Plan an arm that takes away the 1×1 layers at
+# equal parameters, and count them.
+
+# %% tags=["solution"]
+for effect in effects:
+    if effect.arm.stage.parameters < base.parameters:
+        print(f"{effect.arm.title}: {effect.arm.stage.parameters - base.parameters:,}")
+wider = ablation.variation(pointwise=False, channels=[10, 10, 10, 10, 15, 15, 10])
+count = sum(parameter.numel() for parameter in wider.parameters())
+print(f"no 1×1 layers, 15 channels in conv5 and conv6: {count:,} of {base.parameters:,}")
+
+# %% [markdown]
+# ## Make these runs yourself
+#
+# ```
+# mnist-steps study --ablation --workers 2 --folder my-ablation
+# mnist-steps study --ablation --dry-run --folder my-ablation    # what is missing
+# ```
+#
+# Every run is saved when it ends, and the same command goes on after a stop; see
+# [studies over many seeds](../guides/study.md).
