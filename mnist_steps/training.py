@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from mnist_steps import data, winograd
 from mnist_steps import fast as fast_layers
-from mnist_steps.augment import augment
+from mnist_steps.augment import Transform, augment
 from mnist_steps.data import Split
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.stages import Normalization, Recipe, Stage
@@ -44,11 +44,13 @@ def train_epoch(
     generator: Generator,
     max_steps: int | None = None,
     on_step: Callable[[Tensor], None] = lambda loss: None,
+    move: Callable[[Tensor, Sequence[Transform], Generator], Tensor] = augment,
 ) -> "TrainedEpoch":
     """One pass over the training images, in a random order, each augmented afresh.
 
     generator: CPU generator that draws the order and the augmentation
     max_steps: stop after this many batches
+    move: augments a batch, as augment.augment does
     """
     model.train()
     losses, learning_rates, correct, seen = [], [], torch.tensor(0, device=split.labels.device), 0
@@ -56,7 +58,7 @@ def train_epoch(
     for chosen in order.split(recipe.batch_size)[:max_steps]:
         chosen = chosen.to(split.labels.device)
         images, labels = split.images[chosen].float() / 255, split.labels[chosen]
-        images = augment(images, recipe.augmentation, generator)
+        images = move(images, recipe.augmentation, generator)
 
         optimizer.zero_grad()
         log_probabilities = model(normalize(images, recipe.normalize_train))  # (N, 10)
@@ -237,13 +239,18 @@ class Training:
         self.model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if device.type == "cpu":  # a GPU's library chooses among such algorithms by itself
             winograd.speed_up(self.model)
-            if fast:
-                fast_layers.speed_up(self.model)
+        fast = fast and device.type == "cpu"
+        if fast:
+            fast_layers.speed_up(self.model)
+        self.move = fast_layers.augment if fast else augment
         self.generator = Generator().manual_seed(seed)
         self.train_split = _to_device(train_split or data.mnist().full_train, device)
         self.test_split = _to_device(test_split or data.mnist().test, device)
         self.optimizer = torch.optim.SGD(
-            self.model.parameters(), lr=recipe.optimizer.lr, momentum=recipe.optimizer.momentum
+            self.model.parameters(),
+            lr=recipe.optimizer.lr,
+            momentum=recipe.optimizer.momentum,
+            fused=fast or None,  # one pass over all parameters; None is PyTorch's own choice
         )
         self.schedule: LRScheduler | None = None
         if recipe.schedule is not None:
@@ -269,7 +276,7 @@ class Training:
     def train_epoch(self, **options: Any) -> TrainedEpoch:
         return train_epoch(
             self.model, self.train_split, self.stage.recipe,
-            self.optimizer, self.schedule, self.generator, **options,
+            self.optimizer, self.schedule, self.generator, move=self.move, **options,
         )  # fmt: skip
 
     def evaluate(self) -> Evaluation:

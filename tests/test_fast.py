@@ -16,7 +16,7 @@ import torch
 from browser import missing
 from torch import nn
 
-from mnist_steps import cli, data, fast, runs, stages, study, training
+from mnist_steps import augment, cli, data, fast, runs, stages, study, training
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.fast import FastSequential, compiler
 from mnist_steps.training import Training
@@ -387,3 +387,22 @@ def test_a_study_made_fast_trains_fast(monkeypatch, few_images, short_stage):
         (task,) = study.tasks_for(short_stage, [0], arm="short", train_images=128, fast=way)
         study.train(task)
         assert len(ways) == way
+
+
+# --- Augmentation ---------------------------------------------------------------------------
+
+
+def test_images_move_as_pytorch_moves_them():
+    """Mild and violent maps, so that much, little and nothing of the image stays."""
+    images = data.mnist().full_train.images[:100].float() / 255
+    for transforms in (
+        stages.get(8).recipe.augmentation,
+        (augment.RandomRotation(180), augment.RandomTranslation(1.0)),
+        (augment.RandomCenterCrop(22, 0.5),),
+        (),
+    ):
+        ours, theirs = (
+            move(images, transforms, torch.Generator().manual_seed(3))
+            for move in (fast.augment, augment.augment)
+        )
+        assert torch.allclose(ours, theirs, atol=1e-5)

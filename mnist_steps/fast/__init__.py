@@ -10,14 +10,16 @@ kernels.c. Results differ from PyTorch's by rounding only, and not with the numb
 
 import ctypes
 import functools
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from mnist_steps.augment import Transform, draw
 from mnist_steps.fast.compiler import library
 
 IMAGES = 16  # in a block, as in kernels.c
@@ -102,6 +104,20 @@ def _is_known(layer: nn.Module) -> bool:
     if type(layer) is nn.BatchNorm2d:
         return layer.affine and layer.track_running_stats and layer.momentum is not None
     return type(layer) in CHANNELWISE and not getattr(layer, "return_indices", False)
+
+
+# --- Augmentation ---------------------------------------------------------------------------
+
+
+def augment(images: Tensor, transforms: Sequence[Transform], generator: Generator) -> Tensor:
+    """As `mnist_steps.augment.augment`, drawing the same, for images (N, 1, H, W) on the CPU."""
+    if not transforms:
+        return images
+    images, maps = images.contiguous(), draw(transforms, len(images), generator).contiguous()
+    count, _, height, width = images.shape
+    result = torch.empty_like(images)
+    _call("resample", images, maps, result, count, height, width)
+    return result
 
 
 # --- Blocks ---------------------------------------------------------------------------------

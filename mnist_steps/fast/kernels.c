@@ -432,3 +432,58 @@ int batch_norm_backward(const float *x_, const float *dy_, const float *saved, f
     free(totals);
     return 1;
 }
+
+/* One image of one channel under an affine map of coordinates, bilinearly, as PyTorch's
+   affine_grid and grid_sample with align_corners=False; outside is 0. map: 2 x 3, from output to
+   input, both from -1 to 1. framed: room for the image with a frame of zeros, so that what lies
+   outside is read like all else. Places: room for three numbers for each column. */
+static void resample_one(const float *image, const float *map, float *out, int height, int width,
+                         float *framed, int *restrict place, float *restrict right,
+                         float *restrict down) {
+    const int wide = width + 2;
+    for (int row = 0; row < height; row++)
+        memcpy(framed + (row + 1) * wide + 1, image + row * width, sizeof(float) * width);
+    for (int row = 0; row < height; row++, out += width) {
+        const float y = (2 * row + 1) / (float)height - 1;
+        for (int column = 0; column < width; column++) {
+            const float x = (2 * column + 1) / (float)width - 1;
+            /* in pixels of the frame, whose middle of the first pixel is 0 */
+            float in_x = ((map[0] * x + map[1] * y + map[2] + 1) * width + 1) / 2;
+            float in_y = ((map[3] * x + map[4] * y + map[5] + 1) * height + 1) / 2;
+            in_x = in_x > 0 ? in_x : 0;
+            in_y = in_y > 0 ? in_y : 0;
+            const int left = in_x < width ? (int)in_x : width;
+            const int top = in_y < height ? (int)in_y : height;
+            place[column] = top * wide + left;
+            right[column] = in_x < width + 1 ? in_x - left : 1;
+            down[column] = in_y < height + 1 ? in_y - top : 1;
+        }
+        for (int column = 0; column < width; column++) {
+            const float *at = framed + place[column];
+            const float upper = at[0] + right[column] * (at[1] - at[0]);
+            const float lower = at[wide] + right[column] * (at[wide + 1] - at[wide]);
+            out[column] = upper + down[column] * (lower - upper);
+        }
+    }
+}
+
+/* Every image under a map of its own. images, out: [image][row][column]; maps: [image][2][3] */
+int resample(const float *images, const float *maps, float *out, int count, int height, int width,
+             int threads) {
+    const long size = (long)height * width;
+    int enough_memory = 1;
+    #pragma omp parallel for num_threads(threads) if (threads > 1)
+    for (int i = 0; i < count; i++) {
+        float *framed = calloc((height + 2L) * (width + 2) + 3L * width, sizeof(float));
+        if (framed) {
+            float *places = framed + (height + 2L) * (width + 2);
+            resample_one(images + i * size, maps + 6L * i, out + i * size, height, width,
+                         framed, (int *)places, places + width, places + 2 * width);
+        } else {
+            #pragma omp atomic write
+            enough_memory = 0;
+        }
+        free(framed);
+    }
+    return enough_memory;
+}
