@@ -198,6 +198,19 @@ def describe_mean(summary: Summary) -> str:
     return f"{summary.mean:.2f}" + ("" if summary.sd is None else f" ± {summary.sd:.2f}")
 
 
+def hold_to(statement: str, holds: bool) -> None:
+    """For what a page's text says in fixed words, such as that a target is met.
+
+    Raises MnistStepsError when it does not hold, and so fails the build: either the text has to
+    change, or something got worse.
+    """
+    if not holds:
+        raise MnistStepsError(
+            f"the page says '{statement}', which does not hold in this build. Find out what "
+            "changed; when that is as it should be, change the text."
+        )
+
+
 def field_claims(stage: Stage) -> Html:
     """The receptive field of each layer that the original states one for, beside ours.
 

@@ -357,9 +357,9 @@ def test_the_page_says_what_the_runs_say_and_lists_what_is_missing(page, store):
     put(store, arm_named("fewer-layers"), five(99.1))
     put(store, arm_named("early-pooling"), [98.8, 98.81])
     text = page()
-    assert re.search(r"batches of 512 +[\d,]+ +5 +-0\.30 \[.*\] +supports\n", text)
-    assert re.search(r"constant learning rate +[\d,]+ +5 +\+0\.20 \[.*\] +contradicts\n", text)
-    assert re.search(r"without conv7 +[\d,]+ +5 +\+0\.00 \[.*\] +undecided\n", text)
+    assert re.search(r"batches of 512 +5 +-0\.30 \[.*\] +supports\n", text)
+    assert re.search(r"constant learning rate +5 +\+0\.20 \[.*\] +contradicts\n", text)
+    assert re.search(r"without conv7 +5 +\+0\.00 \[.*\] +undecided\n", text)
     assert "supports (preliminary, 2 of 5 seeds)" in text
     assert "not run yet" in text and "No run has been made yet" not in text
     assert text.index("constant learning rate +0.20 from") < text.index("batches of 512 -0.30 from")

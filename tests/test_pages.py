@@ -194,6 +194,26 @@ def test_a_network_with_other_parameters_than_claimed_fails_the_page():
         pages.results(dataclasses.replace(run, stage=other))
 
 
+def test_a_target_shown_as_met_that_is_not_fails_the_page():
+    """Stage 5 says so of its budget: its cell, executed with a network that is too large."""
+    text = STAGE_PAGES[4].read_text(encoding="utf-8")
+    assert "The budget is met, the accuracy is not." in text.replace("\n# ", " ")
+    lines = [line for line in text.splitlines() if line.startswith("pages.hold_to(")]
+    for parameters, accuracy, problem in (
+        (7_312, 99.2, None), (9_000, 99.2, "The budget is met"), (7_312, 99.4, "accuracy is not")
+    ):  # fmt: skip
+        names = {
+            "pages": pages,
+            "table": types.SimpleNamespace(total_params=parameters),
+            "run": types.SimpleNamespace(final_test_accuracy=accuracy),
+        }
+        if problem is None:
+            exec("\n".join(lines), names)
+        else:
+            with pytest.raises(MnistStepsError, match=f"the page says '.*{problem}'"):
+                exec("\n".join(lines), names)
+
+
 def test_the_wrong_fields_of_the_original_are_marked():
     table = str(pages.field_claims(stages.get(3)))
     assert re.search(r"conv9 +30 +28 +differs", table)

@@ -164,7 +164,7 @@ Text(
     + (
         "more than luck at the end of a training explains."
         if competing is None
-        else f"as much as the best of {competing}. "
+        else f"no more than the best of {competing}. "
         + ("Not all epochs compete: early ones are too poor to win." if competing < 15 else "")
     )
 )
@@ -184,8 +184,9 @@ predictions = torch.stack(
 )
 correct = (predictions == test.labels).numpy()  # (networks, 10000)
 half = len(test) // 2
-chooses = np.stack([generator.permutation(len(test)) < half for _ in range(500)])  # images
-first = 100 * chooses.astype(np.float32) @ correct.T.astype(np.float32) / half  # (500, networks)
+splits = [generator.permutation(len(test)) < half for _ in range(500)]
+chooses = np.stack(splits).astype(np.float32)  # (500, 10000)
+first = 100 / half * chooses @ correct.T.astype(np.float32)  # (500, networks)
 second = 2 * 100 * correct.mean(axis=1) - first
 winners = first.argmax(axis=1)[:, None]
 chosen_on = np.take_along_axis(first, winners, axis=1).mean()
@@ -272,7 +273,8 @@ print(f"wrong by all of them:              {len(everybody)}")
 worst = most[np.argsort(-wrong_by[most], kind="stable")][:24]
 seen_as = torch.mode(predictions[:, worst], dim=0).values
 titles = [
-    f"no. {position}\n{test.labels[position]}, seen as {digit}\nmissed by {wrong_by[position]} of {networks}"
+    f"no. {position}\n{test.labels[position]}, seen as {digit}\n"
+    f"missed by {wrong_by[position]} of {networks}"
     for position, digit in zip(worst.tolist(), seen_as.tolist(), strict=True)
 ]
 figures.digits(
@@ -382,7 +384,10 @@ mistaken = ~right
 for run in records[:-1]:
     theirs = (run.predictions != test.labels).numpy()
     shared = (theirs & mistaken).sum()
-    print(f"stage {run.stage.number}: {theirs.sum()} mistakes, {shared} of the last stage's {mistaken.sum()}")
+    print(
+        f"stage {run.stage.number}: {theirs.sum()} mistakes, "
+        f"{shared} of the last stage's {mistaken.sum()}"
+    )
 
 # %% [markdown]
 # **3.** A vote of all recorded networks: how many digits does it read, compared with the best of them?
