@@ -66,7 +66,7 @@ def list_stages(as_json: Json = False) -> None:
     for row in rows:
         recorded = row["record"]
         figures = [f"{recorded[name]:.2f}" for name in ("final", "best")] if recorded else ["–"] * 2
-        claimed = f"{row['claim']['best_test_accuracy']:.2f}"
+        claimed = f"{row['claim']['best_test_accuracy']:.2f}" if row["claim"] else "–"
         table.add_row(str(row["number"]), row["title"], f"{row['parameters']:,}", claimed, *figures)
     output.print(table)
 
@@ -80,7 +80,8 @@ def describe_stage(stage: Any) -> dict[str, Any]:
         "slug": stage.slug,
         "title": stage.title,
         "parameters": stage.parameters,
-        "claim": asdict(stage.claim) | {"final_test_accuracy": stage.claim.final_test_accuracy},
+        "claim": stage.claim
+        and asdict(stage.claim) | {"final_test_accuracy": stage.claim.final_test_accuracy},
         "record": None,
         "study": None,
     }
@@ -619,10 +620,11 @@ def print_run(run: "Run", as_json: bool) -> None:
             f"{epoch.test_accuracy:.2f}",
         )
     output.print(table)
+    claim = run.stage.claim
     output.print(
-        f"Final test accuracy {run.final_test_accuracy:.2f} %, best {run.best_test_accuracy:.2f} "
-        f"%; the original's best was {run.stage.claim.best_test_accuracy:.2f} %. "
-        f"{sum(run.environment.seconds):.0f} s on {run.environment.device}."
+        f"Final test accuracy {run.final_test_accuracy:.2f} %, best {run.best_test_accuracy:.2f} %"
+        + (f"; the original's best was {claim.best_test_accuracy:.2f} %. " if claim else ". ")
+        + f"{sum(run.environment.seconds):.0f} s on {run.environment.device}."
     )
 
 

@@ -137,6 +137,7 @@ class Stage:
     """One step of the tutorial.
 
     slug: the page's name and the records' folder, such as '08_lr_scheduler'
+    claim: None for the stages beyond the original's eight
     """
 
     number: int
@@ -144,7 +145,7 @@ class Stage:
     title: str
     model: Callable[[], nn.Module]
     recipe: Recipe
-    claim: Claim
+    claim: Claim | None = None
 
     def build(self) -> nn.Module:
         """A new network with random weights from torch's global generator, on the CPU."""

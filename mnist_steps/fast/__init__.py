@@ -73,11 +73,12 @@ def speed_up(model: nn.Module) -> nn.Module:
     """Let a network that gains by it compute this way. Changes the model, and returns it.
 
     Parameters and their names stay as they are, and so does a network of another kind: with
-    other layers than stages 3 to 8, or with many channels.
+    other layers than stages 3 to 8, or with many channels. It gains only in that memory is kept
+    for its next step.
     Raises MnistStepsError when there is no C compiler.
     """
+    library().keep_memory()
     if isinstance(model, nn.Sequential) and _gains(list(model)):
-        library()  # now, not in the middle of a training
         model.__class__ = FastSequential  # the same network with another forward
     return model
 

@@ -10,9 +10,23 @@ channels_last is laid out like this.
 No result depends on the number of threads: what threads add up, they add up in separate
 places, and one of them joins these in order. */
 
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
+/* For the whole process: memory that is freed is kept for the next step. Otherwise the C library
+   asks the system for every large map anew, which hands out each page filled with zeros. */
+void keep_memory(void) {
+#ifdef __GLIBC__
+    mallopt(M_MMAP_MAX, 0);
+    mallopt(M_TRIM_THRESHOLD, INT_MAX);
+#endif
+}
 
 #define IMAGES 16
 #if defined __AVX512F__
