@@ -8,7 +8,6 @@ the first steps) is not counted.
 """
 
 import functools
-import inspect
 import itertools
 import statistics
 import time
@@ -33,7 +32,6 @@ from mnist_steps.augment import (
     RandomRotation,
     RandomTranslation,
     Transform,
-    augment,
 )
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.stages import TRAIN_PIXELS, Normalization, Stage
@@ -45,7 +43,7 @@ EVALUATED = 1000  # images a turn, for 10,000 after each epoch
 CPU = torch.device("cpu")
 
 ORIGINAL, ORIGINAL_WITH_WORKERS = "original", "original-2-workers"
-OURS = "mnist_steps"
+OURS, OURS_FAST = "mnist_steps", "mnist_steps-fast"
 
 
 class Pipeline(Protocol):
@@ -101,11 +99,12 @@ def kinds() -> dict[str, Kind]:
             optional=True,
         ),
         OURS: Kind(Ours, "batches cut from memory, one resampling a batch"),
+        OURS_FAST: Kind(
+            functools.partial(Ours, fast=True),
+            "the same with `--fast`, which computes small networks 16 images at a time",
+            optional=True,
+        ),
     }
-    if "fast" in inspect.signature(Training).parameters:
-        found[f"{OURS}-fast"] = Kind(
-            functools.partial(Ours, fast=True), "the same by its optional fast path", optional=True
-        )
     return found
 
 
@@ -315,7 +314,7 @@ class Row:
     ratio_to_better_original: likewise, as the better of the original's rows
     seconds_to_target: seconds per epoch times the epochs after which the stage's record first
         reached 99.4 %; None where it never did, or where the recipe is another one
-    breakdown: of a step of ours; None for others
+    breakdown: of a step of ours, plain or fast; None for others
     steps: trained in each round
     """
 
@@ -441,7 +440,11 @@ def _rows(
             seconds_per_epoch_least=min(samples[name]),
             seconds_per_epoch_most=max(samples[name]),
             seconds_to_target=seconds * epochs if epochs and chosen[name].same_recipe else None,
-            breakdown=breakdown(stage, steps) if name == OURS else None,
+            breakdown=(
+                breakdown(stage, steps, fast=name == OURS_FAST)
+                if name in (OURS, OURS_FAST)
+                else None
+            ),
             rounds=rounds,
             steps=steps,
             date=machine.date,
@@ -541,9 +544,12 @@ class Breakdown:
         )
 
 
-def breakdown(stage: Stage, steps: int) -> Breakdown:
-    """Train that many steps (and one before) with a look at the clock between a step's parts."""
-    trained = Training(stage, stage.recipe.seed, CPU)
+def breakdown(stage: Stage, steps: int, fast: bool = False) -> Breakdown:
+    """Train that many steps (and one before) with a look at the clock between a step's parts.
+
+    fast: as for `training.Training`
+    """
+    trained = Training(stage, stage.recipe.seed, CPU, fast=fast)
     timed_steps(trained, 1)
     _, seconds = timed_steps(trained, steps)
     batch_size = stage.recipe.batch_size
@@ -576,14 +582,14 @@ def matrix_rate(size: int = 1024, repeats: int = 5) -> float:
 def timed_steps(
     trained: Training,
     steps: int,
-    move: Callable[[Tensor, Sequence[Transform], Generator], Tensor] = augment,
+    move: Callable[[Tensor, Sequence[Transform], Generator], Tensor] | None = None,
 ) -> tuple[Tensor, dict[str, list[float]]]:
     """training.train_epoch with a look at the clock between its parts. A test holds them together.
 
-    move: augments a batch, as augment.augment does
+    move: augments a batch, as augment.augment does; the training's own when None
     Returns the losses, float tensor (steps,), and the seconds of each of PARTS in each step.
     """
-    recipe, split = trained.stage.recipe, trained.train_split
+    recipe, split, move = trained.stage.recipe, trained.train_split, move or trained.move
     trained.model.train()
     losses, correct = [], torch.tensor(0)
     seconds: dict[str, list[float]] = {part: [] for part in PARTS}

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -298,6 +298,9 @@ def make_study(
             "short stage 8 [5 seeds unless --seeds says otherwise].",
         ),
     ] = False,
+    threads: Annotated[
+        int, typer.Option(min=1, help="Threads of each run, where a run is to be done sooner.")
+    ] = 1,
     device: Device = "cpu",
     fast: Fast = False,
     folder: Annotated[
@@ -327,6 +330,7 @@ def make_study(
         tasks = ablation_tasks(numbers, seeds, device, fast)
     else:
         tasks = study_tasks(store, numbers, seeds, device, fast)
+    tasks = [replace(task, threads=threads) for task in tasks]
     left = {task.name: state for task in tasks if (state := store.state(task)) != "done"}
     report = study.Report(found=len(tasks) - len(left), made=0, failures=())
     if left and not dry_run:

@@ -49,6 +49,7 @@ class Task:
     judged_on: 'test', or 'validation' to train on the first 55,000 training images and judge on
         the other 5,000, as every choice should be made
     device, fast: as for `training.fit`; they decide no more than rounding
+    threads: of the processor; likewise
     digest: of the recipe with this seed, the traced network and the data
     """
 
@@ -63,6 +64,7 @@ class Task:
     device: str
     digest: str
     fast: bool = False
+    threads: int = 1
 
     @property
     def name(self) -> str:
@@ -203,7 +205,7 @@ class Outcome:
 
 
 def train(task: Task) -> Outcome:
-    """Make a task's run, here and now, on the task's device with one CPU thread.
+    """Make a task's run, here and now, on the task's device with the task's CPU threads.
 
     Raises MnistStepsError when this installation of mnist_steps would make another run.
     """
@@ -220,7 +222,7 @@ def train(task: Task) -> Outcome:
     train_split, judge = mnist.full_train, mnist.test
     if task.judged_on == "validation":
         train_split, judge = mnist.train, mnist.validation
-    with training.one_at_a_time():
+    with training.one_at_a_time(task.threads):
         under_way = Training(
             stage,
             task.seed,

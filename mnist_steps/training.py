@@ -434,13 +434,13 @@ _turns = threading.Lock()
 
 
 @contextmanager
-def one_at_a_time() -> Iterator[None]:
-    """One training in this process at a time, with one CPU thread: for those that have company.
+def one_at_a_time(threads: int = 1) -> Iterator[None]:
+    """One training in this process at a time, on few CPU threads: for those that have company.
 
     Seeding a network uses torch's one global generator, so threads of one process, as a Dask
     worker may have, take turns.
     """
-    with _turns, cpu_threads(1):
+    with _turns, cpu_threads(threads):
         yield
 
 

@@ -11,8 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from mnist_steps import bench, cli, data, runs, stages, summary, training
+from mnist_steps import bench, cli, data, fast, runs, stages, summary, training
 from mnist_steps.augment import RandomTranslation, augment
+from mnist_steps.errors import MnistStepsError
 
 CPU = torch.device("cpu")
 PROMISED = {"stage", "pipeline", "seconds_per_epoch", "ratio_to_original"}
@@ -100,9 +101,9 @@ def test_ratios_follow_from_the_seconds(measured):
     assert measured[0].ratio_to_original == 1
 
 
-def test_only_our_row_has_a_breakdown(measured):
+def test_only_our_rows_have_a_breakdown(measured):
     for row in measured:
-        assert (row.breakdown is not None) == (row.pipeline == "mnist_steps")
+        assert (row.breakdown is not None) == row.pipeline.startswith("mnist_steps")
     assert set(measured[4].as_data()["breakdown"]["seconds"]) == set(bench.PARTS)
 
 
@@ -222,20 +223,15 @@ def test_ctrl_c_ends_without_a_traceback(command, monkeypatch):
     assert "stopped" in err and "Traceback" not in err + out
 
 
-def test_the_fast_path_has_a_row_when_training_has_one(monkeypatch):
-    class Plain:
-        def __init__(self, stage, seed, device): ...
+def test_the_fast_way_is_left_out_with_one_line_where_nothing_compiles(monkeypatch):
+    def none():
+        raise MnistStepsError("no C compiler was found.")
 
-    class Fast:
-        def __init__(self, stage, seed, device, fast=False):
-            self.fast = fast
-
-    monkeypatch.setattr(bench, "Training", Plain)
-    assert "mnist_steps-fast" not in bench.kinds()
-    monkeypatch.setattr(bench, "Training", Fast)
-    kind = bench.kinds()["mnist_steps-fast"]
-    assert kind.make(stages.get(8)).training.fast is True
-    assert bench.kinds()["mnist_steps"].make(stages.get(8)).training.fast is False
+    monkeypatch.setattr(fast, "library", none)
+    told = []
+    rows = bench.run([stages.get(8)], rounds=1, steps=1, on_missing=told.append)
+    assert bench.OURS_FAST not in [row.pipeline for row in rows]
+    assert told == ["mnist_steps-fast is left out: no C compiler was found."]
 
 
 # --- The pipelines are what they say --------------------------------------------------------
