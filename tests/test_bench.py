@@ -73,7 +73,7 @@ def fakes(monkeypatch):
     }
     monkeypatch.setattr(bench, "kinds", lambda: made)
     monkeypatch.setattr(bench, "time", SimpleNamespace(perf_counter=lambda: Fake.now))
-    monkeypatch.setattr(bench, "breakdown", lambda stage, steps: None)
+    monkeypatch.setattr(bench, "breakdown", lambda stage, steps, fast: None)
 
 
 # --- The rows -------------------------------------------------------------------------------
