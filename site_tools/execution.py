@@ -33,8 +33,6 @@ def execute_all(
     folder: where the code runs
     imports: libraries that several pages use, to be imported once for all
     """
-    if len(pages) == 1:  # which needs perhaps not all of them
-        imports = []
     # More kernels than this only compete for memory; each one holds torch and the data set.
     at_once = max(1, min(4, len(pages), os.cpu_count() or 1))
     return asyncio.run(_execute_all(pages, folder, imports, at_once))

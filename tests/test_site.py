@@ -209,7 +209,6 @@ def test_editing_what_pages_use_executes_all(project):
 def test_a_page_begins_with_the_libraries_imported_and_its_process_ends_with_the_build(project):
     look = "import os, sys\n\nprint('wave' in sys.modules, 'used' in sys.modules, os.getpid())"
     project.write("docs/stages/two.py", f"{TWO}\n# %%\n{look}\n")
-    project.write("used/__init__.py", "number = 43\n")  # so that it is not the only one
     status, output, _ = project.build()
     assert status == 0, output
     page = project.page("stages/two/index.html")
