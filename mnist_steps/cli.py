@@ -66,7 +66,7 @@ def list_stages(as_json: Json = False) -> None:
     for row in rows:
         recorded = row["record"]
         figures = [f"{recorded[name]:.2f}" for name in ("final", "best")] if recorded else ["–"] * 2
-        claimed = f"{row['claim']['best_test_accuracy']:.2f}" if row["claim"] else "–"
+        claimed = f"{row['claim']['best_test_accuracy']:.2f}"
         table.add_row(str(row["number"]), row["title"], f"{row['parameters']:,}", claimed, *figures)
     output.print(table)
 
@@ -80,8 +80,7 @@ def describe_stage(stage: Any) -> dict[str, Any]:
         "slug": stage.slug,
         "title": stage.title,
         "parameters": stage.parameters,
-        "claim": stage.claim
-        and asdict(stage.claim) | {"final_test_accuracy": stage.claim.final_test_accuracy},
+        "claim": asdict(stage.claim) | {"final_test_accuracy": stage.claim.final_test_accuracy},
         "record": None,
         "study": None,
     }
@@ -542,6 +541,8 @@ def describe_study(
 
 
 def print_study(rows: Sequence[dict[str, Any]]) -> None:
+    from mnist_steps import evidence
+
     table = Table(
         caption="Test accuracy after the last epoch, in percent: mean and standard deviation over "
         "seeds, and where the mean lies with 95 % confidence. A run passes when its last three "
@@ -553,15 +554,14 @@ def print_study(rows: Sequence[dict[str, Any]]) -> None:
         table.add_column(heading, justify="right")
     for row in rows:
         figures = ["0", "–", "–", "–", "–"]
-        if (summary := row["study"]) is not None:
-            spread = "" if summary["sd"] is None else f" ± {summary['sd']:.2f}"
-            interval = row["interval"]
+        if row["study"] is not None:
+            summary, interval = evidence.Summary(**row["study"]), row["interval"]
             figures = [
-                f"{summary['seeds']}",
-                f"{summary['mean']:.2f}{spread}",
+                f"{summary.seeds}",
+                summary.mean_and_sd,
                 f"{interval['low']:.2f} to {interval['high']:.2f}" if interval else "–",
-                f"{summary['min']:.2f}",
-                f"{summary['pass_rate']:.0%}",
+                f"{summary.min:.2f}",
+                f"{summary.pass_rate:.0%}",
             ]
         table.add_row(str(row["number"]), row["arm"] or row["title"], *figures)
     output.print(table)
@@ -624,11 +624,10 @@ def print_run(run: "Run", as_json: bool) -> None:
             f"{epoch.test_accuracy:.2f}",
         )
     output.print(table)
-    claim = run.stage.claim
     output.print(
-        f"Final test accuracy {run.final_test_accuracy:.2f} %, best {run.best_test_accuracy:.2f} %"
-        + (f"; the original's best was {claim.best_test_accuracy:.2f} %. " if claim else ". ")
-        + f"{sum(run.environment.seconds):.0f} s on {run.environment.device}."
+        f"Final test accuracy {run.final_test_accuracy:.2f} %, best {run.best_test_accuracy:.2f} "
+        f"%; the original's best was {run.stage.claim.best_test_accuracy:.2f} %. "
+        f"{sum(run.environment.seconds):.0f} s on {run.environment.device}."
     )
 
 

@@ -77,7 +77,7 @@ def overview(compared: Sequence[Entry]) -> Html:
             f"{entry.stage.recipe.batch_size}",
             f"{run.final_test_accuracy:.2f}{'' if run.finished else ' *'}",
             f"{run.best_test_accuracy:.2f}",
-            f"{entry.stage.claim.best_test_accuracy:.2f}" if entry.stage.claim else "–",
+            f"{entry.stage.claim.best_test_accuracy:.2f}",
             *([describe_study(entry.outcomes)] if studied else []),
             f"{sum(run.environment.seconds) / 60:.0f}",
         ]
@@ -104,7 +104,7 @@ def describe_study(outcomes: Sequence[Outcome]) -> str:
     if not outcomes:
         return "–"
     found = evidence.summarize([outcome.test_accuracies for outcome in outcomes])
-    return f"{pages.describe_mean(found)} ({found.seeds})"
+    return f"{found.mean_and_sd} ({found.seeds})"
 
 
 # --- Two stages -----------------------------------------------------------------------------
@@ -171,7 +171,7 @@ def _describe(entry: Entry) -> dict[str, Any]:
             "multiply-accumulates per image": table.total_macs,
             "test accuracy, final epoch": round(run.final_test_accuracy, 2),
             "test accuracy, best epoch": round(run.best_test_accuracy, 2),
-            "the original's best epoch": stage.claim and stage.claim.best_test_accuracy,
+            "the original's best epoch": stage.claim.best_test_accuracy,
         },
         "finished": run.finished,
         "study": _spread(entry.outcomes) if entry.outcomes else None,

@@ -59,6 +59,11 @@ class Summary:
     min: float
     pass_rate: float
 
+    @property
+    def mean_and_sd(self) -> str:
+        """Such as '99.41 ± 0.04'; without the spread for a single run."""
+        return f"{self.mean:.2f}" + ("" if self.sd is None else f" ± {self.sd:.2f}")
+
 
 def summarize(runs: Sequence[Sequence[float]], target: float = TARGET) -> Summary:
     """runs: for each run, its test accuracies in percent, one an epoch.

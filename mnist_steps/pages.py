@@ -21,7 +21,7 @@ from mnist_steps import evidence, receptive_field, runs, stages
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.evidence import Summary
 from mnist_steps.runs import Replay
-from mnist_steps.stages import Claim, Recipe, Stage
+from mnist_steps.stages import Recipe, Stage
 from mnist_steps.study import Store
 from mnist_steps.training import Run
 
@@ -149,10 +149,9 @@ def results(run: Run, store: Store | None = None) -> Html:
     store: of the study; None for the package's own
 
     Two accuracies agree here when they differ by at most three standard errors of a difference.
-    Raises MnistStepsError when the number of parameters, which chance cannot change, differs, and
-    for a stage that the original does not have.
+    Raises MnistStepsError when the number of parameters, which chance cannot change, differs.
     """
-    claim = _claim(run.stage)
+    claim = run.stage.claim
     count = run.stage.parameters
     if count != claim.parameters:
         raise MnistStepsError(
@@ -177,7 +176,7 @@ def results(run: Run, store: Store | None = None) -> Html:
         passed = evidence.run_figures(claim.test_accuracies).passes()
         rows += [
             [f"final epoch, mean{' ± sd' if summary.sd is not None else ''} of {seeds}",
-             describe_mean(summary), f"{claim.final_test_accuracy:.2f}",
+             summary.mean_and_sd, f"{claim.final_test_accuracy:.2f}",
              f"{summary.mean - claim.final_test_accuracy:+.2f}", ""],
             [f"final epoch, least of {seeds}", f"{summary.min:.2f}", "", "", ""],
             [f"last three epochs all at {evidence.TARGET}, share of {seeds}",
@@ -192,17 +191,6 @@ def results(run: Run, store: Store | None = None) -> Html:
         + ("" if run.finished else f" This run is unfinished: {describe_epochs(run)}.")
         + ("" if summary is None else " The rows with seeds are of the study, not of this run."),
     )
-
-
-def _claim(stage: Stage) -> Claim:
-    if stage.claim is None:
-        raise MnistStepsError(f"stage {stage.number} is not one of the original's eight.")
-    return stage.claim
-
-
-def describe_mean(summary: Summary) -> str:
-    """Such as '99.41 ± 0.04'; without the spread for a single run."""
-    return f"{summary.mean:.2f}" + ("" if summary.sd is None else f" ± {summary.sd:.2f}")
 
 
 def hold_to(statement: str, holds: bool) -> None:
@@ -225,7 +213,7 @@ def field_claims(stage: Stage) -> Html:
     """
     analysis = receptive_field.analyze(stage.build(), runs.INPUT_SHAPE)
     rows = []
-    for name, claimed in _claim(stage).receptive_fields.items():
+    for name, claimed in stage.claim.receptive_fields.items():
         height, width = analysis[name].size
         assert height == width, f"{name} has a field of {height}×{width}: not a square"
         rows.append([name, f"{claimed}", f"{height}", "" if height == claimed else "differs"])
@@ -304,7 +292,7 @@ def ladder_table(store: Store | None = None) -> Html:
                 f"{run.final_test_accuracy:.2f}{'' if run.finished else ' *'}",
                 f"{run.best_test_accuracy:.2f}",
                 *(_describe_study(summaries[stage.number]) if studied else []),
-                f"{stage.claim.best_test_accuracy:.2f}" if stage.claim else "–",
+                f"{stage.claim.best_test_accuracy:.2f}",
             ]
         )
     columns = ["seeds", "mean ± sd", "least", "passed"] if studied else []
@@ -327,7 +315,7 @@ def _describe_study(summary: Summary | None) -> list[str]:
         return ["–"] * 4
     return [
         f"{summary.seeds}",
-        describe_mean(summary),
+        summary.mean_and_sd,
         f"{summary.min:.2f}",
         f"{summary.pass_rate:.0%}",
     ]

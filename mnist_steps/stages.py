@@ -137,7 +137,6 @@ class Stage:
     """One step of the tutorial.
 
     slug: the page's name and the records' folder, such as '08_lr_scheduler'
-    claim: None for the stages beyond the original's eight
     """
 
     number: int
@@ -145,7 +144,7 @@ class Stage:
     title: str
     model: Callable[[], nn.Module]
     recipe: Recipe
-    claim: Claim | None = None
+    claim: Claim
 
     def build(self) -> nn.Module:
         """A new network with random weights from torch's global generator, on the CPU."""

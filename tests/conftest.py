@@ -1,6 +1,7 @@
 """Fixtures that several test modules share."""
 
 import dataclasses
+import functools
 import sys
 
 import pytest
@@ -52,14 +53,19 @@ def trace_without_jail(monkeypatch):
 
 
 @pytest.fixture
-def assignment_command(monkeypatch, capsys):
-    """Run `mnist-steps assignment` with arguments; returns (exit status, stdout, stderr)."""
+def mnist_steps_command(monkeypatch, capsys):
+    """Run `mnist-steps` with arguments; returns (exit status, stdout, stderr)."""
 
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["mnist-steps", "assignment", *map(str, arguments)])
+        monkeypatch.setattr(sys, "argv", ["mnist-steps", *map(str, arguments)])
         with pytest.raises(SystemExit) as stop:
             cli.main()
         printed = capsys.readouterr()
         return stop.value.code or 0, printed.out, printed.err
 
     return run
+
+
+@pytest.fixture
+def assignment_command(mnist_steps_command):
+    return functools.partial(mnist_steps_command, "assignment")

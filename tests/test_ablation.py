@@ -2,11 +2,11 @@
 its runs carry. Outcomes are made up here: what is tested is what is made of them."""
 
 import dataclasses
+import functools
 import inspect
 import json
 import re
 import runpy
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,7 +17,6 @@ import torch
 
 from mnist_steps import (
     ablation,
-    cli,
     evidence,
     executors,
     figures,
@@ -258,21 +257,11 @@ def test_a_run_of_another_schedule_does_not_count(store, monkeypatch):
 
 
 @pytest.fixture
-def command(monkeypatch, capsys, store):
-    """Run `mnist-steps study` with simulated runs; returns (exit status, stdout, stderr)."""
+def command(monkeypatch, mnist_steps_command, store):
+    """Run `mnist-steps study` with simulated runs on the test's own store."""
     monkeypatch.setattr(executors, "Processes", ThreadPoolExecutor)
     monkeypatch.setitem(study.run_study.__kwdefaults__, "perform", simulated.simulate)
-
-    def run(*arguments):
-        monkeypatch.setattr(
-            sys, "argv", ["mnist-steps", "study", "--folder", str(store.folder), *arguments]
-        )
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        printed = capsys.readouterr()
-        return stop.value.code or 0, printed.out, printed.err
-
-    return run
+    return functools.partial(mnist_steps_command, "study", "--folder", store.folder)
 
 
 def test_the_command_makes_all_arms_and_goes_on_with_what_is_missing(command, store):

@@ -1,6 +1,7 @@
 """The benchmark: fair turns, rows as promised, and loops that are the ones they stand for."""
 
 import dataclasses
+import functools
 import json
 import multiprocessing
 import sys
@@ -11,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mnist_steps import bench, cli, data, fast, runs, stages, summary, training
+from mnist_steps import bench, data, fast, runs, stages, summary, training
 from mnist_steps.augment import RandomTranslation, augment
 from mnist_steps.errors import MnistStepsError
 
@@ -20,17 +21,8 @@ PROMISED = {"stage", "pipeline", "seconds_per_epoch", "ratio_to_original"}
 
 
 @pytest.fixture
-def command(monkeypatch, capsys):
-    """Run `mnist-steps bench` with arguments; returns (exit status, stdout, stderr)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["mnist-steps", "bench", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        printed = capsys.readouterr()
-        return stop.value.code or 0, printed.out, printed.err
-
-    return run
+def command(mnist_steps_command):
+    return functools.partial(mnist_steps_command, "bench")
 
 
 @pytest.fixture(scope="module")

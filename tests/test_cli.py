@@ -6,21 +6,12 @@ import sys
 
 import pytest
 
-from mnist_steps import cli, data, runs, stages, training
+from mnist_steps import data, runs, stages, training
 
 
 @pytest.fixture
-def command(monkeypatch, capsys):
-    """Run `mnist-steps` with arguments; returns (exit status, stdout, stderr)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["mnist-steps", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        printed = capsys.readouterr()
-        return stop.value.code or 0, printed.out, printed.err
-
-    return run
+def command(mnist_steps_command):
+    return mnist_steps_command
 
 
 def test_help_lists_every_command(command):

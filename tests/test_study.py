@@ -498,18 +498,10 @@ def test_an_address_without_a_scheduler_is_one_clear_line(address):
 
 
 @pytest.fixture
-def command(monkeypatch, capsys, store):
-    """Run `mnist-steps study` on the test's own store; returns (exit status, stdout, stderr)."""
+def command(monkeypatch, mnist_steps_command, store):
+    """Run `mnist-steps study` on the test's own store."""
     monkeypatch.setattr(study, "STUDIES", store.folder)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["mnist-steps", "study", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        printed = capsys.readouterr()
-        return stop.value.code or 0, printed.out, printed.err
-
-    return run
+    return functools.partial(mnist_steps_command, "study")
 
 
 @pytest.fixture
@@ -537,6 +529,27 @@ def test_the_command_makes_what_is_missing_and_prints_a_table(command, simulated
     assert status == 0
     assert simulated_processes == [2], "nothing to do: no workers are started"
     assert "6 runs found, 0 made, 0 left to make." in out
+
+
+def test_threads_are_for_each_run_and_one_without_the_option(
+    command, simulated_processes, monkeypatch
+):
+    asked = []
+
+    def note(task):
+        asked.append(task.threads)
+        return simulated.simulate(task)
+
+    monkeypatch.setitem(study.run_study.__kwdefaults__, "perform", note)
+    assert command("--stages", "8", "--seeds", "1", "--threads", "2")[0] == 0
+    assert command("--stages", "8", "--seeds", "2")[0] == 0
+    assert asked == [2, 1]
+
+
+def test_a_run_computes_with_its_threads(few_images):
+    (task,) = tiny_tasks([0])
+    assert study.train(dataclasses.replace(task, threads=2)).environment["threads"] == 2
+    assert study.train(task).environment["threads"] == 1
 
 
 def test_the_command_as_json(command, simulated_processes, store):

@@ -106,7 +106,7 @@ summary = store.summary(base, ablation.BASELINE.name)
 known = (
     "not run yet"
     if summary is None
-    else f"{pages.describe_mean(summary)} over {summary.seeds} seeds"
+    else f"{summary.mean_and_sd} over {summary.seeds} seeds"
 )
 effects_table = pages.table(
     ["arm", "seeds", "effect", "what the original concluded"],

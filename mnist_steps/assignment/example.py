@@ -69,7 +69,6 @@ def recipe_file(recipe: Recipe) -> str:
 
 def report_file(stage: Stage) -> str:
     claim = stage.claim
-    assert claim is not None, "the example is made of the original's stages"
     kinds = {node.name: node.op for node in graph.trace(stage.build(), runs.INPUT_SHAPE).nodes}
     fields = "\n".join(
         f"| {name} | {field} |" for name, field in claim.receptive_fields.items() if name in kinds

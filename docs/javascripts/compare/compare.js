@@ -12,7 +12,7 @@ import { make, table } from "./make.js";
 import { letReadersSort } from "./stages.js";
 
 /**
- * @typedef {{number: number, title: string, facts: Record<string, number | null>, finished: boolean,
+ * @typedef {{number: number, title: string, facts: Record<string, number>, finished: boolean,
  *            study: {text: string, mean: number[], low: number[], high: number[]} | null,
  *            recipe: Record<string, string>, source: string, layers: string[][],
  *            test: number[], wrong: [number, number][]}} Stage
@@ -107,8 +107,7 @@ function section(title, ...parts) {
 function facts(first, second) {
   const rows = Object.entries(first.facts).map(([name, value]) => {
     const other = second.facts[name];
-    const difference = value === null || other === null ? "" : change(value, other);
-    return [name, inDigits(value), inDigits(other), difference];
+    return [name, inDigits(value), inDigits(other), change(value, other)];
   });
   if (first.study || second.study) {
     rows.push(["study, final epoch", first.study?.text ?? "–", second.study?.text ?? "–", ""]);
@@ -118,9 +117,8 @@ function facts(first, second) {
   return table(`Accuracies in percent.${note}`, ["", ...names(first, second), "change"], rows);
 }
 
-/** @param {number | null} value */
+/** @param {number} value */
 function inDigits(value) {
-  if (value === null) return "–"; // what the original did not have
   return Number.isInteger(value) && value > 100 ? value.toLocaleString("en") : value.toFixed(2);
 }
 
