@@ -364,7 +364,6 @@ def run(
     Raises MnistStepsError for an unknown name, and when a named pipeline cannot run here.
     """
     check_names(names)
-    check_names(names)
     told: set[str] = set()
     rows: list[Row] = []
     with training.cpu_threads(threads or torch.get_num_threads()):

@@ -135,7 +135,12 @@ def unpack(blocks: Tensor) -> Tensor:
     return blocks.unflatten(1, (-1, IMAGES)).transpose(1, 2).flatten(0, 1)
 
 
-def _empty(*shape: int) -> Tensor:
+def _in_order(blocks: Tensor) -> Tensor:
+    """The same, copied where it does not lie in memory as kernels.c expects."""
+    return blocks.contiguous(memory_format=torch.channels_last)
+
+
+def _empty(shape: Sequence[int]) -> Tensor:
     return torch.empty(shape, memory_format=torch.channels_last)
 
 
@@ -204,9 +209,9 @@ class _Convolve(torch.autograd.Function):
         stride: int,
         padding: tuple[int, int],
     ) -> Tensor:
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = _in_order(x)
         shape = _convolution(x.shape, weight.shape, weight.stride(), stride, padding)
-        y = _empty(len(x), shape.out_channels * IMAGES, shape.out_height, shape.out_width)
+        y = _empty((len(x), shape.out_channels * IMAGES, shape.out_height, shape.out_width))
         _call("convolution", x, weight, bias, y, ctypes.byref(shape))
         ctx.save_for_backward(x, weight)
         ctx.shape = shape
@@ -217,10 +222,10 @@ class _Convolve(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         shape = ctypes.byref(ctx.shape)
-        dy = dy.contiguous(memory_format=torch.channels_last)
+        dy = _in_order(dy)
         dx = dweight = dbias = None
         if ctx.needs_input_grad[0]:
-            dx = torch.empty_like(x, memory_format=torch.channels_last)
+            dx = _empty(x.shape)
             _call("convolution_input_gradient", dy, weight, dx, shape)
         if ctx.needs_input_grad[1]:
             dweight = torch.empty_strided(weight.shape, weight.stride())
@@ -238,10 +243,10 @@ def normalize(blocks: Tensor, layer: nn.BatchNorm2d, relu: bool) -> Tensor:
     if layer.training:
         return _Normalize.apply(blocks, layer.weight, layer.bias, layer, relu)
     assert layer.running_mean is not None and layer.running_var is not None
-    blocks = blocks.contiguous(memory_format=torch.channels_last)
+    blocks = _in_order(blocks)
     scale = layer.weight / (layer.running_var + layer.eps).sqrt()
     shift = layer.bias - layer.running_mean * scale
-    result = torch.empty_like(blocks, memory_format=torch.channels_last)
+    result = _empty(blocks.shape)
     _call("scale_and_shift", blocks, scale, shift, result, relu, *_sizes(blocks))
     return result
 
@@ -256,8 +261,8 @@ class _Normalize(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, layer: nn.BatchNorm2d, relu: bool
     ) -> Tensor:
-        x = x.contiguous(memory_format=torch.channels_last)
-        y = torch.empty_like(x, memory_format=torch.channels_last)
+        x = _in_order(x)
+        y = _empty(x.shape)
         saved = torch.empty(4, len(weight))
         assert layer.momentum is not None and layer.num_batches_tracked is not None
         layer.num_batches_tracked.add_(1)
@@ -273,8 +278,8 @@ class _Normalize(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         x, saved = ctx.saved_tensors
-        dy = dy.contiguous(memory_format=torch.channels_last)
-        dx = torch.empty_like(x, memory_format=torch.channels_last)
+        dy = _in_order(dy)
+        dx = _empty(x.shape)
         dweight, dbias = torch.empty(2, saved.shape[1]).unbind()
         _call("batch_norm_backward", x, dy, saved, dx, dweight, dbias, ctx.relu, *_sizes(x))
         return dx, dweight, dbias, None, None
