@@ -71,7 +71,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     entries = {
         file.src_uri: cache / f"{_digest(surroundings, file.src_uri, _bytes(file))}.json"
         for file in files
-        if isinstance(file, NotebookFile)
+        if isinstance(file, NotebookFile) and not file.inclusion.is_excluded()
     }
     stale = [name for name, entry in entries.items() if not entry.is_file()]
     outcomes = execution.execute_all(

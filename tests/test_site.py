@@ -218,6 +218,15 @@ def test_a_page_begins_with_the_libraries_imported_and_its_process_ends_with_the
     assert not psutil.pid_exists(int(process))
 
 
+def test_a_page_that_is_left_out_is_not_executed(project):
+    project.write("mkdocs.yml", f"{CONFIGURATION}exclude_docs: stages/three.py\n")
+    project.write("docs/stages/three.py", f"{TWO}\n# %%\n1 / 0\n")
+    status, output, executed = project.build()
+    assert status == 0, output
+    assert "stages/three.py" not in executed
+    assert not (project.folder / "site/stages/three").exists()
+
+
 def test_failing_cells_fail_the_build_and_are_all_named(project):
     picture = "from IPython.display import HTML\nHTML('<img src=\"data:,\">')"
     project.write("docs/stages/two.py", f"{TWO}\n# %%\n1 / 0\n")
