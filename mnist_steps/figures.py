@@ -334,7 +334,7 @@ def step_parts(steps: Mapping[str, Mapping[str, float]]) -> Figure:
 # --- Digits ---------------------------------------------------------------------------------
 
 CELL = 32  # pixels from one digit to the next: 28 and a gap
-TITLE = 10  # height of up to two lines of text above a digit, in the same pixels
+TITLE_LINE = 5  # height of a line of text above a digit, in the same pixels
 
 
 def digits(
@@ -343,10 +343,11 @@ def digits(
     """A grid of digits.
 
     images: tensor (N, 1, 28, 28), uint8 or float in [0, 1]
-    titles: a short text above each, of at most two lines
+    titles: a short text above each, of one line or more
     """
     rows = -(-len(images) // columns)
-    line = CELL + (TITLE if titles else 0)  # height of a row of digits
+    lines = max((title.count("\n") + 1 for title in titles), default=0)
+    line = CELL + TITLE_LINE * lines  # height of a row of digits
     # One picture of all digits: an axes for each would take a second to lay out.
     picture = torch.zeros(1, rows * line, columns * CELL)
     figure, (axes,) = axes_grid(1, 1, 1.05 * columns, 1.05 * rows * line / CELL)

@@ -74,7 +74,7 @@ for stage in stages.STAGES[:8]:
             [
                 f"stage {stage.number}",
                 f"{summary.seeds}",
-                pages.describe_mean(summary),
+                summary.mean_and_sd,
                 f"{summary.min:.2f}",
                 f"{summary.pass_rate:.0%}",
                 f"{stage.claim.best_test_accuracy:.2f}",
@@ -274,7 +274,7 @@ worst = most[np.argsort(-wrong_by[most], kind="stable")][:24]
 seen_as = torch.mode(predictions[:, worst], dim=0).values
 titles = [
     f"no. {position}\n{test.labels[position]}, seen as {digit}\n"
-    f"missed by {wrong_by[position]} of {networks}"
+    f"by {wrong_by[position]} of {networks}"
     for position, digit in zip(worst.tolist(), seen_as.tolist(), strict=True)
 ]
 figures.digits(
