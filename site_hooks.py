@@ -71,7 +71,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     entries = {
         file.src_uri: cache / f"{_digest(surroundings, file.src_uri, _bytes(file))}.json"
         for file in files
-        if isinstance(file, NotebookFile) and not file.inclusion.is_excluded()
+        # A NotebookFile wraps MkDocs' own, which knows whether it is left out of the site.
+        if isinstance(file, NotebookFile) and not file.file.inclusion.is_excluded()
     }
     stale = [name for name, entry in entries.items() if not entry.is_file()]
     outcomes = execution.execute_all(
