@@ -58,6 +58,28 @@ def assert_close_to_double(ours, exact, tolerance=2e-6):
         assert error < tolerance, f"{error:.1e} of the largest value, shape {tuple(other.shape)}"
 
 
+def assert_as_in_double_precision(images, *layers, added=0.0, tolerance=2e-6):
+    """Outputs and all gradients of layers are, once fast, those of float64. Returns that network.
+
+    A first layer passes the images on, with a number added, and the gradient of its weight shows
+    the others' by their input.
+    """
+    first = nn.Conv2d(images.shape[1], images.shape[1], 1)
+    nn.init.dirac_(first.weight)
+    nn.init.constant_(first.bias.requires_grad_(False), added)
+    model = nn.Sequential(first, *layers, nn.Flatten())
+    exact = copy.deepcopy(model).double()
+    with torch.no_grad():
+        passed_back = torch.randn_like(copy.deepcopy(model)(images))
+    assert type(fast.speed_up(model)) is FastSequential
+    assert_close_to_double(
+        with_gradients(model, images, passed_back),
+        with_gradients(exact, images.double(), passed_back.double()),
+        tolerance,
+    )
+    return exact
+
+
 def convolutions_of_the_stages():
     """Every different one, and some that no stage has.
 
@@ -80,25 +102,8 @@ def convolutions_of_the_stages():
 @pytest.mark.parametrize("shape", convolutions_of_the_stages(), ids=str)
 def test_a_convolution_and_its_gradients_are_those_of_double_precision(shape):
     in_channels, out_channels, kernel, size, stride, padding, bias = shape
-    torch.manual_seed(0)
     layer = nn.Conv2d(in_channels, out_channels, kernel, stride, padding, bias=bias)
-    exact = copy.deepcopy(layer).double()
-    images = torch.randn(32, in_channels, size, size, requires_grad=True)
-    wide = images.detach().double().requires_grad_()
-    passed_back = torch.randn(exact(wide).shape)
-
-    class InBlocks(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer = layer
-
-        def forward(self, images):
-            return fast.unpack(fast.convolve(fast.pack(images), self.layer))
-
-    assert_close_to_double(
-        with_gradients(InBlocks(), images, passed_back),
-        with_gradients(exact, wide, passed_back.double()),
-    )
+    assert_as_in_double_precision(torch.randn(32, in_channels, size, size), layer)
 
 
 @pytest.mark.parametrize(
@@ -120,14 +125,14 @@ def test_a_first_convolution_may_have_a_stride(size, kernel, stride, padding):
 
 def test_weights_may_lie_in_memory_either_way():
     torch.manual_seed(0)
-    layer, images = nn.Conv2d(4, 6, 3), torch.randn(16, 4, 5, 5)
-    outcomes = []
+    model = nn.Sequential(nn.Conv2d(4, 6, 3), nn.Flatten())
+    images, outcomes = torch.randn(16, 4, 5, 5), []
     for memory_format in (torch.contiguous_format, torch.channels_last):
-        one = copy.deepcopy(layer).to(memory_format=memory_format)
-        output = fast.convolve(fast.pack(images), one)
+        one = fast.speed_up(copy.deepcopy(model).to(memory_format=memory_format))
+        output = one(images)
         (output * output).sum().backward()
-        assert one.weight.grad.stride() == one.weight.stride()
-        outcomes.append((output, one.weight.grad, one.bias.grad))
+        assert one[0].weight.grad.stride() == one[0].weight.stride()
+        outcomes.append((output, one[0].weight.grad, one[0].bias.grad))
     torch.testing.assert_close(*outcomes, rtol=0, atol=0)
 
 
@@ -138,29 +143,98 @@ def test_batch_normalization_is_that_of_double_precision(relu, centre):
     layer = nn.BatchNorm2d(10)
     nn.init.uniform_(layer.weight, -1, 1)
     nn.init.uniform_(layer.bias, -1, 1)
-    exact = nn.Sequential(copy.deepcopy(layer).double(), *([nn.ReLU()] if relu else []))
     # Multiples of 1/128 up to 1000 are exact in float32: only our sums can err.
-    values = (torch.randn(32, 10, 7, 5) * 128).round() / 128 + centre
-    images, passed_back = values.requires_grad_(), torch.randn(values.shape)
-
-    class InBlocks(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer = layer
-
-        def forward(self, images):
-            return fast.unpack(fast.normalize(fast.pack(images), self.layer, relu))
-
-    wide = images.detach().double().requires_grad_()
+    values = (torch.randn(32, 10, 7, 5) * 128).round() / 128
     # Around a mean of 1000, x * scale + shift loses a digit or two, in PyTorch too.
-    assert_close_to_double(
-        with_gradients(InBlocks(), images, passed_back),
-        with_gradients(exact, wide, passed_back.double()),
+    exact = assert_as_in_double_precision(
+        values,
+        layer,
+        *([nn.ReLU()] if relu else []),
+        added=centre,
         tolerance=2e-6 if centre == 0 else 5e-5,
     )
     for name in ("running_mean", "running_var"):
-        torch.testing.assert_close(getattr(layer, name).double(), getattr(exact[0], name))
+        torch.testing.assert_close(getattr(layer, name).double(), getattr(exact[1], name))
     assert layer.num_batches_tracked == 1
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        (nn.ReLU(),),
+        (nn.ReLU(), nn.ReLU()),
+        (nn.MaxPool2d(2), nn.ReLU()),
+        (nn.MaxPool2d(2),),
+        (nn.MaxPool2d((3, 2)),),
+        (nn.AvgPool2d(2), nn.ReLU()),
+        (nn.AvgPool2d((2, 3)),),
+        (nn.AdaptiveAvgPool2d(1),),
+        (nn.Conv2d(4, 5, 3), nn.ReLU(), nn.BatchNorm2d(5), nn.ReLU()),
+    ],
+    ids=str,
+)
+def test_other_layers_are_those_of_double_precision(layers):
+    """On maps of 7 rows and 5 columns, where windows leave rows and columns over."""
+    torch.manual_seed(0)
+    assert_as_in_double_precision(torch.randn(32, 4, 7, 5), *layers)
+
+
+def test_a_gradient_goes_to_the_first_of_equal_values():
+    torch.manual_seed(0)
+    images = torch.randint(3, (16, 2, 4, 6)).float()
+    assert_as_in_double_precision(images, nn.MaxPool2d(2))
+
+
+def test_what_is_no_number_stays_none(few_digits):
+    """A training that diverged has to be seen to."""
+    model = fast.speed_up(stages.get(5).build())
+    images = few_digits.images[:16].float() / 255
+    images[3, 0, 14, 14] = torch.nan
+    assert model.train()(images).isnan().all(), "batch normalization spreads it to all images"
+    with torch.no_grad():
+        assert fast.speed_up(stages.get(3).build().eval())(images)[3].isnan().all()
+
+
+# --- Steps that overlap ---------------------------------------------------------------------
+
+
+def test_two_batches_may_be_under_way_at_once(few_digits):
+    torch.manual_seed(0)
+    model = fast.speed_up(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten()))
+    first, second = (few_digits.images[:32].float() / 255).split(16)
+    apart = [
+        torch.autograd.grad(model(images).square().sum(), model[0].weight)[0]
+        for images in (first, second)
+    ]
+    outputs = [model(images).square().sum() for images in (first, second)]
+    together = [torch.autograd.grad(output, model[0].weight)[0] for output in outputs]
+    torch.testing.assert_close(together, apart, rtol=0, atol=0)
+
+
+def test_weights_that_change_before_the_backward_pass_are_noticed(few_digits):
+    model = fast.speed_up(nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten()))
+    output = model(few_digits.images[:16].float()).sum()
+    with torch.no_grad():
+        model[0].weight.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        output.backward()
+
+
+def test_a_second_backward_pass_is_refused_as_by_pytorch(few_digits):
+    model = fast.speed_up(nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten()))
+    output = model(few_digits.images[:16].float()).sum()
+    output.backward()
+    with pytest.raises(RuntimeError, match="backward through the graph a second time"):
+        output.backward()
+
+
+def test_a_layer_that_is_replaced_is_not_used_any_more(few_digits):
+    model = fast.speed_up(nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten()))
+    images = few_digits.images[:16].float() / 255
+    before = model(images)
+    model[0] = nn.Conv2d(1, 4, 3)
+    torch.testing.assert_close(model(images), nn.Sequential(*model)(images))
+    assert not torch.equal(model(images), before)
 
 
 # --- Whole networks -------------------------------------------------------------------------
@@ -291,6 +365,11 @@ def test_gradients_of_images_come_from_pytorch(training_mode, few_digits):
         nn.BatchNorm2d(4, affine=False),
         nn.BatchNorm2d(4, momentum=None),
         nn.BatchNorm2d(4, track_running_stats=False),
+        nn.MaxPool2d(3, stride=2),
+        nn.MaxPool2d(2, padding=1),
+        nn.MaxPool2d(2, ceil_mode=True),
+        nn.AvgPool2d(2, divisor_override=3),
+        nn.AdaptiveAvgPool2d(2),
         nn.Dropout(),
     ],
     ids=repr,

@@ -1,33 +1,23 @@
-"""Small networks, about twice as fast on CPUs: their layers in C, 16 images at a time.
+"""Small networks, several times as fast on CPUs: their layers in C, 16 images at a time.
 
 PyTorch's convolutions fill a vector unit with channels, and are made for many of them; the
 networks here have 10 to 18. Batches are large, however: where 16 images lie side by side, every
-register is full whatever the number of channels. Such a block of images is, to PyTorch, one
-image with 16 times the channels, in memory format channels_last: layers that treat each channel
-by itself, as pooling does, work on it as they are. Convolutions and batch normalization are in
-kernels.c. Results differ from PyTorch's by rounding only, and not with the number of threads.
+register is full whatever the number of channels. The layers are in kernels.c, one function each
+way, and layers.py puts them together: to PyTorch, all of them are one operation. Results differ
+from PyTorch's by rounding only, and not with the number of threads.
 """
 
-import ctypes
-import functools
+import weakref
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from mnist_steps.augment import Transform, draw
 from mnist_steps.fast.compiler import library
-
-IMAGES = 16  # in a block, as in kernels.c
-
-# With more channels, PyTorch's convolutions are faster.
-MOST_CHANNELS = 32
-
-CHANNELWISE = (nn.ReLU, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
+from mnist_steps.fast.layers import IMAGES, Network, call, known, parameters_of
 
 
 class FastSequential(nn.Sequential):
@@ -37,29 +27,24 @@ class FastSequential(nn.Sequential):
     """
 
     def forward(self, images: Tensor) -> Tensor:
-        if not self._in_blocks(images):
-            return super().forward(images)
-        count, layers = len(images), list(self)
+        layers = list(self)
         end = next(place for place, layer in enumerate(layers) if type(layer) is nn.Flatten)
-        if count % IMAGES:  # only where images do not meet: each is judged by itself
-            images = F.pad(images, (0, 0, 0, 0, 0, 0, 0, -count % IMAGES))
-        x, normalized = pack(images), False
-        for layer, following in pairwise(layers[: end + 1]):
-            if isinstance(layer, nn.Conv2d):
-                x = convolve(x, layer)
-            elif isinstance(layer, nn.BatchNorm2d):
-                x = normalize(x, layer, relu=type(following) is nn.ReLU)
-            elif not (normalized and type(layer) is nn.ReLU):
-                x = layer(x)
-            normalized = isinstance(layer, nn.BatchNorm2d)
-        x = unpack(x)[:count]
+        parameters = [parameter for layer in layers[:end] for parameter in parameters_of(layer)]
+        if not self._in_blocks(images, parameters):
+            return super().forward(images)
+        network = _take(self, layers[:end], images.shape)
+        if self.training:
+            x = _Blocks.apply(images, self, network, *parameters)
+        else:
+            x = network.forward(images)
+            _give_back(self, network)
         for layer in layers[end:]:
             x = layer(x)
         return x
 
-    def _in_blocks(self, images: Tensor) -> bool:
+    def _in_blocks(self, images: Tensor, parameters: list[Tensor]) -> bool:
         """Whether this batch can go this way; otherwise it takes PyTorch's."""
-        for tensor in (images, *self.parameters()):
+        for tensor in (images, *parameters):
             if tensor.device.type != "cpu" or tensor.dtype != torch.float32:
                 return False
         if images.requires_grad or any(layer.training != self.training for layer in self):
@@ -67,6 +52,41 @@ class FastSequential(nn.Sequential):
         if self.training:
             return len(images) % IMAGES == 0
         return not torch.is_grad_enabled()
+
+
+class _Blocks(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, images: Tensor, model: FastSequential, network: Network, *parameters: Tensor
+    ) -> Tensor:
+        ctx.model, ctx.network = model, network
+        ctx.save_for_backward(*parameters)  # so that PyTorch notices when they change meanwhile
+        return network.forward(images)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, output_gradient: Tensor) -> tuple[Tensor | None, ...]:
+        assert len(ctx.saved_tensors), "PyTorch's error for a second backward comes from here"
+        gradients = ctx.network.backward(output_gradient)
+        _give_back(ctx.model, ctx.network)
+        return None, None, None, *gradients
+
+
+# Networks with room for a batch, which no step uses at the moment. A step keeps its own from
+# forward to backward, so that another forward in between does not write over what it needs.
+_free: "weakref.WeakKeyDictionary[nn.Module, list[Network]]" = weakref.WeakKeyDictionary()
+
+
+def _take(model: FastSequential, modules: list[nn.Module], images: torch.Size) -> Network:
+    free = _free.setdefault(model, [])
+    for place, network in enumerate(free):
+        if network.fits(modules, images):
+            return free.pop(place)
+    return Network(modules, images)
+
+
+def _give_back(model: FastSequential, network: Network) -> None:
+    _free[model].append(network)
 
 
 def speed_up(model: nn.Module) -> nn.Module:
@@ -88,26 +108,9 @@ def _gains(layers: list[nn.Module]) -> bool:
     if nn.Flatten not in kinds or kinds[0] is not nn.Conv2d:
         return False
     before_flatten = layers[: kinds.index(nn.Flatten)]
-    return all(map(_is_known, before_flatten)) and all(
+    return all(map(known, before_flatten)) and all(
         layer.stride == (1, 1) for layer in before_flatten[1:] if isinstance(layer, nn.Conv2d)
     )
-
-
-def _is_known(layer: nn.Module) -> bool:
-    if type(layer) is nn.Conv2d:
-        return (
-            max(layer.in_channels, layer.out_channels) <= MOST_CHANNELS
-            and (layer.groups, layer.dilation, layer.padding_mode) == (1, (1, 1), "zeros")
-            and layer.stride[0] == layer.stride[1]
-            and not isinstance(layer.padding, str)
-            and all(p < k for p, k in zip(layer.padding, layer.kernel_size, strict=True))
-        )
-    if type(layer) is nn.BatchNorm2d:
-        return layer.affine and layer.track_running_stats and layer.momentum is not None
-    return type(layer) in CHANNELWISE and not getattr(layer, "return_indices", False)
-
-
-# --- Augmentation ---------------------------------------------------------------------------
 
 
 def augment(images: Tensor, transforms: Sequence[Transform], generator: Generator) -> Tensor:
@@ -117,169 +120,5 @@ def augment(images: Tensor, transforms: Sequence[Transform], generator: Generato
     images, maps = images.contiguous(), draw(transforms, len(images), generator).contiguous()
     count, _, height, width = images.shape
     result = torch.empty_like(images)
-    _call("resample", images, maps, result, count, height, width)
+    call("resample", images, maps, result, count, height, width, torch.get_num_threads())
     return result
-
-
-# --- Blocks ---------------------------------------------------------------------------------
-
-
-def pack(images: Tensor) -> Tensor:
-    """(N, C, H, W) as blocks (N / 16, C * 16, H, W) in memory format channels_last."""
-    blocks = images.unflatten(0, (-1, IMAGES)).transpose(1, 2)  # (N / 16, C, 16, H, W)
-    return blocks.flatten(1, 2).contiguous(memory_format=torch.channels_last)
-
-
-def unpack(blocks: Tensor) -> Tensor:
-    """Blocks (N / 16, C * 16, H, W) as (N, C, H, W)."""
-    return blocks.unflatten(1, (-1, IMAGES)).transpose(1, 2).flatten(0, 1)
-
-
-def _in_order(blocks: Tensor) -> Tensor:
-    """The same, copied where it does not lie in memory as kernels.c expects."""
-    return blocks.contiguous(memory_format=torch.channels_last)
-
-
-def _empty(shape: Sequence[int]) -> Tensor:
-    return torch.empty(shape, memory_format=torch.channels_last)
-
-
-def _call(name: str, *arguments: Any) -> None:
-    """Call a function of kernels.c; it gets tensors as addresses, and last the threads to use."""
-    passed = [
-        ctypes.c_void_p(argument.data_ptr()) if isinstance(argument, Tensor) else argument
-        for argument in arguments
-    ]
-    if not getattr(library(), name)(*passed, torch.get_num_threads()):
-        raise MemoryError(f"no memory for {name}")
-
-
-# --- Convolution ----------------------------------------------------------------------------
-
-
-class Convolution(ctypes.Structure):
-    """As in kernels.c: shapes of input, output and kernel, and the strides of the weight."""
-
-    _fields_ = [
-        *((name, ctypes.c_int) for name in (
-            "blocks", "in_channels", "in_height", "in_width",
-            "out_channels", "out_height", "out_width",
-            "kernel_height", "kernel_width", "stride", "padding_height", "padding_width",
-        )),
-        *((name, ctypes.c_long) for name in ("next_out", "next_in", "next_row", "next_column")),
-    ]  # fmt: skip
-
-
-@functools.lru_cache(maxsize=1000)
-def _convolution(
-    blocks: torch.Size,
-    weight: torch.Size,
-    weight_strides: tuple[int, ...],
-    stride: int,
-    padding: tuple[int, int],
-) -> Convolution:
-    count, wide, height, width = blocks
-    out_channels, in_channels, *kernel = weight
-    assert wide == in_channels * IMAGES, f"{wide} channels in blocks for {in_channels}"
-    out = [
-        (size + 2 * pad - side) // stride + 1
-        for size, pad, side in zip((height, width), padding, kernel, strict=True)
-    ]
-    return Convolution(
-        count, in_channels, height, width, out_channels, *out, *kernel, stride, *padding,
-        *weight_strides,
-    )  # fmt: skip
-
-
-def convolve(blocks: Tensor, layer: nn.Conv2d) -> Tensor:
-    """What the layer does, to blocks."""
-    padding = layer.padding
-    assert not isinstance(padding, str), "speed_up leaves such a layer alone"
-    result: Tensor = _Convolve.apply(blocks, layer.weight, layer.bias, layer.stride[0], padding)
-    return result
-
-
-class _Convolve(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        stride: int,
-        padding: tuple[int, int],
-    ) -> Tensor:
-        x = _in_order(x)
-        shape = _convolution(x.shape, weight.shape, weight.stride(), stride, padding)
-        y = _empty((len(x), shape.out_channels * IMAGES, shape.out_height, shape.out_width))
-        _call("convolution", x, weight, bias, y, ctypes.byref(shape))
-        ctx.save_for_backward(x, weight)
-        ctx.shape = shape
-        return y
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        shape = ctypes.byref(ctx.shape)
-        dy = _in_order(dy)
-        dx = dweight = dbias = None
-        if ctx.needs_input_grad[0]:
-            dx = _empty(x.shape)
-            _call("convolution_input_gradient", dy, weight, dx, shape)
-        if ctx.needs_input_grad[1]:
-            dweight = torch.empty_strided(weight.shape, weight.stride())
-            _call("convolution_weight_gradient", x, dy, dweight, shape)
-        if ctx.needs_input_grad[2]:
-            dbias = unpack(dy).sum(dim=(0, 2, 3))
-        return dx, dweight, dbias, None, None
-
-
-# --- Batch normalization --------------------------------------------------------------------
-
-
-def normalize(blocks: Tensor, layer: nn.BatchNorm2d, relu: bool) -> Tensor:
-    """What the layer does, to blocks; with `relu`, ReLU after it."""
-    if layer.training:
-        return _Normalize.apply(blocks, layer.weight, layer.bias, layer, relu)
-    assert layer.running_mean is not None and layer.running_var is not None
-    blocks = _in_order(blocks)
-    scale = layer.weight / (layer.running_var + layer.eps).sqrt()
-    shift = layer.bias - layer.running_mean * scale
-    result = _empty(blocks.shape)
-    _call("scale_and_shift", blocks, scale, shift, result, relu, *_sizes(blocks))
-    return result
-
-
-def _sizes(blocks: Tensor) -> tuple[int, ...]:
-    count, wide, height, width = blocks.shape
-    return count, height, width, wide // IMAGES
-
-
-class _Normalize(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, layer: nn.BatchNorm2d, relu: bool
-    ) -> Tensor:
-        x = _in_order(x)
-        y = _empty(x.shape)
-        saved = torch.empty(4, len(weight))
-        assert layer.momentum is not None and layer.num_batches_tracked is not None
-        layer.num_batches_tracked.add_(1)
-        _call(
-            "batch_norm", x, weight, bias, layer.running_mean, layer.running_var,
-            ctypes.c_double(layer.momentum), ctypes.c_double(layer.eps), saved, y, relu, *_sizes(x),
-        )  # fmt: skip
-        ctx.save_for_backward(x, saved)
-        ctx.relu = relu
-        return y
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        x, saved = ctx.saved_tensors
-        dy = _in_order(dy)
-        dx = _empty(x.shape)
-        dweight, dbias = torch.empty(2, saved.shape[1]).unbind()
-        _call("batch_norm_backward", x, dy, saved, dx, dweight, dbias, ctx.relu, *_sizes(x))
-        return dx, dweight, dbias, None, None

@@ -76,9 +76,12 @@ static int group_start(int group, int channels) { return group * channels / grou
     default: function(__VA_ARGS__, LARGEST_GROUP); \
     }
 
+/* 0 where value is below 0. A NaN compares false, and passes. */
+INLINE vec rectified(vec value) { return (vec)((mask)value & ~(mask)(value <= 0)); }
+
 /* One output pixel of `size` channels: `run` neighbouring vecs in each of `rows` input rows. */
 INLINE void pixel(const vec *restrict in, const float *restrict weights, const float *bias,
-                  vec *restrict out, int rows, int run, long in_row, long weights_row,
+                  vec *restrict out, int rows, int run, long in_row, long weights_row, int relu,
                   const int size) {
     vec sum[LARGEST_GROUP][PARTS];
     for (int channel = 0; channel < size; channel++)
@@ -94,12 +97,12 @@ INLINE void pixel(const vec *restrict in, const float *restrict weights, const f
     }
     for (int channel = 0; channel < size; channel++)
         for (int part = 0; part < PARTS; part++)
-            out[channel * PARTS + part] = sum[channel][part];
+            out[channel * PARTS + part] = relu ? rectified(sum[channel][part]) : sum[channel][part];
 }
 
-/* y = convolution of x; bias may be NULL.
+/* y = convolution of x; bias may be NULL; with relu, 0 where that is below 0.
    weights: [group][kernel row][kernel column][in channel][channel of the group] */
-static void convolve(const vec *x, const float *weights, const float *bias, vec *y,
+static void convolve(const vec *x, const float *weights, const float *bias, vec *y, int relu,
                      const Convolution *c, int threads) {
     const long taps = (long)c->kernel_height * c->kernel_width * c->in_channels;
     #pragma omp parallel for collapse(2) num_threads(threads) if (threads > 1)
@@ -124,15 +127,15 @@ static void convolve(const vec *x, const float *weights, const float *bias, vec 
                     WITH_CONSTANT(size, pixel, in, w, bias ? bias + start : NULL,
                                   out + start * PARTS, rows, columns * c->in_channels,
                                   (long)c->in_width * c->in_channels * PARTS,
-                                  (long)c->kernel_width * c->in_channels * size)
+                                  (long)c->kernel_width * c->in_channels * size, relu)
                 }
             }
         }
 }
 
-/* y = convolution of x; bias may be NULL. Returns 0 when there is no memory, else 1; so do the
-   other functions. */
-int convolution(const float *x, const float *weight, const float *bias, float *y,
+/* y = convolution of x; bias may be NULL; with relu, 0 where that is below 0. Returns 0 when there
+   is no memory, else 1; so do the other functions. */
+int convolution(const float *x, const float *weight, const float *bias, float *y, int relu,
                 const Convolution *c, int threads) {
     const int in = c->in_channels, height = c->kernel_height, width = c->kernel_width;
     float *packed = malloc(sizeof(float) * c->out_channels * in * height * width);
@@ -145,7 +148,7 @@ int convolution(const float *x, const float *weight, const float *bias, float *y
                     for (int o = group_start(group, c->out_channels);
                          o < group_start(group + 1, c->out_channels); o++)
                         *next++ = weight[in_weight(c, o, i, row, column)];
-    convolve((const vec *)x, packed, bias, (vec *)y, c, threads);
+    convolve((const vec *)x, packed, bias, (vec *)y, relu, c, threads);
     free(packed);
     return 1;
 }
@@ -171,7 +174,7 @@ int convolution_input_gradient(const float *dy, const float *weight, float *dx,
         .padding_height = height - 1 - c->padding_height,
         .padding_width = width - 1 - c->padding_width,
     };
-    convolve((const vec *)dy, packed, NULL, (vec *)dx, &turned, threads);
+    convolve((const vec *)dy, packed, NULL, (vec *)dx, 0, &turned, threads);
     free(packed);
     return 1;
 }
@@ -322,7 +325,7 @@ static int batch_statistics(const float *x_, double *mean, double *variance, int
     return 1;
 }
 
-/* y = x * scale + shift, for each channel; with relu, 0 where that is below 0. */
+/* y = x * scale + shift, for each channel; with relu, 0 where that is below 0. y may be x. */
 int scale_and_shift(const float *x_, const float *scale, const float *shift, float *y_, int relu,
                     int blocks, int height, int width, int channels, int threads) {
     const int rows = blocks * height, vecs = channels * PARTS;
@@ -332,13 +335,12 @@ int scale_and_shift(const float *x_, const float *scale, const float *shift, flo
     spread(shifts, shift, channels);
     #pragma omp parallel for num_threads(threads) if (threads > 1)
     for (int row = 0; row < rows; row++) {
-        const vec *restrict x = (const vec *)x_ + (long)row * width * vecs;
-        vec *restrict y = (vec *)y_ + (long)row * width * vecs;
+        const vec *x = (const vec *)x_ + (long)row * width * vecs;
+        vec *y = (vec *)y_ + (long)row * width * vecs;
         for (int pixel = 0; pixel < width; pixel++, x += vecs, y += vecs)
             for (int i = 0; i < vecs; i++) {
                 const vec value = x[i] * scales[i] + shifts[i];
-                /* a NaN compares false, and passes */
-                y[i] = relu ? (vec)((mask)value & ~(mask)(value <= 0)) : value;
+                y[i] = relu ? rectified(value) : value;
             }
     }
     free(scales);
@@ -375,10 +377,10 @@ int batch_norm(const float *x, const float *weight, const float *bias, float *ru
    relu) and xhat = (x - mean) * inverse_sd:
        dbias = sum g,   dweight = sum g xhat,
        dx = scale * (g - mean g - xhat * mean (g xhat)),   scale = weight * inverse_sd
-   (Ioffe and Szegedy 2015, section 3.) */
-int batch_norm_backward(const float *x_, const float *dy_, const float *saved, float *dx_,
-                        float *dweight, float *dbias, int relu, int blocks, int height, int width,
-                        int channels, int threads) {
+   (Ioffe and Szegedy 2015, section 3.) gradient: dy, which dx takes the place of. */
+int batch_norm_backward(const float *x_, float *gradient, const float *saved, float *dweight,
+                        float *dbias, int relu, int blocks, int height, int width, int channels,
+                        int threads) {
     const float *mean = saved, *inverse_sd = mean + channels;
     const float *scale = inverse_sd + channels, *shift = scale + channels;
     const int rows = blocks * height, vecs = channels * PARTS;
@@ -400,7 +402,7 @@ int batch_norm_backward(const float *x_, const float *dy_, const float *saved, f
     #pragma omp parallel for num_threads(threads) if (threads > 1)
     for (int row = 0; row < rows; row++) {
         const vec *restrict x = (const vec *)x_ + (long)row * width * vecs;
-        const vec *restrict dy = (const vec *)dy_ + (long)row * width * vecs;
+        const vec *restrict dy = (const vec *)gradient + (long)row * width * vecs;
         vec *restrict sums = scratch + 2L * row * vecs, *restrict products = sums + vecs;
         for (int pixel = 0; pixel < width; pixel++, x += vecs, dy += vecs)
             for (int i = 0; i < vecs; i++) {
@@ -432,13 +434,12 @@ int batch_norm_backward(const float *x_, const float *dy_, const float *saved, f
     #pragma omp parallel for num_threads(threads) if (threads > 1)
     for (int row = 0; row < rows; row++) {
         const vec *restrict x = (const vec *)x_ + (long)row * width * vecs;
-        const vec *restrict dy = (const vec *)dy_ + (long)row * width * vecs;
-        vec *restrict dx = (vec *)dx_ + (long)row * width * vecs;
-        for (int pixel = 0; pixel < width; pixel++, x += vecs, dy += vecs, dx += vecs)
+        vec *restrict dy = (vec *)gradient + (long)row * width * vecs;
+        for (int pixel = 0; pixel < width; pixel++, x += vecs, dy += vecs)
             for (int i = 0; i < vecs; i++) {
                 vec g = dy[i];
                 if (relu) g = (vec)((mask)g & ~(mask)(x[i] * scales[i] + shifts[i] <= 0));
-                dx[i] = g * of_g[i] + (x[i] * of_x[i] + rest[i]);
+                dy[i] = g * of_g[i] + (x[i] * of_x[i] + rest[i]);
             }
     }
     free(constants);
@@ -446,6 +447,193 @@ int batch_norm_backward(const float *x_, const float *dy_, const float *saved, f
     free(totals);
     return 1;
 }
+
+/* --- Other layers --------------------------------------------------------------------------- */
+
+/* images: [count][channel][row][column], as blocks; what is missing to fill the last is 0. */
+int pack(const float *images, float *blocks, int count, int channels, int pixels, int threads) {
+    const long size = (long)channels * pixels;
+    #pragma omp parallel for num_threads(threads) if (threads > 1)
+    for (int block = 0; block < (count + IMAGES - 1) / IMAGES; block++)
+        for (int image = 0; image < IMAGES; image++) {
+            const long number = (long)block * IMAGES + image;
+            const float *from = images + number * size;
+            float *to = blocks + block * size * IMAGES + image;
+            for (int channel = 0; channel < channels; channel++)
+                for (int pixel = 0; pixel < pixels; pixel++)
+                    to[((long)pixel * channels + channel) * IMAGES]
+                        = number < count ? from[(long)channel * pixels + pixel] : 0;
+        }
+    return 1;
+}
+
+/* The first `count` images of blocks, as [count][channel][row][column]. */
+int unpack(const float *blocks, float *images, int count, int channels, int pixels) {
+    for (int number = 0; number < count; number++) {
+        const float *from = blocks + (long)(number / IMAGES) * channels * pixels * IMAGES
+                            + number % IMAGES;
+        for (int channel = 0; channel < channels; channel++)
+            for (int pixel = 0; pixel < pixels; pixel++)
+                *images++ = from[((long)pixel * channels + channel) * IMAGES];
+    }
+    return 1;
+}
+
+int relu(const float *x_, float *y_, int blocks, int height, int width, int channels,
+         int threads) {
+    const long vecs = (long)width * channels * PARTS;
+    #pragma omp parallel for num_threads(threads) if (threads > 1)
+    for (int row = 0; row < blocks * height; row++) {
+        const vec *x = (const vec *)x_ + row * vecs;
+        vec *y = (vec *)y_ + row * vecs;
+        for (long i = 0; i < vecs; i++) y[i] = rectified(x[i]);
+    }
+    return 1;
+}
+
+/* gradient: that of the output y, which that of the input takes the place of. */
+int relu_backward(const float *y_, float *gradient, int blocks, int height, int width,
+                  int channels, int threads) {
+    const long vecs = (long)width * channels * PARTS;
+    #pragma omp parallel for num_threads(threads) if (threads > 1)
+    for (int row = 0; row < blocks * height; row++) {
+        const vec *restrict y = (const vec *)y_ + row * vecs;
+        vec *restrict dy = (vec *)gradient + row * vecs;
+        for (long i = 0; i < vecs; i++) dy[i] = (vec)((mask)dy[i] & ~(mask)(y[i] <= 0));
+    }
+    return 1;
+}
+
+/* Gradient of a convolution's bias: the sum of the output's gradient for each channel. */
+int channel_sums(const float *dy_, float *sums, int blocks, int height, int width, int channels,
+                 int threads) {
+    const int rows = blocks * height, vecs = channels * PARTS;
+    vec *scratch = calloc((long)rows * vecs, sizeof(vec));
+    double *of_row = calloc(2L * channels, sizeof(double)), *totals = of_row + channels;
+    if (!scratch || !of_row) {
+        free(scratch);
+        free(of_row);
+        return 0;
+    }
+    #pragma omp parallel for num_threads(threads) if (threads > 1)
+    for (int row = 0; row < rows; row++) {
+        const vec *restrict dy = (const vec *)dy_ + (long)row * width * vecs;
+        vec *restrict sum = scratch + (long)row * vecs;
+        for (int pixel = 0; pixel < width; pixel++, dy += vecs)
+            for (int i = 0; i < vecs; i++) sum[i] += dy[i];
+    }
+    for (int row = 0; row < rows; row++) {
+        gather(of_row, scratch + (long)row * vecs, channels);
+        for (int channel = 0; channel < channels; channel++) totals[channel] += of_row[channel];
+    }
+    for (int channel = 0; channel < channels; channel++) sums[channel] = totals[channel];
+    free(scratch);
+    free(of_row);
+    return 1;
+}
+
+/* Windows that touch and do not overlap; rows and columns that are left over belong to none. */
+typedef struct {
+    int blocks, height, width, channels;
+    int window_height, window_width;
+} Pooling;
+
+#define INPUT_OF_WINDOW(p, block, row, column) \
+    ((((long)(block) * (p)->height + (row) * (p)->window_height) * (p)->width \
+      + (column) * (p)->window_width) * (p)->channels * PARTS)
+
+/* For every row of windows: x, its first vec of the input, and y, that of the output. */
+#define EACH_ROW_OF_WINDOWS(p) \
+    const int rows = (p)->height / (p)->window_height, columns = (p)->width / (p)->window_width; \
+    const int vecs = (p)->channels * PARTS; \
+    const long in_row = (long)(p)->width * vecs; \
+    _Pragma("omp parallel for num_threads(threads) if (threads > 1)") \
+    for (int row = 0; row < (p)->blocks * rows; row++)
+
+int max_pool(const float *x_, float *y_, const Pooling *p, int threads) {
+    EACH_ROW_OF_WINDOWS(p) {
+        vec *y = (vec *)y_ + (long)row * columns * vecs;
+        for (int column = 0; column < columns; column++, y += vecs) {
+            const vec *x = (const vec *)x_ + INPUT_OF_WINDOW(p, row / rows, row % rows, column);
+            for (int i = 0; i < vecs; i++) {
+                vec most = x[i];
+                for (int down = 0; down < p->window_height; down++)
+                    for (int right = 0; right < p->window_width; right++) {
+                        const vec value = x[down * in_row + right * vecs + i];
+                        /* also where it is a NaN, as in PyTorch */
+                        const mask more = ~(mask)(value <= most);
+                        most = (vec)(((mask)value & more) | ((mask)most & ~more));
+                    }
+                y[i] = most;
+            }
+        }
+    }
+    return 1;
+}
+
+/* The gradient goes to the first of a window's largest values, as in PyTorch. */
+int max_pool_backward(const float *x_, const float *y_, const float *dy_, float *dx_,
+                      const Pooling *p, int threads) {
+    if (p->height % p->window_height || p->width % p->window_width)
+        memset(dx_, 0, sizeof(vec) * PARTS * p->blocks * p->height * p->width * p->channels);
+    EACH_ROW_OF_WINDOWS(p) {
+        const vec *y = (const vec *)y_ + (long)row * columns * vecs;
+        const vec *dy = (const vec *)dy_ + (long)row * columns * vecs;
+        for (int column = 0; column < columns; column++, y += vecs, dy += vecs) {
+            const long place = INPUT_OF_WINDOW(p, row / rows, row % rows, column);
+            const vec *restrict x = (const vec *)x_ + place;
+            vec *restrict dx = (vec *)dx_ + place;
+            for (int i = 0; i < vecs; i++) {
+                mask left = ~(mask){0};  /* no largest value met yet */
+                for (int down = 0; down < p->window_height; down++)
+                    for (int right = 0; right < p->window_width; right++) {
+                        const long at = down * in_row + right * vecs + i;
+                        const mask here = left & (mask)(x[at] == y[i]);
+                        dx[at] = (vec)((mask)dy[i] & here);
+                        left &= ~here;
+                    }
+            }
+        }
+    }
+    return 1;
+}
+
+int average_pool(const float *x_, float *y_, const Pooling *p, int threads) {
+    const float share = 1.0f / (p->window_height * p->window_width);
+    EACH_ROW_OF_WINDOWS(p) {
+        vec *y = (vec *)y_ + (long)row * columns * vecs;
+        for (int column = 0; column < columns; column++, y += vecs) {
+            const vec *x = (const vec *)x_ + INPUT_OF_WINDOW(p, row / rows, row % rows, column);
+            for (int i = 0; i < vecs; i++) {
+                vec sum = {0};
+                for (int down = 0; down < p->window_height; down++)
+                    for (int right = 0; right < p->window_width; right++)
+                        sum += x[down * in_row + right * vecs + i];
+                y[i] = sum * share;
+            }
+        }
+    }
+    return 1;
+}
+
+int average_pool_backward(const float *dy_, float *dx_, const Pooling *p, int threads) {
+    const float share = 1.0f / (p->window_height * p->window_width);
+    if (p->height % p->window_height || p->width % p->window_width)
+        memset(dx_, 0, sizeof(vec) * PARTS * p->blocks * p->height * p->width * p->channels);
+    EACH_ROW_OF_WINDOWS(p) {
+        const vec *dy = (const vec *)dy_ + (long)row * columns * vecs;
+        for (int column = 0; column < columns; column++, dy += vecs) {
+            vec *dx = (vec *)dx_ + INPUT_OF_WINDOW(p, row / rows, row % rows, column);
+            for (int i = 0; i < vecs; i++)
+                for (int down = 0; down < p->window_height; down++)
+                    for (int right = 0; right < p->window_width; right++)
+                        dx[down * in_row + right * vecs + i] = dy[i] * share;
+        }
+    }
+    return 1;
+}
+
+/* --- Augmentation ------------------------------------------------------------------------- */
 
 /* One image of one channel under an affine map of coordinates, bilinearly, as PyTorch's
    affine_grid and grid_sample with align_corners=False; outside is 0. map: 2 x 3, from output to
