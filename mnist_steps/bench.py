@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 
 from mnist_steps import data, evidence, runs, summary, training
+from mnist_steps import fast as fast_way
 from mnist_steps.augment import (
     SIZE,
     RandomCenterCrop,
@@ -32,6 +33,8 @@ from mnist_steps.augment import (
     RandomRotation,
     RandomTranslation,
     Transform,
+    augment,
+    draw,
 )
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.stages import TRAIN_PIXELS, Normalization, Stage
@@ -218,7 +221,7 @@ class Ours:
 
     def evaluate(self, images: int) -> int:
         split = self.training.test_split[:images]
-        training.evaluate(self.training.model, split, self.training.stage.recipe.normalize_test)
+        self.training.evaluate(split)
         return len(split)
 
 
@@ -549,8 +552,9 @@ def breakdown(stage: Stage, steps: int, fast: bool = False) -> Breakdown:
     fast: as for `training.Training`
     """
     trained = Training(stage, stage.recipe.seed, CPU, fast=fast)
-    timed_steps(trained, 1)
-    _, seconds = timed_steps(trained, steps)
+    timed = timed_steps_fast if trained.fast else timed_steps
+    timed(trained, 1)
+    _, seconds = timed(trained, steps)
     batch_size = stage.recipe.batch_size
     return Breakdown(
         seconds={part: statistics.median(values) for part, values in seconds.items()},
@@ -581,14 +585,14 @@ def matrix_rate(size: int = 1024, repeats: int = 5) -> float:
 def timed_steps(
     trained: Training,
     steps: int,
-    move: Callable[[Tensor, Sequence[Transform], Generator], Tensor] | None = None,
+    move: Callable[[Tensor, Sequence[Transform], Generator], Tensor] = augment,
 ) -> tuple[Tensor, dict[str, list[float]]]:
     """training.train_epoch with a look at the clock between its parts. A test holds them together.
 
-    move: augments a batch, as augment.augment does; the training's own when None
+    move: augments a batch, as augment.augment does
     Returns the losses, float tensor (steps,), and the seconds of each of PARTS in each step.
     """
-    recipe, split, move = trained.stage.recipe, trained.train_split, move or trained.move
+    recipe, split = trained.stage.recipe, trained.train_split
     trained.model.train()
     losses, correct = [], torch.tensor(0)
     seconds: dict[str, list[float]] = {part: [] for part in PARTS}
@@ -620,3 +624,43 @@ def timed_steps(
         for part, (start, end) in zip(PARTS, itertools.pairwise(marks), strict=True):
             seconds[part].append(end - start)
     return torch.stack(losses), seconds
+
+
+def timed_steps_fast(trained: Training, steps: int) -> tuple[Tensor, dict[str, list[float]]]:
+    """The same for training.train_epoch_fast.
+
+    The batch is cut while it is augmented, and the forward pass has its loss and accuracy.
+    """
+    recipe, split = trained.stage.recipe, trained.train_split
+    normalization = recipe.normalize_train.mean, recipe.normalize_train.sd
+    trainer = fast_way.Trainer(
+        trained.model, trained.optimizer, split.images, split.labels, normalization
+    )
+    losses = []
+    seconds: dict[str, list[float]] = {part: [] for part in PARTS}
+    order = torch.randperm(len(split), generator=trained.generator)
+    for chosen in order.split(recipe.batch_size)[:steps]:
+        network, parameters = trainer.network(len(chosen))
+        marks = [time.perf_counter()] * 2
+        maps = None
+        if recipe.augmentation:
+            maps = draw(recipe.augmentation, len(chosen), trained.generator)
+        network.prepare(split.images, chosen, maps, *normalization)
+        marks.append(time.perf_counter())
+
+        network.forward()
+        loss, _ = trainer.loss(network, chosen)
+        marks.append(time.perf_counter())
+
+        network.backward()
+        marks.append(time.perf_counter())
+
+        trainer.update(parameters)
+        if trained.schedule is not None:
+            trained.schedule.step()
+        marks += [time.perf_counter()] * 2
+
+        losses.append(loss)
+        for part, (start, end) in zip(PARTS, itertools.pairwise(marks), strict=True):
+            seconds[part].append(end - start)
+    return torch.tensor(losses), seconds

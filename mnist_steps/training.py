@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,8 +26,8 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from tqdm import tqdm
 
 from mnist_steps import data, winograd
-from mnist_steps import fast as fast_layers
-from mnist_steps.augment import Transform, augment
+from mnist_steps import fast as fast_way
+from mnist_steps.augment import augment, draw
 from mnist_steps.data import Split
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.stages import Normalization, Recipe, Stage
@@ -44,13 +44,11 @@ def train_epoch(
     generator: Generator,
     max_steps: int | None = None,
     on_step: Callable[[Tensor], None] = lambda loss: None,
-    move: Callable[[Tensor, Sequence[Transform], Generator], Tensor] = augment,
 ) -> "TrainedEpoch":
     """One pass over the training images, in a random order, each augmented afresh.
 
     generator: CPU generator that draws the order and the augmentation
     max_steps: stop after this many batches
-    move: augments a batch, as augment.augment does
     """
     model.train()
     losses, learning_rates, correct, seen = [], [], torch.tensor(0, device=split.labels.device), 0
@@ -58,7 +56,7 @@ def train_epoch(
     for chosen in order.split(recipe.batch_size)[:max_steps]:
         chosen = chosen.to(split.labels.device)
         images, labels = split.images[chosen].float() / 255, split.labels[chosen]
-        images = move(images, recipe.augmentation, generator)
+        images = augment(images, recipe.augmentation, generator)
 
         optimizer.zero_grad()
         log_probabilities = model(normalize(images, recipe.normalize_train))  # (N, 10)
@@ -74,6 +72,37 @@ def train_epoch(
         seen += len(labels)
         on_step(losses[-1])
     return TrainedEpoch(torch.stack(losses).cpu(), learning_rates, 100 * correct.item() / seen)
+
+
+def train_epoch_fast(
+    model: nn.Module,
+    split: Split,
+    recipe: Recipe,
+    optimizer: torch.optim.SGD,
+    schedule: LRScheduler | None,
+    generator: Generator,
+    max_steps: int | None = None,
+    on_step: Callable[[Tensor], None] = lambda loss: None,
+) -> "TrainedEpoch":
+    """The same as `train_epoch`, with the same random numbers, for a network that `fast.fits`."""
+    normalization = recipe.normalize_train.mean, recipe.normalize_train.sd
+    trainer = fast_way.Trainer(model, optimizer, split.images, split.labels, normalization)
+    losses, learning_rates, correct, seen = [], [], 0, 0
+    order = torch.randperm(len(split), generator=generator)
+    for chosen in order.split(recipe.batch_size)[:max_steps]:
+        maps = None
+        if recipe.augmentation:
+            maps = draw(recipe.augmentation, len(chosen), generator)
+        learning_rates.append(optimizer.param_groups[0]["lr"])
+        loss, recognized = trainer.step(chosen, maps)
+        if schedule is not None:
+            schedule.step()
+
+        losses.append(torch.tensor(loss))
+        correct += recognized
+        seen += len(chosen)
+        on_step(losses[-1])
+    return TrainedEpoch(torch.stack(losses), learning_rates, 100 * correct / seen)
 
 
 @torch.inference_mode()
@@ -239,10 +268,9 @@ class Training:
         self.model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if device.type == "cpu":  # a GPU's library chooses among such algorithms by itself
             winograd.speed_up(self.model)
-        fast = fast and device.type == "cpu"
-        if fast:
-            fast_layers.speed_up(self.model)
-        self.move = fast_layers.augment if fast else augment
+        if fast and device.type == "cpu":
+            fast_way.keep_memory()
+        self.fast = fast and device.type == "cpu" and fast_way.fits(self.model)
         self.generator = Generator().manual_seed(seed)
         self.train_split = _to_device(train_split or data.mnist().full_train, device)
         self.test_split = _to_device(test_split or data.mnist().test, device)
@@ -250,7 +278,7 @@ class Training:
             self.model.parameters(),
             lr=recipe.optimizer.lr,
             momentum=recipe.optimizer.momentum,
-            fused=fast or None,  # one pass over all parameters; None is PyTorch's own choice
+            fused=True if fast else None,  # one pass over all parameters; None: PyTorch chooses
         )
         self.schedule: LRScheduler | None = None
         if recipe.schedule is not None:
@@ -274,13 +302,21 @@ class Training:
         return len(self.epochs) >= self.stage.recipe.epochs
 
     def train_epoch(self, **options: Any) -> TrainedEpoch:
-        return train_epoch(
+        train: Callable[..., TrainedEpoch] = train_epoch_fast if self.fast else train_epoch
+        return train(
             self.model, self.train_split, self.stage.recipe,
-            self.optimizer, self.schedule, self.generator, move=self.move, **options,
+            self.optimizer, self.schedule, self.generator, **options,
         )  # fmt: skip
 
-    def evaluate(self) -> Evaluation:
-        return evaluate(self.model, self.test_split, self.stage.recipe.normalize_test)
+    def evaluate(self, split: Split | None = None) -> Evaluation:
+        """On all test images, or on another split."""
+        split, normalization = split or self.test_split, self.stage.recipe.normalize_test
+        if not self.fast:
+            return evaluate(self.model, split, normalization)
+        log_probabilities = fast_way.evaluate(
+            self.model, split.images, normalization.mean, normalization.sd
+        )
+        return Evaluation(log_probabilities, split.labels)
 
     def run_epoch(self, on_step: Callable[[Tensor], None] = lambda loss: None) -> Epoch:
         """Train one epoch, evaluate, and note the figures."""

@@ -12,9 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from mnist_steps import bench, data, fast, runs, stages, summary, training
+from mnist_steps import bench, data, runs, stages, summary, training
 from mnist_steps.augment import RandomTranslation, augment
 from mnist_steps.errors import MnistStepsError
+from mnist_steps.fast import network as fast_network
 
 CPU = torch.device("cpu")
 PROMISED = {"stage", "pipeline", "seconds_per_epoch", "ratio_to_original"}
@@ -219,7 +220,7 @@ def test_the_fast_way_is_left_out_with_one_line_where_nothing_compiles(monkeypat
     def none():
         raise MnistStepsError("no C compiler was found.")
 
-    monkeypatch.setattr(fast, "library", none)
+    monkeypatch.setattr(fast_network, "library", none)
     told = []
     rows = bench.run([stages.get(8)], rounds=1, steps=1, on_missing=told.append)
     assert bench.OURS_FAST not in [row.pipeline for row in rows]

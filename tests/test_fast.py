@@ -18,7 +18,8 @@ from torch import nn
 
 from mnist_steps import augment, cli, data, fast, runs, stages, study, training
 from mnist_steps.errors import MnistStepsError
-from mnist_steps.fast import FastSequential, compiler
+from mnist_steps.fast import compiler
+from mnist_steps.fast.network import Network, known
 from mnist_steps.training import Training
 
 CPU = torch.device("cpu")
@@ -34,13 +35,37 @@ def a_compiler():
 
 @pytest.fixture
 def other_source(tmp_path, monkeypatch, empty_cache):
-    """A cache folder of the test's own, and a tiny source in place of kernels.c."""
-    source = tmp_path / "kernels.c"
+    """A cache folder of the test's own, and a tiny source in place of the real ones."""
+    source = tmp_path / "seven.c"
     source.write_text("int seven(void) { return 7; }\n")
-    monkeypatch.setattr(compiler, "SOURCE", source)
+    monkeypatch.setattr(compiler, "SOURCES", (source,))
     compiler.library.cache_clear()
     yield source
     compiler.library.cache_clear()
+
+
+class InBlocks(nn.Module):
+    """Layers as a Network computes them, for one batch, with gradients for PyTorch to hand out."""
+
+    def __init__(self, layers):
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, images):
+        class Compute(torch.autograd.Function):
+            @staticmethod
+            def forward(_, images, *parameters):
+                self.network.load(images)
+                self.network.forward()
+                return self.network.result()
+
+            @staticmethod
+            def backward(_, output_gradient):
+                self.network.backward(output_gradient)
+                return None, *self.network.gradients
+
+        self.network = Network(list(self.layers), len(images), *images.shape[2:], self.training)
+        return Compute.apply(images, *self.parameters())
 
 
 def with_gradients(module, images, passed_back):
@@ -67,13 +92,11 @@ def assert_as_in_double_precision(images, *layers, added=0.0, tolerance=2e-6):
     first = nn.Conv2d(images.shape[1], images.shape[1], 1)
     nn.init.dirac_(first.weight)
     nn.init.constant_(first.bias.requires_grad_(False), added)
-    model = nn.Sequential(first, *layers, nn.Flatten())
-    exact = copy.deepcopy(model).double()
-    with torch.no_grad():
-        passed_back = torch.randn_like(copy.deepcopy(model)(images))
-    assert type(fast.speed_up(model)) is FastSequential
+    assert all(map(known, layers))
+    exact = copy.deepcopy(nn.Sequential(first, *layers)).double()
+    passed_back = torch.randn(copy.deepcopy(exact)(images.double()).shape)
     assert_close_to_double(
-        with_gradients(model, images, passed_back),
+        with_gradients(InBlocks([first, *layers]), images, passed_back),
         with_gradients(exact, images.double(), passed_back.double()),
         tolerance,
     )
@@ -102,6 +125,7 @@ def convolutions_of_the_stages():
 @pytest.mark.parametrize("shape", convolutions_of_the_stages(), ids=str)
 def test_a_convolution_and_its_gradients_are_those_of_double_precision(shape):
     in_channels, out_channels, kernel, size, stride, padding, bias = shape
+    torch.manual_seed(0)
     layer = nn.Conv2d(in_channels, out_channels, kernel, stride, padding, bias=bias)
     assert_as_in_double_precision(torch.randn(32, in_channels, size, size), layer)
 
@@ -112,27 +136,25 @@ def test_a_convolution_and_its_gradients_are_those_of_double_precision(shape):
 def test_a_first_convolution_may_have_a_stride(size, kernel, stride, padding):
     torch.manual_seed(0)
     layer = nn.Conv2d(1, 6, kernel, stride, padding)
-    model = nn.Sequential(layer, nn.Flatten())
-    exact = copy.deepcopy(model).double()
+    exact = copy.deepcopy(layer).double()
     images = torch.randn(16, 1, size, size)
-    passed_back = torch.randn(model(images).shape)
-    assert type(fast.speed_up(model)) is FastSequential
+    passed_back = torch.randn(layer(images).shape)
+    assert known(layer)
     assert_close_to_double(
-        with_gradients(model, images, passed_back),
+        with_gradients(InBlocks([layer]), images, passed_back),
         with_gradients(exact, images.double(), passed_back.double()),
     )
 
 
 def test_weights_may_lie_in_memory_either_way():
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(4, 6, 3), nn.Flatten())
-    images, outcomes = torch.randn(16, 4, 5, 5), []
+    layer, images, outcomes = nn.Conv2d(4, 6, 3), torch.randn(16, 4, 5, 5), []
     for memory_format in (torch.contiguous_format, torch.channels_last):
-        one = fast.speed_up(copy.deepcopy(model).to(memory_format=memory_format))
-        output = one(images)
+        one = copy.deepcopy(layer).to(memory_format=memory_format)
+        output = InBlocks([one])(images)
         (output * output).sum().backward()
-        assert one[0].weight.grad.stride() == one[0].weight.stride()
-        outcomes.append((output, one[0].weight.grad, one[0].bias.grad))
+        assert one.weight.grad.stride() == one.weight.stride()
+        outcomes.append((output, one.weight.grad, one.bias.grad))
     torch.testing.assert_close(*outcomes, rtol=0, atol=0)
 
 
@@ -185,56 +207,15 @@ def test_a_gradient_goes_to_the_first_of_equal_values():
     assert_as_in_double_precision(images, nn.MaxPool2d(2))
 
 
-def test_what_is_no_number_stays_none(few_digits):
+def test_what_is_no_number_stays_none():
     """A training that diverged has to be seen to."""
-    model = fast.speed_up(stages.get(5).build())
-    images = few_digits.images[:16].float() / 255
-    images[3, 0, 14, 14] = torch.nan
-    assert model.train()(images).isnan().all(), "batch normalization spreads it to all images"
-    with torch.no_grad():
-        assert fast.speed_up(stages.get(3).build().eval())(images)[3].isnan().all()
-
-
-# --- Steps that overlap ---------------------------------------------------------------------
-
-
-def test_two_batches_may_be_under_way_at_once(few_digits):
-    torch.manual_seed(0)
-    model = fast.speed_up(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten()))
-    first, second = (few_digits.images[:32].float() / 255).split(16)
-    apart = [
-        torch.autograd.grad(model(images).square().sum(), model[0].weight)[0]
-        for images in (first, second)
-    ]
-    outputs = [model(images).square().sum() for images in (first, second)]
-    together = [torch.autograd.grad(output, model[0].weight)[0] for output in outputs]
-    torch.testing.assert_close(together, apart, rtol=0, atol=0)
-
-
-def test_weights_that_change_before_the_backward_pass_are_noticed(few_digits):
-    model = fast.speed_up(nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten()))
-    output = model(few_digits.images[:16].float()).sum()
-    with torch.no_grad():
-        model[0].weight.mul_(2)
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        output.backward()
-
-
-def test_a_second_backward_pass_is_refused_as_by_pytorch(few_digits):
-    model = fast.speed_up(nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten()))
-    output = model(few_digits.images[:16].float()).sum()
-    output.backward()
-    with pytest.raises(RuntimeError, match="backward through the graph a second time"):
-        output.backward()
-
-
-def test_a_layer_that_is_replaced_is_not_used_any_more(few_digits):
-    model = fast.speed_up(nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten()))
-    images = few_digits.images[:16].float() / 255
-    before = model(images)
-    model[0] = nn.Conv2d(1, 4, 3)
-    torch.testing.assert_close(model(images), nn.Sequential(*model)(images))
-    assert not torch.equal(model(images), before)
+    images = torch.randn(16, 1, 9, 9)
+    images[3, 0, 4, 4] = torch.nan
+    layers = [nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1)]
+    lost = InBlocks(layers)(images).isnan().flatten(1).all(dim=1)
+    assert lost.nonzero().tolist() == [[3]]
+    layers.insert(1, nn.BatchNorm2d(4))  # spreads it to all images
+    assert InBlocks(layers)(images).isnan().all()
 
 
 # --- Whole networks -------------------------------------------------------------------------
@@ -247,23 +228,16 @@ def test_a_network_and_its_gradients_are_those_of_double_precision(stage, few_di
     model = stage.build()
     exact = copy.deepcopy(model).double()
     passed_back = torch.randn(64, 10)
-    found = with_gradients(fast.speed_up(model), images, passed_back)
+    *layers, flatten, log_softmax = model
+    ours = nn.Sequential(InBlocks(layers), flatten, log_softmax)
+    found = with_gradients(ours, images, passed_back)
     expected = with_gradients(exact, images.double(), passed_back.double())
-    assert type(model) is FastSequential
     # The bias of a batch normalization that another one follows has the gradient 0.
     meant = [place for place, tensor in enumerate(expected) if tensor.abs().max() > 1e-9]
     assert len(meant) >= len(expected) - 3
     assert_close_to_double(
         [found[place] for place in meant], [expected[place] for place in meant], tolerance=2e-5
     )
-
-
-@numbered
-def test_parameters_and_their_names_stay_as_they_are(stage):
-    model = stage.build()
-    before = copy.deepcopy(model.state_dict())
-    assert list(model.state_dict()) == list(fast.speed_up(model).state_dict())
-    torch.testing.assert_close(dict(model.state_dict()), dict(before), rtol=0, atol=0)
 
 
 def trained_both_ways(stage, steps, digits=None):
@@ -311,45 +285,74 @@ def test_two_threads_give_the_same_as_one(number, few_digits):
     torch.testing.assert_close(outcomes[0], outcomes[1], rtol=0, atol=0)
 
 
-def test_recorded_weights_recognise_the_same_digits_the_fast_way():
-    run = runs.load(8)
-    model, normalization = run.build(), run.stage.recipe.normalize_test
-    plain = training.evaluate(model, data.mnist().test[:1050], normalization)
-    quick = training.evaluate(fast.speed_up(model), data.mnist().test[:1050], normalization)
-    torch.testing.assert_close(
-        quick.log_probabilities, plain.log_probabilities, rtol=1e-4, atol=1e-5
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"momentum": 0.0},
+        {"momentum": 0.9},
+        {"momentum": 0.9, "nesterov": True},
+        {"momentum": 0.9, "weight_decay": 0.1},
+    ],
+    ids=str,
+)
+def test_the_optimizer_and_the_loss_are_those_of_pytorch(settings, few_digits):
+    """Nine steps, after three and six of which the optimizer's state was saved and loaded."""
+    torch.manual_seed(0)
+    split = few_digits[:96]
+    model = stages.get(8).build().double()
+    exact = torch.optim.SGD(model.parameters(), lr=0.01, **settings)
+    ours = copy.deepcopy(model).float()
+    optimizer = torch.optim.SGD(ours.parameters(), lr=0.01, **settings)
+    for _ in range(3):
+        trainer = fast.Trainer(ours, optimizer, split.images, split.labels, (0.25, 0.5))
+        for chosen in torch.arange(96).split(32):
+            images = (split.images[chosen].double() / 255 - 0.25) / 0.5
+            log_probabilities = model(images)
+            expected = nn.functional.nll_loss(log_probabilities, split.labels[chosen])
+            exact.zero_grad()
+            expected.backward()
+            exact.step()
+            loss, correct = trainer.step(chosen, None)
+            assert loss == pytest.approx(expected.item(), rel=1e-5)
+            assert correct == (log_probabilities.argmax(dim=1) == split.labels[chosen]).sum()
+        optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    for name, value in ours.state_dict().items():
+        torch.testing.assert_close(
+            value.double(), model.state_dict()[name].double(), rtol=1e-4, atol=1e-5
+        )
+
+
+def test_a_batch_that_is_no_multiple_of_16_goes_pytorchs_way(few_digits):
+    stage = dataclasses.replace(
+        stages.get(8), recipe=dataclasses.replace(stages.get(8).recipe, batch_size=32)
     )
-    assert not torch.equal(quick.log_probabilities, plain.log_probabilities), "the same way twice"
+    ours, theirs = trained_both_ways(stage, 3, few_digits[:88])
+    assert ((ours - theirs).abs() / theirs <= runs.tolerances(3)).all()
+
+
+def test_a_stopped_training_goes_on_to_the_same_result(few_digits, short_stage):
+    through, stopped = (Training(short_stage, 3, CPU, few_digits, fast=True) for _ in range(2))
+    through.run_epoch(), through.run_epoch()
+    stopped.run_epoch()
+    later = Training(short_stage, 4, CPU, few_digits, fast=True)
+    later.restore(copy.deepcopy(stopped.state()))
+    later.run_epoch()
+    assert later.epochs == through.epochs
+    torch.testing.assert_close(
+        dict(later.model.state_dict()), dict(through.model.state_dict()), rtol=0, atol=0
+    )
+
+
+def test_recorded_weights_recognise_the_same_digits_the_fast_way():
+    run, split = runs.load(8), data.mnist().test[:1050]
+    model, normalization = run.build(), run.stage.recipe.normalize_test
+    plain = training.evaluate(model, split, normalization).log_probabilities
+    quick = fast.evaluate(model, split.images, normalization.mean, normalization.sd)
+    torch.testing.assert_close(quick, plain, rtol=1e-4, atol=1e-5)
+    assert not torch.equal(quick, plain), "the same way twice"
 
 
 # --- Where it does not go -------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "count, prepare",
-    [
-        (24, lambda model: model),
-        (16, lambda model: model.double()),
-        (16, lambda model: model.batch_norm1.eval()),
-    ],
-    ids=["24 images", "double precision", "a layer in evaluation mode"],
-)
-def test_what_does_not_fit_takes_the_ordinary_way(count, prepare, few_digits):
-    torch.manual_seed(0)
-    model = stages.get(5).build()
-    prepare(model)
-    images = (few_digits.images[:count].float() / 255).to(next(model.parameters()).dtype)
-    plain = with_gradients(copy.deepcopy(model), images, torch.ones(count, 10).to(images))
-    quick = with_gradients(fast.speed_up(model), images, torch.ones(count, 10).to(images))
-    torch.testing.assert_close(quick, plain, rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("training_mode", [True, False])
-def test_gradients_of_images_come_from_pytorch(training_mode, few_digits):
-    model = fast.speed_up(stages.get(5).build()).train(training_mode)
-    images = (few_digits.images[:16].float() / 255).requires_grad_()
-    model(images).sum().backward()
-    assert images.grad.shape == images.shape
 
 
 @pytest.mark.parametrize(
@@ -374,18 +377,45 @@ def test_gradients_of_images_come_from_pytorch(training_mode, few_digits):
     ],
     ids=repr,
 )
-def test_a_network_with_another_layer_stays_as_it_is(layer):
-    model = nn.Sequential(nn.Conv2d(1, 4, 3), layer, nn.Flatten())
-    assert type(fast.speed_up(model)) is nn.Sequential
+def test_a_network_with_another_layer_takes_the_ordinary_way(layer):
+    def around(layers):
+        return nn.Sequential(
+            nn.Conv2d(1, 4, 3), *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LogSoftmax(dim=1)
+        )
+
+    assert fast.fits(around([])) and not fast.fits(around([layer]))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: model.double(),
+        lambda model: model.to("meta"),
+        lambda model: model.conv1.weight.requires_grad_(False),
+        lambda model: setattr(model, "gap", nn.AvgPool2d(3)),
+        lambda model: setattr(model, "log_softmax", nn.Identity()),
+    ],
+    ids=["double precision", "another device", "a frozen layer", "larger maps", "other outputs"],
+)
+def test_a_network_that_is_otherwise_unusual_takes_the_ordinary_way(change):
+    model = stages.get(5).build()
+    assert fast.fits(model)
+    change(model)
+    assert not fast.fits(model)
 
 
 def test_of_the_stages_those_with_few_channels_gain():
-    fast_ones = [
-        stage.number
-        for stage in stages.STAGES
-        if type(fast.speed_up(stage.build())) is FastSequential
-    ]
+    fast_ones = [stage.number for stage in stages.STAGES if fast.fits(stage.build())]
     assert set(fast_ones) >= {3, 4, 5, 6, 7, 8} and not {1, 2} & set(fast_ones)
+
+
+def test_a_large_network_trains_as_it_does_without(few_digits):
+    stage = stages.get(2)
+    plain, quick = (
+        Training(stage, 8, CPU, few_digits[:32], few_digits[:32], fast=way) for way in (False, True)
+    )
+    assert not quick.fast
+    torch.testing.assert_close(quick.train_epoch().losses, plain.train_epoch().losses)
 
 
 # --- Compiling ------------------------------------------------------------------------------
@@ -405,7 +435,7 @@ def test_without_a_compiler_one_clear_line_says_so(monkeypatch, capsys, empty_ca
 
 def test_source_that_does_not_compile_is_reported_in_one_line(other_source):
     other_source.write_text("int seven(void) { return\n")
-    with pytest.raises(MnistStepsError, match="cannot compile kernels.c .*error") as problem:
+    with pytest.raises(MnistStepsError, match="cannot compile .*error") as problem:
         compiler.library()
     assert "\n" not in str(problem.value)
     assert not list(compiler.folder().iterdir()), "something half-made was left"
@@ -461,7 +491,7 @@ def test_fast_does_not_change_what_a_run_is():
 
 def test_a_study_made_fast_trains_fast(monkeypatch, few_images, short_stage):
     ways = []
-    monkeypatch.setattr(fast, "speed_up", lambda model: ways.append(type(model)) or model)
+    monkeypatch.setattr(fast, "fits", lambda model: ways.append(type(model)))
     for way in (False, True):
         (task,) = study.tasks_for(short_stage, [0], arm="short", train_images=128, fast=way)
         study.train(task)
@@ -473,15 +503,22 @@ def test_a_study_made_fast_trains_fast(monkeypatch, few_images, short_stage):
 
 def test_images_move_as_pytorch_moves_them():
     """Mild and violent maps, so that much, little and nothing of the image stays."""
-    images = data.mnist().full_train.images[:100].float() / 255
+    images, chosen = data.mnist().full_train.images, torch.arange(100, 200)
+    network = Network([nn.Conv2d(1, 1, 1)], 100, 28, 28, training=False)
     for transforms in (
         stages.get(8).recipe.augmentation,
         (augment.RandomRotation(180), augment.RandomTranslation(1.0)),
         (augment.RandomCenterCrop(22, 0.5),),
         (),
     ):
-        ours, theirs = (
-            move(images, transforms, torch.Generator().manual_seed(3))
-            for move in (fast.augment, augment.augment)
+        maps = (
+            augment.draw(transforms, 100, torch.Generator().manual_seed(3)) if transforms else None
         )
-        assert torch.allclose(ours, theirs, atol=1e-5)
+        network.prepare(images, chosen, maps, 0.25, 0.5)
+        ours = network.input[: 112 * 28 * 28].unflatten(0, (7, 28 * 28, 16)).transpose(1, 2)
+        expected = augment.augment(
+            images[chosen].float() / 255, transforms, torch.Generator().manual_seed(3)
+        )
+        assert torch.allclose(
+            ours.flatten(0, 1)[:100].unflatten(1, (1, 28, 28)), (expected - 0.25) / 0.5, atol=2e-5
+        )

@@ -280,8 +280,8 @@ pages.table(
 # eight or sixteen numbers at once, and PyTorch fills it with channels. Networks made of hundreds of
 # channels fill it well. Ours have ten, so every other vector is mostly padding. But whatever the
 # network, there are plenty of images in a batch: with sixteen of them side by side, every vector is
-# full. `--fast` does that, with convolutions, batch normalization and resampling of its own
-# (`mnist_steps/fast/kernels.c`); results differ by rounding.
+# full. `--fast` does that, with layers, resampling and updates of its own
+# (`mnist_steps/fast/layers.c`, `network.c`); results differ by rounding.
 #
 # Measured in this build, in turns:
 

@@ -1,124 +1,180 @@
-"""Small networks, several times as fast on CPUs: their layers in C, 16 images at a time.
+"""Small networks, several times as fast on CPUs: whole steps in C, 16 images at a time.
 
 PyTorch's convolutions fill a vector unit with channels, and are made for many of them; the
 networks here have 10 to 18. Batches are large, however: where 16 images lie side by side, every
-register is full whatever the number of channels. The layers are in kernels.c, one function each
-way, and layers.py puts them together: to PyTorch, all of them are one operation. Results differ
-from PyTorch's by rounding only, and not with the number of threads.
+register is full whatever the number of channels. layers.c has the layers, network.c a step's five
+parts, network.py tells them of a network, and here they are put together. Results differ from
+PyTorch's by rounding only, and not with the number of threads.
 """
 
-import weakref
-from collections.abc import Sequence
-from typing import Any
+import ctypes
 
 import torch
-from torch import Generator, Tensor, nn
-from torch.autograd.function import once_differentiable
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from mnist_steps.augment import Transform, draw
-from mnist_steps.fast.compiler import library
-from mnist_steps.fast.layers import IMAGES, Network, call, known, parameters_of
+from mnist_steps.augment import SIZE, batch_affine
+from mnist_steps.fast.network import IMAGES, Network, call, known
 
-
-class FastSequential(nn.Sequential):
-    """nn.Sequential whose layers up to the first Flatten compute in blocks of images.
-
-    It reads the layers' parameters and settings and does not call them: no hook of theirs runs.
-    """
-
-    def forward(self, images: Tensor) -> Tensor:
-        layers = list(self)
-        end = next(place for place, layer in enumerate(layers) if type(layer) is nn.Flatten)
-        parameters = [parameter for layer in layers[:end] for parameter in parameters_of(layer)]
-        if not self._in_blocks(images, parameters):
-            return super().forward(images)
-        network = _take(self, layers[:end], images.shape)
-        if self.training:
-            x = _Blocks.apply(images, self, network, *parameters)
-        else:
-            x = network.forward(images)
-            _give_back(self, network)
-        for layer in layers[end:]:
-            x = layer(x)
-        return x
-
-    def _in_blocks(self, images: Tensor, parameters: list[Tensor]) -> bool:
-        """Whether this batch can go this way; otherwise it takes PyTorch's."""
-        for tensor in (images, *parameters):
-            if tensor.device.type != "cpu" or tensor.dtype != torch.float32:
-                return False
-        if images.requires_grad or any(layer.training != self.training for layer in self):
-            return False
-        if self.training:
-            return len(images) % IMAGES == 0
-        return not torch.is_grad_enabled()
+EVALUATED = 8 * IMAGES  # at a time: few enough that a layer's output stays in the cache
 
 
-class _Blocks(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, images: Tensor, model: FastSequential, network: Network, *parameters: Tensor
-    ) -> Tensor:
-        ctx.model, ctx.network = model, network
-        ctx.save_for_backward(*parameters)  # so that PyTorch notices when they change meanwhile
-        return network.forward(images)
+def keep_memory() -> None:
+    """For the whole process: memory that a step frees is kept for the next one.
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, output_gradient: Tensor) -> tuple[Tensor | None, ...]:
-        assert len(ctx.saved_tensors), "PyTorch's error for a second backward comes from here"
-        gradients = ctx.network.backward(output_gradient)
-        _give_back(ctx.model, ctx.network)
-        return None, None, None, *gradients
-
-
-# Networks with room for a batch, which no step uses at the moment. A step keeps its own from
-# forward to backward, so that another forward in between does not write over what it needs.
-_free: "weakref.WeakKeyDictionary[nn.Module, list[Network]]" = weakref.WeakKeyDictionary()
-
-
-def _take(model: FastSequential, modules: list[nn.Module], images: torch.Size) -> Network:
-    free = _free.setdefault(model, [])
-    for place, network in enumerate(free):
-        if network.fits(modules, images):
-            return free.pop(place)
-    return Network(modules, images)
-
-
-def _give_back(model: FastSequential, network: Network) -> None:
-    _free[model].append(network)
-
-
-def speed_up(model: nn.Module) -> nn.Module:
-    """Let a network that gains by it compute this way. Changes the model, and returns it.
-
-    Parameters and their names stay as they are, and so does a network of another kind: with
-    other layers than stages 3 to 8, or with many channels. It gains only in that memory is kept
-    for its next step.
     Raises MnistStepsError when there is no C compiler.
     """
-    library().keep_memory()
-    if isinstance(model, nn.Sequential) and _gains(list(model)):
-        model.__class__ = FastSequential  # the same network with another forward
-    return model
+    call("keep_memory")
 
 
-def _gains(layers: list[nn.Module]) -> bool:
-    kinds = [type(layer) for layer in layers]
-    if nn.Flatten not in kinds or kinds[0] is not nn.Conv2d:
+def fits(model: nn.Module) -> bool:
+    """Whether this way knows all that a network for MNIST does, and is the faster one.
+
+    So it is for stages 3 to 8: convolutions of few channels, each perhaps with batch
+    normalization, ReLU and pooling, down to one pixel, and log-softmax.
+    Raises MnistStepsError when there is no C compiler.
+    """
+    if not isinstance(model, nn.Sequential) or len(model) < 3:
         return False
-    before_flatten = layers[: kinds.index(nn.Flatten)]
-    return all(map(known, before_flatten)) and all(
-        layer.stride == (1, 1) for layer in before_flatten[1:] if isinstance(layer, nn.Conv2d)
-    )
+    *layers, flatten, log_softmax = model
+    return (
+        type(flatten) is nn.Flatten
+        and type(log_softmax) is nn.LogSoftmax
+        and log_softmax.dim == 1
+        and type(layers[0]) is nn.Conv2d
+        and layers[0].in_channels == 1
+        and all(map(known, layers))
+        and all(layer.stride == (1, 1) for layer in layers[1:] if isinstance(layer, nn.Conv2d))
+        and all(tensor.device.type == "cpu" for tensor in model.state_dict().values())
+        and all(tensor.dtype == torch.float32 and tensor.requires_grad
+                for tensor in model.parameters())
+        and Network(layers, IMAGES, SIZE, SIZE, training=False).output_shape[1:] == (1, 1)
+    )  # fmt: skip
 
 
-def augment(images: Tensor, transforms: Sequence[Transform], generator: Generator) -> Tensor:
-    """As `mnist_steps.augment.augment`, drawing the same, for images (N, 1, H, W) on the CPU."""
-    if not transforms:
-        return images
-    images, maps = images.contiguous(), draw(transforms, len(images), generator).contiguous()
-    count, _, height, width = images.shape
-    result = torch.empty_like(images)
-    call("resample", images, maps, result, count, height, width, torch.get_num_threads())
-    return result
+@torch.inference_mode()
+def evaluate(model: nn.Module, images: Tensor, mean: float, sd: float) -> Tensor:
+    """The log-probabilities of a network that `fits`, in evaluation mode.
+
+    images: uint8 tensor (N, 1, 28, 28), normalized as (pixel / 255 - mean) / sd
+    """
+    assert isinstance(model, nn.Sequential), "it does not fit"
+    *layers, flatten, log_softmax = model.eval()
+    parts: list[Tensor] = []
+    for chosen in torch.arange(len(images)).split(EVALUATED):
+        if not parts or len(chosen) != len(parts[-1]):
+            network = Network(layers, len(chosen), SIZE, SIZE, training=False)
+        network.prepare(images, chosen, None, mean, sd)
+        network.forward()
+        parts.append(network.result())
+    scores: Tensor = log_softmax(flatten(torch.cat(parts)))
+    return scores
+
+
+class _Parameter(ctypes.Structure):
+    """As in network.c."""
+
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("value", "velocity", "gradient")),
+        ("size", ctypes.c_long),
+    ]
+
+
+class Trainer:
+    """Takes training steps with a network that `fits` and its optimizer, whose state it keeps.
+
+    Both stay as PyTorch knows them, and may be used, saved and loaded between steps, but are not
+    to be loaded while a Trainer is in use.
+
+    images: uint8 tensor (N, 1, 28, 28); labels: int64 tensor (N,)
+    normalization: mean and standard deviation of pixels from 0 to 1
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.SGD,
+        images: Tensor,
+        labels: Tensor,
+        normalization: tuple[float, float],
+    ) -> None:
+        assert isinstance(model, nn.Sequential), "it does not fit"
+        self.model, self.optimizer, self.normalization = model, optimizer, normalization
+        self.images, self.labels = images.contiguous(), labels.contiguous()
+        (self.settings,) = optimizer.param_groups
+        self.networks: dict[int, tuple[Network, ctypes.Array[_Parameter]]] = {}
+        self.correct = ctypes.c_longlong()
+        # With no gradient there it does nothing, but notes, as schedules want it, that it stepped.
+        optimizer.zero_grad()
+        optimizer.step()
+
+    def step(self, chosen: Tensor, maps: Tensor | None) -> tuple[float, int]:
+        """One step of gradient descent. Returns the loss, and how many images were recognized.
+
+        chosen, maps: as for Network.prepare; a number of images that is no multiple of 16 goes
+            PyTorch's way
+        """
+        if len(chosen) % IMAGES:
+            return self._by_pytorch(chosen, maps)
+        network, parameters = self.network(len(chosen))
+        network.prepare(self.images, chosen, maps, *self.normalization)
+        network.forward()
+        loss, correct = self.loss(network, chosen)
+        network.backward()
+        self.update(parameters)
+        return loss, correct
+
+    def network(self, count: int) -> tuple[Network, "ctypes.Array[_Parameter]"]:
+        """With room for so many images, and its parameters."""
+        if count not in self.networks:
+            self.model.train()
+            network = Network(list(self.model)[:-2], count, SIZE, SIZE, training=True)
+            parameters = [
+                _Parameter(
+                    weight.data_ptr(), self._velocity(weight), gradient.data_ptr(), weight.numel()
+                )
+                for weight, gradient in zip(network.parameters, network.gradients, strict=True)
+            ]
+            self.networks[count] = network, (_Parameter * len(parameters))(*parameters)
+        return self.networks[count]
+
+    def loss(self, network: Network, chosen: Tensor) -> tuple[float, int]:
+        """As `step` returns them; the gradient lies where network.backward looks for it."""
+        self.correct.value = 0
+        loss = call(
+            "loss_and_gradient", network.output, network.turns[0], self.labels, chosen,
+            len(chosen), network.output_shape[0], ctypes.byref(self.correct),
+        )  # fmt: skip
+        return loss, self.correct.value
+
+    def update(self, parameters: "ctypes.Array[_Parameter]") -> None:
+        numbers = (self.settings[name] for name in ("lr", "momentum", "weight_decay"))
+        call(
+            "update", parameters, len(parameters), *map(ctypes.c_double, numbers),
+            self.settings["nesterov"],
+        )  # fmt: skip
+
+    def _velocity(self, weight: Tensor) -> int | None:
+        """Where the optimizer keeps it; what it keeps from before the first step is 0."""
+        if not self.settings["momentum"]:
+            return None
+        state = self.optimizer.state[weight]
+        if state.get("momentum_buffer") is None:
+            state["momentum_buffer"] = torch.zeros_like(weight, memory_format=torch.preserve_format)
+        velocity: Tensor = state["momentum_buffer"]
+        assert velocity.stride() == weight.stride()
+        return velocity.data_ptr()
+
+    def _by_pytorch(self, chosen: Tensor, maps: Tensor | None) -> tuple[float, int]:
+        self.model.train()
+        images, labels = self.images[chosen].float() / 255, self.labels[chosen]
+        if maps is not None:
+            images = batch_affine(images, maps)
+        mean, sd = self.normalization
+        log_probabilities = self.model((images - mean) / sd)
+        loss = F.nll_loss(log_probabilities, labels)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        correct = (log_probabilities.argmax(dim=1) == labels).sum()
+        return loss.item(), int(correct.item())

@@ -1,4 +1,4 @@
-"""From kernels.c to functions that Python can call: compiled on first use, then kept.
+"""From C to functions that Python can call: compiled on first use, then kept.
 
 What is compiled fits the processor at hand, and is found again by a name that carries two
 digests: of all that decided it (source, options, compiler, processor), so that a change of any
@@ -19,7 +19,7 @@ from pathlib import Path
 from mnist_steps import data
 from mnist_steps.errors import MnistStepsError
 
-SOURCE = Path(__file__).with_name("kernels.c")
+SOURCES = tuple(sorted(Path(__file__).parent.glob("*.[ch]")))
 # GCC first: its OpenMP runtime is the one that PyTorch for Linux brings. The system then loads it
 # only once, and both share their threads; two runtimes would let theirs wait for each other.
 COMPILERS = ("gcc", "cc", "clang")
@@ -30,7 +30,7 @@ THREADS = (("-fopenmp",), ())
 
 @functools.cache
 def library() -> ctypes.CDLL:
-    """The functions of kernels.c. Raises MnistStepsError when they cannot be compiled."""
+    """The functions of network.c. Raises MnistStepsError when they cannot be compiled."""
     path = _compiled()
     try:
         return ctypes.CDLL(str(path))
@@ -75,14 +75,16 @@ def _compiled() -> Path:
         command = [compiler, *FLAGS, *threads]
         # All that the compiler knows of itself and, through -march=native, of the processor.
         known = _run([*command, "-dM", "-E", "-x", "c", os.devnull])
-        decided = "\n".join((*command, known.stdout)).encode() + SOURCE.read_bytes()
+        sources = [path.read_bytes() for path in SOURCES]
+        decided = b"\0".join(("\n".join((*command, known.stdout)).encode(), *sources))
         prefix = f"kernels-{_digest(decided)}-"
         for path in place.glob(f"{prefix}*.so"):
             if path.name == f"{prefix}{_digest(path.read_bytes())}.so":
                 return path
         with tempfile.TemporaryDirectory(dir=place) as temporary:
             result = Path(temporary) / "kernels.so"
-            made = _run([*command, "-shared", "-o", str(result), str(SOURCE), "-lm"])
+            to_compile = [str(path) for path in SOURCES if path.suffix == ".c"]
+            made = _run([*command, "-shared", "-o", str(result), *to_compile, "-lm"])
             if made.returncode == 0:
                 path = place / f"{prefix}{_digest(result.read_bytes())}.so"
                 os.replace(result, path)  # complete, or not there
@@ -91,7 +93,7 @@ def _compiled() -> Path:
     lines = problem.strip().splitlines() or ["no message"]
     reason = next((line for line in lines if "error" in line), lines[0])
     raise MnistStepsError(
-        f"{compiler} cannot compile {SOURCE.name} ({reason}): train without fast."
+        f"{compiler} cannot compile the code for fast ({reason}): train without fast."
     )
 
 

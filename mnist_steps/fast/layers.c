@@ -1,34 +1,15 @@
-/* Layers of small convolutional networks, 16 images at a time.
+/* Layers of small convolutional networks, 16 images at a time; layers.h says how they lie.
 
-A vector unit does the same to several numbers at once, here to one pixel of several images: ten
-channels fill its registers badly, sixteen images well. So every map lies in memory as
-    [block of 16 images][row][column][channel][image]
-and what is called a vec below is one pixel of one channel of WIDTH of these images; PARTS of
-them make the sixteen. A PyTorch tensor (blocks, channels * 16, height, width) in memory format
-channels_last is laid out like this.
+What is called a vec below is one pixel of one channel of WIDTH images; PARTS of them make the
+sixteen. A result does not depend on the number of threads: what threads add up, they add up in
+separate places, and one of them joins these in order. */
 
-No result depends on the number of threads: what threads add up, they add up in separate
-places, and one of them joins these in order. */
+#include "layers.h"
 
-#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
-
-/* For the whole process: memory that is freed is kept for the next step. Otherwise the C library
-   asks the system for every large map anew, which hands out each page filled with zeros. */
-void keep_memory(void) {
-#ifdef __GLIBC__
-    mallopt(M_MMAP_MAX, 0);
-    mallopt(M_TRIM_THRESHOLD, INT_MAX);
-#endif
-}
-
-#define IMAGES 16
 #if defined __AVX512F__
 #define WIDTH 16
 #elif defined __AVX__
@@ -43,14 +24,6 @@ typedef float vec __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias))
 typedef int mask __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
 
 #define INLINE static inline __attribute__((always_inline))
-
-typedef struct {
-    int blocks, in_channels, in_height, in_width;
-    int out_channels, out_height, out_width;
-    int kernel_height, kernel_width, stride, padding_height, padding_width;
-    /* where the next output channel, input channel, row, column of the weight are */
-    long next_out, next_in, next_row, next_column;
-} Convolution;
 
 INLINE long in_weight(const Convolution *c, int out, int in, int row, int column) {
     return out * c->next_out + in * c->next_in + row * c->next_row + column * c->next_column;
@@ -133,8 +106,6 @@ static void convolve(const vec *x, const float *weights, const float *bias, vec 
         }
 }
 
-/* y = convolution of x; bias may be NULL; with relu, 0 where that is below 0. Returns 0 when there
-   is no memory, else 1; so do the other functions. */
 int convolution(const float *x, const float *weight, const float *bias, float *y, int relu,
                 const Convolution *c, int threads) {
     const int in = c->in_channels, height = c->kernel_height, width = c->kernel_width;
@@ -153,7 +124,7 @@ int convolution(const float *x, const float *weight, const float *bias, float *y
     return 1;
 }
 
-/* Gradient of the input, for stride 1: the output's gradient, convolved with the turned kernel. */
+/* The output's gradient, convolved with the turned kernel. */
 int convolution_input_gradient(const float *dy, const float *weight, float *dx,
                                const Convolution *c, int threads) {
     const int in = c->in_channels, height = c->kernel_height, width = c->kernel_width;
@@ -274,9 +245,10 @@ static void gather(double *to, const vec *sums, int channels) {
 /* Means and variances (of the population) of x over all images and pixels: one pass, in which
    each row gives its own mean and squared deviations from it. Where the mean is far from 0, a
    sum of squares would lose what this keeps. */
-static int batch_statistics(const float *x_, double *mean, double *variance, int blocks,
-                            int height, int width, int channels, int threads) {
-    const int rows = blocks * height, vecs = channels * PARTS;
+static int batch_statistics(const float *x_, double *mean, double *variance, const Shape *shape,
+                            int threads) {
+    const int width = shape->width, channels = shape->channels;
+    const int rows = shape->blocks * shape->height, vecs = channels * PARTS;
     double *row_sums = malloc(2 * sizeof(double) * rows * channels);
     vec *scratch = malloc(2 * sizeof(vec) * rows * vecs);
     if (!row_sums || !scratch) {
@@ -325,10 +297,10 @@ static int batch_statistics(const float *x_, double *mean, double *variance, int
     return 1;
 }
 
-/* y = x * scale + shift, for each channel; with relu, 0 where that is below 0. y may be x. */
 int scale_and_shift(const float *x_, const float *scale, const float *shift, float *y_, int relu,
-                    int blocks, int height, int width, int channels, int threads) {
-    const int rows = blocks * height, vecs = channels * PARTS;
+                    const Shape *shape, int threads) {
+    const int width = shape->width, channels = shape->channels;
+    const int rows = shape->blocks * shape->height, vecs = channels * PARTS;
     vec *scales = malloc(2 * sizeof(vec) * vecs), *shifts = scales + vecs;
     if (!scales) return 0;
     spread(scales, scale, channels);
@@ -347,18 +319,17 @@ int scale_and_shift(const float *x_, const float *scale, const float *shift, flo
     return 1;
 }
 
-/* Batch normalization as in training: y, and the running statistics moved by `momentum`.
-   saved: mean, inverse_sd, scale, shift of each channel, which the way back needs;
-   y = x * scale + shift. */
+/* saved: mean, inverse_sd, scale, shift of each channel; y = x * scale + shift. */
 int batch_norm(const float *x, const float *weight, const float *bias, float *running_mean,
                float *running_variance, double momentum, double eps, float *saved, float *y,
-               int relu, int blocks, int height, int width, int channels, int threads) {
+               int relu, const Shape *shape, int threads) {
+    const int channels = shape->channels;
     double *mean = malloc(2 * sizeof(double) * channels), *variance = mean + channels;
-    if (!mean || !batch_statistics(x, mean, variance, blocks, height, width, channels, threads)) {
+    if (!mean || !batch_statistics(x, mean, variance, shape, threads)) {
         free(mean);
         return 0;
     }
-    const double count = (double)blocks * IMAGES * height * width;
+    const double count = (double)shape->blocks * IMAGES * shape->height * shape->width;
     float *means = saved, *inverse_sd = means + channels;
     float *scale = inverse_sd + channels, *shift = scale + channels;
     for (int i = 0; i < channels; i++) {
@@ -370,20 +341,20 @@ int batch_norm(const float *x, const float *weight, const float *bias, float *ru
         running_variance[i] += momentum * (variance[i] * count / (count - 1) - running_variance[i]);
     }
     free(mean);
-    return scale_and_shift(x, scale, shift, y, relu, blocks, height, width, channels, threads);
+    return scale_and_shift(x, scale, shift, y, relu, shape, threads);
 }
 
 /* Batch normalization backward. With g = dy where the output was positive (everywhere without
    relu) and xhat = (x - mean) * inverse_sd:
        dbias = sum g,   dweight = sum g xhat,
        dx = scale * (g - mean g - xhat * mean (g xhat)),   scale = weight * inverse_sd
-   (Ioffe and Szegedy 2015, section 3.) gradient: dy, which dx takes the place of. */
+   (Ioffe and Szegedy 2015, section 3.) */
 int batch_norm_backward(const float *x_, float *gradient, const float *saved, float *dweight,
-                        float *dbias, int relu, int blocks, int height, int width, int channels,
-                        int threads) {
+                        float *dbias, int relu, const Shape *shape, int threads) {
+    const int width = shape->width, channels = shape->channels;
     const float *mean = saved, *inverse_sd = mean + channels;
     const float *scale = inverse_sd + channels, *shift = scale + channels;
-    const int rows = blocks * height, vecs = channels * PARTS;
+    const int rows = shape->blocks * shape->height, vecs = channels * PARTS;
     const double count = (double)rows * width * IMAGES;
     vec *constants = malloc(6 * sizeof(vec) * vecs);
     vec *scratch = calloc(2L * rows * vecs, sizeof(vec));
@@ -450,64 +421,30 @@ int batch_norm_backward(const float *x_, float *gradient, const float *saved, fl
 
 /* --- Other layers --------------------------------------------------------------------------- */
 
-/* images: [count][channel][row][column], as blocks; what is missing to fill the last is 0. */
-int pack(const float *images, float *blocks, int count, int channels, int pixels, int threads) {
-    const long size = (long)channels * pixels;
+void relu(const float *x_, float *y_, const Shape *shape, int threads) {
+    const long vecs = (long)shape->width * shape->channels * PARTS;
     #pragma omp parallel for num_threads(threads) if (threads > 1)
-    for (int block = 0; block < (count + IMAGES - 1) / IMAGES; block++)
-        for (int image = 0; image < IMAGES; image++) {
-            const long number = (long)block * IMAGES + image;
-            const float *from = images + number * size;
-            float *to = blocks + block * size * IMAGES + image;
-            for (int channel = 0; channel < channels; channel++)
-                for (int pixel = 0; pixel < pixels; pixel++)
-                    to[((long)pixel * channels + channel) * IMAGES]
-                        = number < count ? from[(long)channel * pixels + pixel] : 0;
-        }
-    return 1;
-}
-
-/* The first `count` images of blocks, as [count][channel][row][column]. */
-int unpack(const float *blocks, float *images, int count, int channels, int pixels) {
-    for (int number = 0; number < count; number++) {
-        const float *from = blocks + (long)(number / IMAGES) * channels * pixels * IMAGES
-                            + number % IMAGES;
-        for (int channel = 0; channel < channels; channel++)
-            for (int pixel = 0; pixel < pixels; pixel++)
-                *images++ = from[((long)pixel * channels + channel) * IMAGES];
-    }
-    return 1;
-}
-
-int relu(const float *x_, float *y_, int blocks, int height, int width, int channels,
-         int threads) {
-    const long vecs = (long)width * channels * PARTS;
-    #pragma omp parallel for num_threads(threads) if (threads > 1)
-    for (int row = 0; row < blocks * height; row++) {
+    for (int row = 0; row < shape->blocks * shape->height; row++) {
         const vec *x = (const vec *)x_ + row * vecs;
         vec *y = (vec *)y_ + row * vecs;
         for (long i = 0; i < vecs; i++) y[i] = rectified(x[i]);
     }
-    return 1;
 }
 
-/* gradient: that of the output y, which that of the input takes the place of. */
-int relu_backward(const float *y_, float *gradient, int blocks, int height, int width,
-                  int channels, int threads) {
-    const long vecs = (long)width * channels * PARTS;
+void relu_backward(const float *y_, float *gradient, const Shape *shape, int threads) {
+    const long vecs = (long)shape->width * shape->channels * PARTS;
     #pragma omp parallel for num_threads(threads) if (threads > 1)
-    for (int row = 0; row < blocks * height; row++) {
+    for (int row = 0; row < shape->blocks * shape->height; row++) {
         const vec *restrict y = (const vec *)y_ + row * vecs;
         vec *restrict dy = (vec *)gradient + row * vecs;
         for (long i = 0; i < vecs; i++) dy[i] = (vec)((mask)dy[i] & ~(mask)(y[i] <= 0));
     }
-    return 1;
 }
 
-/* Gradient of a convolution's bias: the sum of the output's gradient for each channel. */
-int channel_sums(const float *dy_, float *sums, int blocks, int height, int width, int channels,
-                 int threads) {
-    const int rows = blocks * height, vecs = channels * PARTS;
+/* The sum of the output's gradient for each channel. */
+int convolution_bias_gradient(const float *dy_, float *sums, const Convolution *c, int threads) {
+    const int width = c->out_width, channels = c->out_channels;
+    const int rows = c->blocks * c->out_height, vecs = channels * PARTS;
     vec *scratch = calloc((long)rows * vecs, sizeof(vec));
     double *of_row = calloc(2L * channels, sizeof(double)), *totals = of_row + channels;
     if (!scratch || !of_row) {
@@ -532,12 +469,6 @@ int channel_sums(const float *dy_, float *sums, int blocks, int height, int widt
     return 1;
 }
 
-/* Windows that touch and do not overlap; rows and columns that are left over belong to none. */
-typedef struct {
-    int blocks, height, width, channels;
-    int window_height, window_width;
-} Pooling;
-
 #define INPUT_OF_WINDOW(p, block, row, column) \
     ((((long)(block) * (p)->height + (row) * (p)->window_height) * (p)->width \
       + (column) * (p)->window_width) * (p)->channels * PARTS)
@@ -550,7 +481,7 @@ typedef struct {
     _Pragma("omp parallel for num_threads(threads) if (threads > 1)") \
     for (int row = 0; row < (p)->blocks * rows; row++)
 
-int max_pool(const float *x_, float *y_, const Pooling *p, int threads) {
+void max_pool(const float *x_, float *y_, const Pooling *p, int threads) {
     EACH_ROW_OF_WINDOWS(p) {
         vec *y = (vec *)y_ + (long)row * columns * vecs;
         for (int column = 0; column < columns; column++, y += vecs) {
@@ -568,11 +499,10 @@ int max_pool(const float *x_, float *y_, const Pooling *p, int threads) {
             }
         }
     }
-    return 1;
 }
 
 /* The gradient goes to the first of a window's largest values, as in PyTorch. */
-int max_pool_backward(const float *x_, const float *y_, const float *dy_, float *dx_,
+void max_pool_backward(const float *x_, const float *y_, const float *dy_, float *dx_,
                       const Pooling *p, int threads) {
     if (p->height % p->window_height || p->width % p->window_width)
         memset(dx_, 0, sizeof(vec) * PARTS * p->blocks * p->height * p->width * p->channels);
@@ -595,10 +525,9 @@ int max_pool_backward(const float *x_, const float *y_, const float *dy_, float 
             }
         }
     }
-    return 1;
 }
 
-int average_pool(const float *x_, float *y_, const Pooling *p, int threads) {
+void average_pool(const float *x_, float *y_, const Pooling *p, int threads) {
     const float share = 1.0f / (p->window_height * p->window_width);
     EACH_ROW_OF_WINDOWS(p) {
         vec *y = (vec *)y_ + (long)row * columns * vecs;
@@ -613,10 +542,9 @@ int average_pool(const float *x_, float *y_, const Pooling *p, int threads) {
             }
         }
     }
-    return 1;
 }
 
-int average_pool_backward(const float *dy_, float *dx_, const Pooling *p, int threads) {
+void average_pool_backward(const float *dy_, float *dx_, const Pooling *p, int threads) {
     const float share = 1.0f / (p->window_height * p->window_width);
     if (p->height % p->window_height || p->width % p->window_width)
         memset(dx_, 0, sizeof(vec) * PARTS * p->blocks * p->height * p->width * p->channels);
@@ -630,62 +558,4 @@ int average_pool_backward(const float *dy_, float *dx_, const Pooling *p, int th
                         dx[down * in_row + right * vecs + i] = dy[i] * share;
         }
     }
-    return 1;
-}
-
-/* --- Augmentation ------------------------------------------------------------------------- */
-
-/* One image of one channel under an affine map of coordinates, bilinearly, as PyTorch's
-   affine_grid and grid_sample with align_corners=False; outside is 0. map: 2 x 3, from output to
-   input, both from -1 to 1. framed: room for the image with a frame of zeros, so that what lies
-   outside is read like all else. Places: room for three numbers for each column. */
-static void resample_one(const float *image, const float *map, float *out, int height, int width,
-                         float *framed, int *restrict place, float *restrict right,
-                         float *restrict down) {
-    const int wide = width + 2;
-    for (int row = 0; row < height; row++)
-        memcpy(framed + (row + 1) * wide + 1, image + row * width, sizeof(float) * width);
-    for (int row = 0; row < height; row++, out += width) {
-        const float y = (2 * row + 1) / (float)height - 1;
-        for (int column = 0; column < width; column++) {
-            const float x = (2 * column + 1) / (float)width - 1;
-            /* in pixels of the frame, whose middle of the first pixel is 0 */
-            float in_x = ((map[0] * x + map[1] * y + map[2] + 1) * width + 1) / 2;
-            float in_y = ((map[3] * x + map[4] * y + map[5] + 1) * height + 1) / 2;
-            in_x = in_x > 0 ? in_x : 0;
-            in_y = in_y > 0 ? in_y : 0;
-            const int left = in_x < width ? (int)in_x : width;
-            const int top = in_y < height ? (int)in_y : height;
-            place[column] = top * wide + left;
-            right[column] = in_x < width + 1 ? in_x - left : 1;
-            down[column] = in_y < height + 1 ? in_y - top : 1;
-        }
-        for (int column = 0; column < width; column++) {
-            const float *at = framed + place[column];
-            const float upper = at[0] + right[column] * (at[1] - at[0]);
-            const float lower = at[wide] + right[column] * (at[wide + 1] - at[wide]);
-            out[column] = upper + down[column] * (lower - upper);
-        }
-    }
-}
-
-/* Every image under a map of its own. images, out: [image][row][column]; maps: [image][2][3] */
-int resample(const float *images, const float *maps, float *out, int count, int height, int width,
-             int threads) {
-    const long size = (long)height * width;
-    int enough_memory = 1;
-    #pragma omp parallel for num_threads(threads) if (threads > 1)
-    for (int i = 0; i < count; i++) {
-        float *framed = calloc((height + 2L) * (width + 2) + 3L * width, sizeof(float));
-        if (framed) {
-            float *places = framed + (height + 2L) * (width + 2);
-            resample_one(images + i * size, maps + 6L * i, out + i * size, height, width,
-                         framed, (int *)places, places + width, places + 2 * width);
-        } else {
-            #pragma omp atomic write
-            enough_memory = 0;
-        }
-        free(framed);
-    }
-    return enough_memory;
 }
