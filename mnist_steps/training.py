@@ -250,6 +250,8 @@ class Training:
             self.model.parameters(),
             lr=recipe.optimizer.lr,
             momentum=recipe.optimizer.momentum,
+            nesterov=recipe.optimizer.nesterov,
+            weight_decay=recipe.optimizer.weight_decay,
             fused=fast or None,  # one pass over all parameters; None is PyTorch's own choice
         )
         self.schedule: LRScheduler | None = None
