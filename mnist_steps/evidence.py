@@ -85,7 +85,7 @@ def summarize(
         sd=statistics.stdev(finals) if len(finals) > 1 else None,
         min=min(finals),
         pass_rate=sum(run.passes(target) for run in figures) / len(figures),
-        seconds=statistics.fmean(seconds) if seconds else None,
+        seconds=round(statistics.fmean(seconds), 2) if seconds else None,
     )
 
 

@@ -121,7 +121,7 @@ def test_stages_lists_it_with_its_study_alone(store, mnist_steps_command):
     assert status == 0
     assert described["claim"] is None and described["record"] is None
     assert described["study"]["seeds"] == 3
-    assert described["study"]["seconds"] == pytest.approx(statistics.fmean(SECONDS))
+    assert described["study"]["seconds"] == pytest.approx(statistics.fmean(SECONDS), abs=0.01)
 
 
 def test_without_a_study_there_is_none_in_the_list(own, mnist_steps_command):
@@ -135,7 +135,7 @@ def test_a_study_says_how_long_a_run_takes(store, mnist_steps_command):
     assert status == 0
     (described,) = json.loads(out)["stages"]
     assert [one["seconds"] for one in described["runs"]] == list(SECONDS)
-    assert described["study"]["seconds"] == pytest.approx(statistics.fmean(SECONDS))
+    assert described["study"]["seconds"] == pytest.approx(statistics.fmean(SECONDS), abs=0.01)
 
 
 def test_a_training_is_shown_without_a_comparison(trained, capsys):

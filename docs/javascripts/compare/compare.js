@@ -107,11 +107,14 @@ function section(title, ...parts) {
 
 /** @param {Stage} first @param {Stage} second */
 function facts(first, second) {
-  const rows = Object.entries(first.facts).map(([name, value]) => {
+  /** @type {string[][]} */
+  const rows = [];
+  for (const [name, value] of Object.entries(first.facts)) {
     const other = second.facts[name];
+    if (value === null && other === null) continue;
     const both = value !== null && other !== null;
-    return [name, inDigits(value), inDigits(other), both ? change(value, other) : ""];
-  });
+    rows.push([name, inDigits(value), inDigits(other), both ? change(value, other) : ""]);
+  }
   if (first.study || second.study) {
     rows.push(["study, final epoch", first.study?.text ?? "–", second.study?.text ?? "–", ""]);
   }
