@@ -225,9 +225,10 @@ def ladder(points: Iterable[tuple[str, int, float, float | None]]) -> Figure:
     whole.set(xlim=(1.5e7, 0.65 * fewest), ylabel="test accuracy in percent")
     whole.annotate("target: 99.4 %", (1e7, 99.4), xytext=(0, 4), textcoords="offset points",
                    color=PALETTE["accent"])  # fmt: skip
-    close.set(xlim=(16_000, 0.93 * fewest), title="around the target, enlarged")
-    close.set_xticks([ticks for ticks in (14_000, 10_000, 8_000, 7_000, 5_000, 4_000, 3_000)
-                      if ticks > fewest])  # fmt: skip
+    close.set(xlim=(16_000, 0.91 * fewest), title="around the target, enlarged")
+    # Labels must not touch each other: the further the axis reaches, the fewer a stretch has.
+    ticks = (14_000, 10_000, 8_000, 7_000) if fewest > 6_500 else (14_000, 8_000, 5_500, 4_000)
+    close.set_xticks([tick for tick in ticks if tick > 0.91 * fewest])
     described = "; ".join(f"{label}: {count:,}, {value:.2f}" for label, count, value, _ in points)
     return finish(
         figure,
