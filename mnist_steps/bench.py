@@ -37,7 +37,7 @@ from mnist_steps.augment import (
     draw,
 )
 from mnist_steps.errors import MnistStepsError
-from mnist_steps.stages import TRAIN_PIXELS, Normalization, Stage
+from mnist_steps.stages import TRAIN_PIXELS, Normalization, Stage, settings
 from mnist_steps.training import Training
 
 ROUNDS = 5
@@ -185,7 +185,7 @@ class Original(Loader):
             stage,
             per_image(recipe.augmentation, recipe.normalize_train),
             per_image((), recipe.normalize_test),
-            functools.partial(SGD, lr=recipe.optimizer.lr, momentum=recipe.optimizer.momentum),
+            functools.partial(SGD, **settings(recipe.optimizer)),
             workers,
         )
         if recipe.schedule is not None:
@@ -495,7 +495,7 @@ def _seconds_an_image(work: Callable[[int], int], amount: int) -> float:
 
 def epochs_to_target(stage: Stage) -> int | None:
     """After how many epochs the stage's record first reached 99.4 %; None without such."""
-    if not (runs.folder_of(stage, stage.recipe.seed) / "run.json").is_file():
+    if not runs.has_record(stage):
         return None
     recorded = runs.load(stage.number)
     for number, epoch in enumerate(recorded.epochs, start=1):

@@ -58,35 +58,41 @@ def list_stages(as_json: Json = False) -> None:
     if as_json:
         print(json.dumps(rows, indent=1, ensure_ascii=False))
         return
-    table = Table(caption="Test accuracy in percent. The original reported its best epoch.")
+    table = Table(
+        caption="Test accuracy in percent. The original reported its best epoch. Study: mean of "
+        "the final epoch over several seeds; `mnist-steps study` says how sure that is."
+    )
     for heading in ("stage", "title"):
         table.add_column(heading)
-    for heading in ("parameters", "original's best", "record: final", "best"):
+    for heading in ("parameters", "original's best", "record: final", "best", "study"):
         table.add_column(heading, justify="right")
     for row in rows:
         recorded = row["record"]
         figures = [f"{recorded[name]:.2f}" for name in ("final", "best")] if recorded else ["–"] * 2
-        claimed = f"{row['claim']['best_test_accuracy']:.2f}"
-        table.add_row(str(row["number"]), row["title"], f"{row['parameters']:,}", claimed, *figures)
+        claimed = f"{row['claim']['best_test_accuracy']:.2f}" if row["claim"] else "–"
+        studied = f"{row['study']['mean']:.2f}" if row["study"] else "–"
+        columns = (row["title"], f"{row['parameters']:,}", claimed, *figures, studied)
+        table.add_row(str(row["number"]), *columns)
     output.print(table)
 
 
 def describe_stage(stage: Any) -> dict[str, Any]:
-    """One stage as plain data; `record` and `study` are None where there is none."""
+    """One stage as plain data; `claim`, `record` and `study` are None where there is none."""
     from mnist_steps import runs, study
 
+    claim = stage.claim
     described: dict[str, Any] = {
         "number": stage.number,
         "slug": stage.slug,
         "title": stage.title,
         "parameters": stage.parameters,
-        "claim": asdict(stage.claim) | {"final_test_accuracy": stage.claim.final_test_accuracy},
+        "claim": claim and asdict(claim) | {"final_test_accuracy": claim.final_test_accuracy},
         "record": None,
         "study": None,
     }
     if (summary := study.Store().summary(stage)) is not None:
         described["study"] = asdict(summary)
-    if (runs.folder_of(stage, stage.recipe.seed) / "run.json").is_file():
+    if runs.has_record(stage):
         run = runs.load(stage.number)
         described["record"] = {
             "final": run.final_test_accuracy,
@@ -183,7 +189,9 @@ def train(
 @app.command("record")
 def record(
     number: Annotated[int | None, typer.Argument(help="The stage's number.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All stages, one by one.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All stages that have a record, one by one.")
+    ] = False,
     seed: Seed = None,
     device: Device = "auto",
     folder: Annotated[
@@ -199,7 +207,10 @@ def record(
 
     if everything == (number is not None):
         raise MnistStepsError("found neither or both: give one stage's number, or --all.")
-    numbers = [stage.number for stage in stages.STAGES] if number is None else [number]
+    if number is not None:
+        numbers = [number]
+    else:  # a stage of our own may be without a record on purpose, and stays so
+        numbers = [stage.number for stage in stages.STAGES if runs.recorded_seeds(stage)]
     for chosen in numbers:
         try:
             run = runs.record(chosen, seed, device, records=folder or runs.RECORDS)
@@ -523,15 +534,14 @@ def describe_study(
 
     `study` and `interval` are None where there is none.
     """
-    from mnist_steps import evidence
+    from mnist_steps import evidence, study
 
     finals = [outcome.figures.final for outcome in outcomes]
-    accuracies = [outcome.test_accuracies for outcome in outcomes]
     return {
         "number": stage.number,
         "title": stage.title,
         "arm": arm,
-        "study": asdict(evidence.summarize(accuracies)) if finals else None,
+        "study": asdict(study.summarize(outcomes)) if finals else None,
         "interval": asdict(evidence.bootstrap(finals)) if len(finals) > 1 else None,
         "runs": [
             {"seed": outcome.seed, **asdict(outcome.figures), "seconds": outcome.seconds}
@@ -624,10 +634,11 @@ def print_run(run: "Run", as_json: bool) -> None:
             f"{epoch.test_accuracy:.2f}",
         )
     output.print(table)
+    claim = run.stage.claim
+    original = f"; the original's best was {claim.best_test_accuracy:.2f} %" if claim else ""
     output.print(
         f"Final test accuracy {run.final_test_accuracy:.2f} %, best {run.best_test_accuracy:.2f} "
-        f"%; the original's best was {run.stage.claim.best_test_accuracy:.2f} %. "
-        f"{sum(run.environment.seconds):.0f} s on {run.environment.device}."
+        f"%{original}. {sum(run.environment.seconds):.0f} s on {run.environment.device}."
     )
 
 

@@ -1,7 +1,8 @@
 """All stages in one table, and any two of them side by side.
 
 The second needs a reader who picks, so it is plain data: the site's script compares two entries of
-it. Everything comes from the records and, where there is one, from the study over many seeds.
+it. Everything comes from the records and, where there is one, from the study over many seeds. A
+stage without a record is shown by one of the study's runs, which hold all that is compared.
 """
 
 import base64
@@ -17,7 +18,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mnist_steps import data, evidence, pages, runs, stages, summary
+from mnist_steps import data, evidence, pages, runs, stages, study, summary
+from mnist_steps.evidence import RunFigures
 from mnist_steps.pages import Html
 from mnist_steps.stages import Stage
 from mnist_steps.study import Outcome, Store
@@ -30,6 +32,33 @@ INKS = 16  # shades that are kept: enough for the eye, and half a byte a pixel
 
 
 @dataclass(frozen=True)
+class Shown:
+    """The one run of a stage that stands beside another stage's.
+
+    recorded: whether it is the stage's record, else it is of the study
+    test_accuracies: percent after each epoch
+    wrong: position of each test image not recognised at the end, and the digit it was taken for
+    seconds: wall time of all epochs
+    """
+
+    seed: int
+    recorded: bool
+    finished: bool
+    test_accuracies: Sequence[float]
+    wrong: dict[int, int]
+    seconds: float
+
+    @property
+    def figures(self) -> RunFigures:
+        return evidence.run_figures(self.test_accuracies)
+
+    @property
+    def mark(self) -> str:
+        """Behind its accuracy, for what the table's caption says of it."""
+        return ("" if self.finished else " *") + ("" if self.recorded else " †")
+
+
+@dataclass(frozen=True)
 class Entry:
     """A stage with all that is compared.
 
@@ -37,26 +66,54 @@ class Entry:
     """
 
     stage: Stage
-    run: Run
+    run: Shown
     table: Table
     outcomes: Sequence[Outcome]
 
 
 def entries(store: Store | None = None) -> list[Entry]:
-    """All stages, by number. Raises what `runs.load` and `Store.outcomes` raise.
+    """All stages that were trained, by number.
 
     store: of the study; None for the package's own
+    A stage of our own with neither a record nor a study is left out: nothing is known of it yet.
+    Raises what `runs.load` and `Store.outcomes` raise.
     """
     store = store or Store()
-    return [
-        Entry(
-            stage,
-            runs.load(stage.number),
-            summary.summarize(stage.build(), runs.INPUT_SHAPE),
-            store.outcomes(stage),
-        )
-        for stage in stages.STAGES
-    ]
+    found = []
+    for stage in stages.STAGES:
+        recorded, outcomes = runs.load_if_any(stage), store.outcomes(stage)
+        if recorded is not None:
+            run = _of_record(recorded)
+        elif outcomes:
+            run = _of_study(outcomes[0])
+        else:
+            continue
+        table = summary.summarize(stage.build(), runs.INPUT_SHAPE)
+        found.append(Entry(stage, run, table, outcomes))
+    return found
+
+
+def _of_record(run: Run) -> Shown:
+    wrong = (run.predictions.long() != data.mnist().test.labels).nonzero().flatten().tolist()
+    return Shown(
+        seed=run.seed,
+        recorded=True,
+        finished=run.finished,
+        test_accuracies=[epoch.test_accuracy for epoch in run.epochs],
+        wrong={position: int(run.predictions[position]) for position in wrong},
+        seconds=sum(run.environment.seconds),
+    )
+
+
+def _of_study(outcome: Outcome) -> Shown:
+    return Shown(
+        seed=outcome.seed,
+        recorded=False,
+        finished=True,  # a study keeps no other runs
+        test_accuracies=outcome.test_accuracies,
+        wrong=outcome.wrong,
+        seconds=outcome.seconds,
+    )
 
 
 # --- All stages -----------------------------------------------------------------------------
@@ -69,17 +126,17 @@ def overview(compared: Sequence[Entry]) -> Html:
                 "original's best", *(["study"] if studied else []), "minutes"]  # fmt: skip
     rows = []
     for entry in compared:
-        run = entry.run
+        run, claim, minutes = entry.run, entry.stage.claim, entry.run.seconds / 60
         row = [
             f"{entry.stage.number}. {entry.stage.title}",
             f"{entry.table.total_params:,}",
             f"{entry.table.total_macs:,}",
             f"{entry.stage.recipe.batch_size}",
-            f"{run.final_test_accuracy:.2f}{'' if run.finished else ' *'}",
-            f"{run.best_test_accuracy:.2f}",
-            f"{entry.stage.claim.best_test_accuracy:.2f}",
+            f"{run.figures.final:.2f}{run.mark}",
+            f"{run.figures.best:.2f}",
+            "–" if claim is None else f"{claim.best_test_accuracy:.2f}",
             *([describe_study(entry.outcomes)] if studied else []),
-            f"{sum(run.environment.seconds) / 60:.0f}",
+            f"{minutes:.1f}" if minutes < 2 else f"{minutes:.0f}",
         ]
         rows.append(row)
     caption = (
@@ -90,11 +147,13 @@ def overview(compared: Sequence[Entry]) -> Html:
         caption += " Study: mean ± standard deviation of the final epoch, and the number of seeds."
     if not all(entry.run.finished for entry in compared):
         caption += " * This run is unfinished."
+    if not all(entry.run.recorded for entry in compared):
+        caption += " † No record: the study's first run, with a seed of its own."
     shown = pages.table(headings, rows, caption)
     markup = shown.markup
     for entry, (name, *_) in zip(compared, rows, strict=True):
         name = f'<th scope="row">{html.escape(name)}</th>'
-        link = f'<a href="{pages.address(entry.stage)}">'
+        link = f'<a href="{entry.stage.page}">'
         markup = markup.replace(name, name.replace('">', f'">{link}').replace("</th", "</a></th"))
     return Html(f'<div class="all-stages" data-stages>{markup}</div>', shown.text)
 
@@ -103,7 +162,7 @@ def describe_study(outcomes: Sequence[Outcome]) -> str:
     """Such as '99.41 ± 0.04 (20)'; a dash without runs."""
     if not outcomes:
         return "–"
-    found = evidence.summarize([outcome.test_accuracies for outcome in outcomes])
+    found = study.summarize(outcomes)
     return f"{found.mean_and_sd} ({found.seeds})"
 
 
@@ -113,7 +172,7 @@ def describe_study(outcomes: Sequence[Outcome]) -> str:
 def two_stages(compared: Sequence[Entry]) -> Html:
     """The place where the site's script compares two stages; without it, where to read instead."""
     steps = "".join(
-        f'<li><a href="{pages.address(after.stage)}#the-model">'
+        f'<li><a href="{after.stage.page}#the-model">'
         f"What stage {after.stage.number} changes</a> after stage {before.stage.number}</li>"
         for before, after in itertools.pairwise(compared)
     )
@@ -137,19 +196,18 @@ def describe(compared: Sequence[Entry]) -> tuple[dict[str, Any], str]:
     in the order of `content["digits"]`, row by row.
     """
     labels = data.mnist().test.labels
-    wrong = [(entry.run.predictions.long() != labels).nonzero().flatten() for entry in compared]
-    positions = sorted({int(position) for found in wrong for position in found})
+    positions = sorted({position for entry in compared for position in entry.run.wrong})
     place = {position: index for index, position in enumerate(positions)}
     described = [
         _describe(entry)
-        | {"wrong": [[place[int(i)], int(entry.run.predictions[i])] for i in found]}
-        for entry, found in zip(compared, wrong, strict=True)
+        | {"wrong": [[place[position], digit] for position, digit in entry.run.wrong.items()]}
+        for entry in compared
     ]
     chance = {
         f"{one.stage.number}-{other.stage.number}": evidence.mcnemar(
-            wrong[i].tolist(), wrong[j].tolist()
+            one.run.wrong, other.run.wrong
         ).p_value
-        for (i, one), (j, other) in itertools.combinations(enumerate(compared), 2)
+        for one, other in itertools.combinations(compared, 2)
     }
     content = {
         "columns": list(summary.COLUMNS),
@@ -163,23 +221,24 @@ def describe(compared: Sequence[Entry]) -> tuple[dict[str, Any], str]:
 
 def _describe(entry: Entry) -> dict[str, Any]:
     stage, run, table = entry.stage, entry.run, entry.table
+    claim = stage.claim
     return {
         "number": stage.number,
         "title": stage.title,
         "facts": {
             "parameters": table.total_params,
             "multiply-accumulates per image": table.total_macs,
-            "test accuracy, final epoch": round(run.final_test_accuracy, 2),
-            "test accuracy, best epoch": round(run.best_test_accuracy, 2),
-            "the original's best epoch": stage.claim.best_test_accuracy,
+            "test accuracy, final epoch": round(run.figures.final, 2),
+            "test accuracy, best epoch": round(run.figures.best, 2),
+            "the original's best epoch": None if claim is None else claim.best_test_accuracy,
         },
+        "seed": run.seed,
         "finished": run.finished,
         "study": _spread(entry.outcomes) if entry.outcomes else None,
         "recipe": pages.describe_recipe(stage.recipe),
         "source": inspect.getsource(stage.model).rstrip(),
         "layers": [summary.cells(row) for row in table.rows],
-        "train": [round(epoch.train_accuracy, 3) for epoch in run.epochs],
-        "test": [round(epoch.test_accuracy, 2) for epoch in run.epochs],
+        "test": [round(accuracy, 2) for accuracy in run.test_accuracies],
     }
 
 

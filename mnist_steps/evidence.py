@@ -51,6 +51,7 @@ class Summary:
     seeds: how many runs
     sd: standard deviation between runs (n - 1 in the denominator); None for a single run
     pass_rate: share of the runs, 0 to 1, whose last three epochs all reach the target
+    seconds: mean wall time of a run; None where it was not measured
     """
 
     seeds: int
@@ -58,6 +59,7 @@ class Summary:
     sd: float | None
     min: float
     pass_rate: float
+    seconds: float | None = None
 
     @property
     def mean_and_sd(self) -> str:
@@ -65,9 +67,12 @@ class Summary:
         return f"{self.mean:.2f}" + ("" if self.sd is None else f" ± {self.sd:.2f}")
 
 
-def summarize(runs: Sequence[Sequence[float]], target: float = TARGET) -> Summary:
+def summarize(
+    runs: Sequence[Sequence[float]], target: float = TARGET, seconds: Sequence[float] = ()
+) -> Summary:
     """runs: for each run, its test accuracies in percent, one an epoch.
 
+    seconds: how long each run took
     Raises MnistStepsError when there are no runs.
     """
     if not runs:
@@ -80,6 +85,7 @@ def summarize(runs: Sequence[Sequence[float]], target: float = TARGET) -> Summar
         sd=statistics.stdev(finals) if len(finals) > 1 else None,
         min=min(finals),
         pass_rate=sum(run.passes(target) for run in figures) / len(figures),
+        seconds=round(statistics.fmean(seconds), 2) if seconds else None,
     )
 
 

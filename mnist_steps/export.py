@@ -115,7 +115,11 @@ def _weight_names(run: Run, module: str | None) -> list[str]:
 def _refuse_without_weights(stage: Stage) -> None:
     size = sum(tensor.nbytes for tensor in stage.build().state_dict().values())
     if size > runs.MAX_WEIGHTS_BYTES:
-        having = [str(other.number) for other in stages.STAGES if other.number > stage.number]
+        having = [
+            str(other.number)
+            for other in stages.STAGES
+            if other.number > stage.number and runs.has_record(other)
+        ]
         raise MnistStepsError(
             f"stage {stage.number}: its record keeps no weights, they would take "
             f"{size / 1e6:.0f} MB. Export one of the stages {', '.join(having)}."

@@ -196,9 +196,11 @@ def learning_rates(runs: Sequence[Run]) -> Figure:
 def ladder(points: Iterable[tuple[str, int, float, float | None]]) -> Figure:
     """Parameters against test accuracy, one dot a stage; the crowd around the target enlarged.
 
-    points: label, number of parameters, recorded final accuracy and the original's best, percent
+    points: label, number of parameters, our final accuracy and the original's best, in percent;
+        None for what the original does not have
     """
     points = list(points)
+    fewest = min(parameters for _, parameters, *_ in points)
     figure, (whole, close) = axes_grid(1, 2, 9.4, 3.9, width_ratios=(1.35, 1))
     for axes in (whole, close):
         axes.set_xscale("log")
@@ -220,16 +222,18 @@ def ladder(points: Iterable[tuple[str, int, float, float | None]]) -> Figure:
         axes.set_xlabel("parameters")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.minorticks_off()
-    whole.set(xlim=(1.5e7, 4.5e3), ylabel="test accuracy in percent")
+    whole.set(xlim=(1.5e7, 0.65 * fewest), ylabel="test accuracy in percent")
     whole.annotate("target: 99.4 %", (1e7, 99.4), xytext=(0, 4), textcoords="offset points",
                    color=PALETTE["accent"])  # fmt: skip
-    close.set(xlim=(16_000, 6_400), title="the last five stages, enlarged")
-    close.set_xticks([14_000, 10_000, 8_000, 7_000])
+    close.set(xlim=(16_000, 0.91 * fewest), title="around the target, enlarged")
+    # Labels must not touch each other: the further the axis reaches, the fewer a stretch has.
+    ticks = (14_000, 10_000, 8_000, 7_000) if fewest > 6_500 else (14_000, 8_000, 5_500, 4_000)
+    close.set_xticks([tick for tick in ticks if tick > 0.91 * fewest])
     described = "; ".join(f"{label}: {count:,}, {value:.2f}" for label, count, value, _ in points)
     return finish(
         figure,
         "Parameters, from many at the left to few at the right, against test accuracy in percent. "
-        f"Filled dots are the final epoch of our records ({described}), open dots the best epoch "
+        f"Filled dots are the final epoch of our runs ({described}), open dots the best epoch "
         "that the original reported.",
     )
 

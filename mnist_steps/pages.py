@@ -21,7 +21,7 @@ from mnist_steps import evidence, receptive_field, runs, stages
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.evidence import Summary
 from mnist_steps.runs import Replay
-from mnist_steps.stages import Recipe, Stage
+from mnist_steps.stages import Recipe, Stage, claim_of
 from mnist_steps.study import Store
 from mnist_steps.training import Run
 
@@ -145,12 +145,16 @@ def standard_error(accuracy: float, images: int = TEST_IMAGES) -> float:
 def results(run: Run, store: Store | None = None) -> Html:
     """This run beside what the original claimed, the difference, and whether the two agree.
 
-    Below, what the study over many seeds says, when it has runs of this stage.
+    Below, what the study over many seeds says, when it has runs of this stage. For a stage of our
+    own, which nobody claimed anything of, there are just our figures.
     store: of the study; None for the package's own
 
     Two accuracies agree here when they differ by at most three standard errors of a difference.
     Raises MnistStepsError when the number of parameters, which chance cannot change, differs.
     """
+    summary = (store or Store()).summary(run.stage)
+    if run.stage.claim is None:
+        return _own_results(run, summary)
     claim = run.stage.claim
     count = run.stage.parameters
     if count != claim.parameters:
@@ -170,26 +174,68 @@ def results(run: Run, store: Store | None = None) -> Html:
     ours, claimed = run.best_train_accuracy, claim.best_train_accuracy
     rows.append(["train accuracy, best epoch", f"{ours:.2f}", f"{claimed:.2f}",
                  f"{ours - claimed:+.2f}", ""])  # fmt: skip
-    summary = (store or Store()).summary(run.stage)
     if summary is not None:
-        seeds = f"{summary.seeds} seed{'s'[: summary.seeds > 1]}"
         passed = evidence.run_figures(claim.test_accuracies).passes()
-        rows += [
-            [f"final epoch, mean{' ± sd' if summary.sd is not None else ''} of {seeds}",
-             summary.mean_and_sd, f"{claim.final_test_accuracy:.2f}",
+        beside = (
+            [f"{claim.final_test_accuracy:.2f}",
              f"{summary.mean - claim.final_test_accuracy:+.2f}", ""],
-            [f"final epoch, least of {seeds}", f"{summary.min:.2f}", "", "", ""],
-            [f"last three epochs all at {evidence.TARGET}, share of {seeds}",
-             f"{summary.pass_rate:.0%}", "yes" if passed else "no", "", ""],
-        ]  # fmt: skip
+            ["", "", ""],
+            ["yes" if passed else "no", "", ""],
+        )  # fmt: skip
+        rows += [ours + theirs for ours, theirs in zip(_study_rows(summary), beside, strict=True)]
     return table(
         ["", f"this run (seed {run.seed})", "the original", "difference", "agree?"],
         rows,
-        "Accuracies in percent. The headline is the final epoch; the best epoch was picked by "
-        "looking at the test set and flatters. Test accuracies agree when they differ by at most "
+        f"{FINAL_AND_BEST} Test accuracies agree when they differ by at most "
         "three standard errors, as far as the choice of test images alone may move them."
-        + ("" if run.finished else f" This run is unfinished: {describe_epochs(run)}.")
-        + ("" if summary is None else " The rows with seeds are of the study, not of this run."),
+        + _notes_on(run, summary),
+    )
+
+
+def _own_results(run: Run, summary: Summary | None) -> Html:
+    rows = [
+        ["parameters", f"{run.stage.parameters:,}"],
+        ["test accuracy, final epoch", f"{run.final_test_accuracy:.2f}"],
+        ["test accuracy, best epoch", f"{run.best_test_accuracy:.2f}"],
+        ["train accuracy, best epoch", f"{run.best_train_accuracy:.2f}"],
+        ["wall time", describe_seconds(sum(run.environment.seconds))],
+    ]
+    if summary is not None:
+        rows += _study_rows(summary)
+        if summary.seconds is not None:
+            rows.append(
+                [f"wall time, mean of {_seeds(summary)}", describe_seconds(summary.seconds)]
+            )
+    return table(
+        ["", f"this run (seed {run.seed})"], rows, FINAL_AND_BEST + _notes_on(run, summary)
+    )
+
+
+FINAL_AND_BEST = (
+    "Accuracies in percent. The headline is the final epoch; the best epoch was picked by "
+    "looking at the test set and flatters."
+)
+
+
+def _study_rows(summary: Summary) -> list[list[str]]:
+    """What a study says of one stage: the names of its figures, and the figures."""
+    seeds = _seeds(summary)
+    return [
+        [f"final epoch, mean{' ± sd' if summary.sd is not None else ''} of {seeds}",
+         summary.mean_and_sd],
+        [f"final epoch, least of {seeds}", f"{summary.min:.2f}"],
+        [f"last three epochs all at {evidence.TARGET}, share of {seeds}",
+         f"{summary.pass_rate:.0%}"],
+    ]  # fmt: skip
+
+
+def _seeds(summary: Summary) -> str:
+    return f"{summary.seeds} seed{'s'[: summary.seeds > 1]}"
+
+
+def _notes_on(run: Run, summary: Summary | None) -> str:
+    return ("" if run.finished else f" This run is unfinished: {describe_epochs(run)}.") + (
+        "" if summary is None else " The rows with seeds are of the study, not of this run."
     )
 
 
@@ -210,10 +256,11 @@ def field_claims(stage: Stage) -> Html:
     """The receptive field of each layer that the original states one for, beside ours.
 
     Fields here are square; the number is the side in pixels.
+    Raises MnistStepsError for a stage of our own.
     """
     analysis = receptive_field.analyze(stage.build(), runs.INPUT_SHAPE)
     rows = []
-    for name, claimed in stage.claim.receptive_fields.items():
+    for name, claimed in claim_of(stage).receptive_fields.items():
         height, width = analysis[name].size
         assert height == width, f"{name} has a field of {height}×{width}: not a square"
         rows.append([name, f"{claimed}", f"{height}", "" if height == claimed else "differs"])
@@ -224,12 +271,6 @@ def field_claims(stage: Stage) -> Html:
         f"Receptive fields, side in pixels: {wrong or 'none'} of the original's {len(rows)} "
         f"figures {'differs' if wrong == 1 else 'differ'} from the computed ones.",
     )
-
-
-def address(stage: Stage) -> str:
-    """The stage's page, by its file under docs/; stages after the eighth leave the original."""
-    folder = "stages" if stage.number <= 8 else "beyond"
-    return f"{folder}/{stage.slug}.py"
 
 
 def provenance(run: Run, steps: int = 10, images: int | None = 1000) -> Html:
@@ -274,25 +315,29 @@ def describe_seconds(seconds: float) -> str:
 def ladder_table(store: Store | None = None) -> Html:
     """All stages with their recorded results, those of the study, and what the original claimed.
 
+    A stage of our own has no claim, and without a record only what the study says of it.
     store: of the study; None for the package's own. Without any run its columns are left out.
     """
     store = store or Store()
     summaries = {stage.number: store.summary(stage) for stage in stages.STAGES}
     studied = any(summaries.values())
     rows = []
-    unfinished = ""
+    notes = ""
     for stage in stages.STAGES:
-        run = runs.load(stage.number)
-        if not run.finished:
-            unfinished += f" * Unfinished, {describe_epochs(run)}."
+        run = runs.load_if_any(stage)
+        recorded = ["–", "–"]
+        if run is not None:
+            mark = "" if run.finished else " *"
+            recorded = [f"{run.final_test_accuracy:.2f}{mark}", f"{run.best_test_accuracy:.2f}"]
+            if not run.finished:
+                notes += f" * Unfinished, {describe_epochs(run)}."
         rows.append(
             [
                 f"{stage.number}. {stage.title}",
                 f"{stage.parameters:,}",
-                f"{run.final_test_accuracy:.2f}{'' if run.finished else ' *'}",
-                f"{run.best_test_accuracy:.2f}",
+                *recorded,
                 *(_describe_study(summaries[stage.number]) if studied else []),
-                f"{stage.claim.best_test_accuracy:.2f}",
+                "–" if stage.claim is None else f"{stage.claim.best_test_accuracy:.2f}",
             ]
         )
     columns = ["seeds", "mean ± sd", "least", "passed"] if studied else []
@@ -306,8 +351,28 @@ def ladder_table(store: Store | None = None) -> Html:
             if studied
             else ""
         )
-        + unfinished,
+        + notes,
     )
+
+
+def ladder_points(store: Store | None = None) -> list[tuple[str, int, float, float | None]]:
+    """What `figures.ladder` takes, of all stages that were trained.
+
+    The accuracy is that of the record's final epoch; of a stage without a record, the mean over
+    the study's. store: of the study; None for the package's own
+    """
+    store = store or Store()
+    points = []
+    for stage in stages.STAGES:
+        if (run := runs.load_if_any(stage)) is not None:
+            accuracy = run.final_test_accuracy
+        elif (summary := store.summary(stage)) is not None:
+            accuracy = summary.mean
+        else:
+            continue  # nothing is known of it yet
+        claimed = None if stage.claim is None else stage.claim.best_test_accuracy
+        points.append((str(stage.number), stage.parameters, accuracy, claimed))
+    return points
 
 
 def _describe_study(summary: Summary | None) -> list[str]:
@@ -339,7 +404,7 @@ def hero() -> Html:
         side = LARGEST_SQUARE * math.sqrt(count / max(counts))
         accuracy = f"{run.final_test_accuracy:.2f} %{'' if run.finished else ' *'}"
         steps.append(
-            f'<li><a href="{address(stage)}"><span class="step-square" style="--side: {side:.1f}">'
+            f'<li><a href="{stage.page}"><span class="step-square" style="--side: {side:.1f}">'
             f'</span><span class="step-text"><span class="step-title">{stage.number}. '
             f"{html.escape(stage.title)}</span> <strong>{count:,}</strong> "
             f"<span>{accuracy}</span></span></a></li>"
@@ -351,7 +416,7 @@ def hero() -> Html:
     markup = (
         f'<div class="hero"><p class="hero-promise">{sentence}</p>'
         '<p class="page-buttons"><a class="md-button md-button--primary" '
-        f'href="{address(ladder[0])}">Start with stage {ladder[0].number}</a> '
+        f'href="{ladder[0].page}">Start with stage {ladder[0].number}</a> '
         '<a class="md-button" href="playground.md">Look inside a network</a></p>'
         f'<ol class="steps" aria-label="The eight stages">{"".join(steps)}</ol>'
         '<p class="steps-note">The area of a square is the number of parameters; below it, the '
@@ -399,7 +464,7 @@ def predict(question: str, choices: Sequence[str], answer: int, explanation: str
 def predictions() -> Html:
     """The stages as a list in which the site's script notes what the reader predicted of each."""
     steps = "".join(
-        f'<li><a href="{address(stage)}">{stage.number}. {html.escape(stage.title)}</a> '
+        f'<li><a href="{stage.page}">{stage.number}. {html.escape(stage.title)}</a> '
         "<span></span></li>"
         for stage in stages.STAGES[:8]
     )

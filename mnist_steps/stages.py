@@ -1,12 +1,12 @@
-"""The eight stages as data: a model, a recipe, and what the original claimed.
+"""The stages as data: a model, a recipe, and what the original claimed.
 
 A recipe decides a training completely. Each one below is written as its difference from
 the stage before, so that what a stage changes can be read off here; stages 1 to 8 follow
-the original, its quirks included.
+the original, its quirks included. Stages after them are our own and have no claim.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -25,10 +25,21 @@ from mnist_steps.errors import MnistStepsError
 
 @dataclass(frozen=True)
 class SGD:
-    """Stochastic gradient descent with momentum, as torch.optim.SGD."""
+    """Stochastic gradient descent with momentum, as torch.optim.SGD.
+
+    nesterov: look one step of momentum ahead
+    weight_decay: this share of each parameter is added to its gradient, which shrinks it
+    """
 
     lr: float
     momentum: float
+    nesterov: bool = False
+    weight_decay: float = 0.0
+
+    def __str__(self) -> str:
+        """Such as 'SGD(lr=0.01, momentum=0.9)': without what is at its default."""
+        shown = ", ".join(f"{name}={value}" for name, value in settings(self).items())
+        return f"SGD({shown})"
 
 
 @dataclass(frozen=True)
@@ -68,15 +79,12 @@ class Recipe:
     seed: int = 8
 
     def as_data(self) -> dict[str, Any]:
-        """Plain data for JSON; each part carries the name of its class."""
+        """Plain data for JSON; each part carries the name of its class, and its settings."""
         data = asdict(self)
         for name in ("optimizer", "schedule"):
             part = getattr(self, name)
-            data[name] = part and {"name": type(part).__name__, **asdict(part)}
-        data["augmentation"] = [
-            {"name": type(transform).__name__, **asdict(transform)}
-            for transform in self.augmentation
-        ]
+            data[name] = part and _described(part)
+        data["augmentation"] = [_described(transform) for transform in self.augmentation]
         return data
 
     @classmethod
@@ -98,6 +106,20 @@ PARTS = {
         SGD, OneCycle, RandomCenterCrop, RandomResizedCrop, RandomRotation, RandomTranslation,
     )
 }  # fmt: skip
+
+
+def settings(part: Any) -> dict[str, Any]:
+    """A part's settings by name, without those that are at their default.
+
+    So a part may get a new setting: recipes that do not use it are described as before, and the
+    digests of runs that were made before stay what they are.
+    """
+    values = {field.name: (getattr(part, field.name), field.default) for field in fields(part)}
+    return {name: value for name, (value, default) in values.items() if value != default}
+
+
+def _described(part: Any) -> dict[str, Any]:
+    return {"name": type(part).__name__, **settings(part)}
 
 
 def _part(described: dict[str, Any]) -> Any:
@@ -137,6 +159,7 @@ class Stage:
     """One step of the tutorial.
 
     slug: the page's name and the records' folder, such as '08_lr_scheduler'
+    claim: None for a stage of our own, which the original does not have
     """
 
     number: int
@@ -144,7 +167,7 @@ class Stage:
     title: str
     model: Callable[[], nn.Module]
     recipe: Recipe
-    claim: Claim
+    claim: Claim | None = None
 
     def build(self) -> nn.Module:
         """A new network with random weights from torch's global generator, on the CPU."""
@@ -155,6 +178,20 @@ class Stage:
         """Number of trainable values in the network."""
         with torch.device("meta"):  # shapes only: no weights, no random numbers drawn
             return sum(parameter.numel() for parameter in self.build().parameters())
+
+    @property
+    def page(self) -> str:
+        """The stage's page, by its file under docs/; our own stages lie in a folder apart."""
+        return f"{'beyond' if self.claim is None else 'stages'}/{self.slug}.py"
+
+
+def claim_of(stage: Stage) -> Claim:
+    """What the original claimed. Raises MnistStepsError for a stage that it does not have."""
+    if stage.claim is None:
+        raise MnistStepsError(
+            f"stage {stage.number} is not one of the original's: there is no claim to compare with."
+        )
+    return stage.claim
 
 
 # The original normalizes test images by other constants than training images. The first pair

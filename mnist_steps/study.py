@@ -204,6 +204,14 @@ class Outcome:
         return predicted
 
 
+def summarize(outcomes: Sequence[Outcome]) -> Summary:
+    """Accuracies and wall time of several runs of one model. Raises MnistStepsError for none."""
+    return evidence.summarize(
+        [outcome.test_accuracies for outcome in outcomes],
+        seconds=[outcome.seconds for outcome in outcomes],
+    )
+
+
 def train(task: Task) -> Outcome:
     """Make a task's run, here and now, on the task's device with the task's CPU threads.
 
@@ -316,9 +324,7 @@ class Store:
     def summary(self, stage: Stage, arm: str | None = None, **choices: Any) -> Summary | None:
         """Over all seeds that the store has, None when it has none."""
         outcomes = self.outcomes(stage, arm, **choices)
-        if not outcomes:
-            return None
-        return evidence.summarize([outcome.test_accuracies for outcome in outcomes])
+        return summarize(outcomes) if outcomes else None
 
     def check_writable(self) -> None:
         """Raises MnistStepsError when outcomes could not be saved: better now than after a run."""

@@ -268,9 +268,10 @@ class Training:
         self.model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if device.type == "cpu":  # a GPU's library chooses among such algorithms by itself
             winograd.speed_up(self.model)
-        if fast and device.type == "cpu":
+        fast = fast and device.type == "cpu"
+        if fast:
             fast_way.keep_memory()
-        self.fast = fast and device.type == "cpu" and fast_way.fits(self.model)
+        self.fast = fast and fast_way.fits(self.model)
         self.generator = Generator().manual_seed(seed)
         self.train_split = _to_device(train_split or data.mnist().full_train, device)
         self.test_split = _to_device(test_split or data.mnist().test, device)
@@ -278,7 +279,9 @@ class Training:
             self.model.parameters(),
             lr=recipe.optimizer.lr,
             momentum=recipe.optimizer.momentum,
-            fused=True if fast else None,  # one pass over all parameters; None: PyTorch chooses
+            nesterov=recipe.optimizer.nesterov,
+            weight_decay=recipe.optimizer.weight_decay,
+            fused=fast or None,  # one pass over all parameters; None is PyTorch's own choice
         )
         self.schedule: LRScheduler | None = None
         if recipe.schedule is not None:

@@ -119,7 +119,7 @@ def test_a_recipe_becomes_the_stages_own_kind_of_recipe():
         ("lr = 0.01", "lr = nan", "optimizer, lr: found nan"),
         ("lr = 0.01", "lr = inf", "optimizer, lr: found inf"),
         ("lr = 0.01", 'lr = "0.01"', "optimizer, lr: found '0.01'"),
-        ("momentum", "weight_decay = 0.1\nmomentum", "weight_decay: SGD has no such setting"),
+        ("momentum", "weight_decay = 0.1\nmomentum", "weight_decay: SGD has no such setting here"),
         ("degrees = 7.0", "degrees = 1000", "augmentation 1, degrees: found 1000"),
         ('"RandomRotation"', '"Pickle"', "augmentation 1: found 'Pickle'"),
         ("[[augmentation]]", "[augmentation]", "augmentation: expected at most 8 tables"),

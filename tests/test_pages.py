@@ -98,6 +98,8 @@ def test_a_prediction_shows_its_answer_folded_and_needs_three_choices():
 
 def test_there_is_a_page_for_each_stage():
     assert [page.stem for page in STAGE_PAGES] == [stage.slug for stage in stages.STAGES[:8]]
+    for stage in stages.STAGES:
+        assert (ROOT / "docs" / stage.page).is_file(), stage.page
 
 
 @pytest.mark.parametrize("page", STAGE_PAGES, ids=lambda page: page.stem)

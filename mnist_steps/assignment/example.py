@@ -20,7 +20,7 @@ from mnist_steps.assignment.sandbox import Traced
 from mnist_steps.assignment.submission import MODEL, RECIPE, REPORT, Submission
 from mnist_steps.assignment.trainings import TrainingOutcome
 from mnist_steps.data import write_atomically
-from mnist_steps.stages import Recipe, Stage
+from mnist_steps.stages import Recipe, Stage, claim_of
 
 
 def write(stages: list[Stage], folder: Path) -> list[Path]:
@@ -68,7 +68,7 @@ def recipe_file(recipe: Recipe) -> str:
 
 
 def report_file(stage: Stage) -> str:
-    claim = stage.claim
+    claim = claim_of(stage)
     kinds = {node.name: node.op for node in graph.trace(stage.build(), runs.INPUT_SHAPE).nodes}
     fields = "\n".join(
         f"| {name} | {field} |" for name, field in claim.receptive_fields.items() if name in kinds

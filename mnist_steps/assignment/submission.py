@@ -290,7 +290,7 @@ class _RecipeReader:
         for extra in sorted(set(found) - set(settings) - {"name"}):
             self.complain(
                 f"{where}, {one_line(extra)}",
-                f"{name} has no such setting; it has {', '.join(settings)}",
+                f"{name} has no such setting here; it has {', '.join(settings)}",
                 "a setting that nobody reads would change nothing, silently",
                 "check the spelling, or delete the line",
             )

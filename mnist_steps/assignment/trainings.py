@@ -15,7 +15,7 @@ from mnist_steps import data, runs, training
 from mnist_steps.assignment import rebuild
 from mnist_steps.assignment.rebuild import Network
 from mnist_steps.errors import MnistStepsError
-from mnist_steps.stages import Claim, Recipe, Stage
+from mnist_steps.stages import Recipe, Stage
 from mnist_steps.training import Training
 
 
@@ -137,20 +137,9 @@ def start(
         title="Submission",
         model=network.build,
         recipe=recipe,
-        claim=NO_CLAIM,
     )
     images = data.mnist().full_train[:train_images]
     return Training(stage, seed, training.pick_device(device), images)
-
-
-NO_CLAIM = Claim(
-    parameters=0,
-    parameters_text="",
-    best_train_accuracy=0,
-    best_test_accuracy=0,
-    test_accuracies=(),
-    receptive_fields={},
-)
 
 
 def screening(recipe: Recipe, seeds: int) -> Recipe:

@@ -12,10 +12,12 @@ import { make, table } from "./make.js";
 import { letReadersSort } from "./stages.js";
 
 /**
- * @typedef {{number: number, title: string, facts: Record<string, number>, finished: boolean,
+ * @typedef {{number: number, title: string, facts: Record<string, number | null>, finished: boolean,
  *            study: {text: string, mean: number[], low: number[], high: number[]} | null,
  *            recipe: Record<string, string>, source: string, layers: string[][],
- *            test: number[], wrong: [number, number][]}} Stage
+ *            seed: number, test: number[], wrong: [number, number][]}} Stage
+ *   `facts`: null for what there is none of, such as the original's figure of a stage of our own
+ *   `seed`, `test`, `wrong`: of one run; accuracy after each epoch
  *   `wrong`: digits as places on the sheet, and what they were taken for
  *
  * @typedef {{columns: string[], stages: Stage[], chance: Record<string, number>,
@@ -105,10 +107,14 @@ function section(title, ...parts) {
 
 /** @param {Stage} first @param {Stage} second */
 function facts(first, second) {
-  const rows = Object.entries(first.facts).map(([name, value]) => {
+  /** @type {string[][]} */
+  const rows = [];
+  for (const [name, value] of Object.entries(first.facts)) {
     const other = second.facts[name];
-    return [name, inDigits(value), inDigits(other), change(value, other)];
-  });
+    if (value === null && other === null) continue;
+    const both = value !== null && other !== null;
+    rows.push([name, inDigits(value), inDigits(other), both ? change(value, other) : ""]);
+  }
   if (first.study || second.study) {
     rows.push(["study, final epoch", first.study?.text ?? "–", second.study?.text ?? "–", ""]);
   }
@@ -117,8 +123,9 @@ function facts(first, second) {
   return table(`Accuracies in percent.${note}`, ["", ...names(first, second), "change"], rows);
 }
 
-/** @param {number} value */
+/** @param {number | null} value */
 function inDigits(value) {
+  if (value === null) return "–";
   return Number.isInteger(value) && value > 100 ? value.toLocaleString("en") : value.toFixed(2);
 }
 
@@ -152,9 +159,10 @@ function names(...stages) {
 /** @param {Stage} first @param {Stage} second */
 function chart(first, second) {
   const studied = [first, second].filter((stage) => stage.study).map((stage) => stage.number);
+  const seeds = [...new Set([first.seed, second.seed])].join(" and ");
   const note = studied.length
-    ? `Lines: the runs with the original's seed. Bands: from the least to the most of all seeds of the study, for stage ${studied.join(" and ")}; dashed: their mean.`
-    : "One run of each, with the original's seed. Other seeds would give other lines.";
+    ? `Lines: one run of each, with seed ${seeds}. Bands: from the least to the most of all seeds of the study, for stage ${studied.join(" and ")}; dashed: their mean.`
+    : `One run of each, with seed ${seeds}. Other seeds would give other lines.`;
   const figure = make("figure", { class: "compare-curves" });
   figure.append(curves([first, second]), make("figcaption", {}, note));
   return figure;
