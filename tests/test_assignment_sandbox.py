@@ -176,7 +176,7 @@ def run(code, **limits):
     reading, writing = os.pipe()
     with open(reading, "rb") as answer, open(writing, "wb") as theirs:
         code = f"import os, time\nANSWER = {theirs.fileno()}\nos.write(ANSWER, b'S')\n{code}"
-        command = [*sandbox._walls(), sandbox._python(), "-I", "-c", code]
+        command = [*sandbox._walls(), *sandbox._python_alone(), "-c", code]
         received = sandbox._run(command, "", answer, theirs, Limits(**limits))
     return sandbox._graph(received, Limits(**limits))
 
@@ -209,6 +209,10 @@ def test_a_process_left_behind_is_gone_and_not_waited_for(jail):
     assert time.monotonic() - started < 100
     time.sleep(0.5)
     assert not alive("time.sleep(905)")
+
+
+def test_nothing_that_is_installed_has_a_say_when_python_starts(jail):
+    assert run("import sys; os.write(ANSWER, b'G%d' % ('site' in sys.modules))") == b"0"
 
 
 def test_an_installed_package_shows_neither_data_nor_records(jail, tmp_path, monkeypatch):

@@ -98,7 +98,7 @@ def problem() -> str | None:
     """Why there is no jail on this machine; None when there is one. Found by starting one."""
     if shutil.which("bwrap") is None:
         return "the program bwrap was not found"
-    command = [*_walls(), _python(), "-I", "-c", "print('inside')"]
+    command = [*_walls(), *_python_alone(), "-c", "print('inside')"]
     try:
         tried = subprocess.run(
             command, env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, timeout=60
@@ -147,6 +147,8 @@ ENVIRONMENT = {
     "MKL_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "CUDA_VISIBLE_DEVICES": "",
+    # torch would look into every installed package for one that brings another kind of device.
+    "TORCH_DEVICE_BACKEND_AUTOLOAD": "0",
 }
 
 
@@ -164,7 +166,7 @@ def _command(found: str, answer: int, limits: Limits) -> list[str]:
         "file_bytes": limits.file_bytes,
     }
     walls, inner = (_walls(limits.file_bytes), JAIL / INNER.name) if jailed else ([], INNER)
-    return [*walls, _python(), "-I", "-B", str(inner), json.dumps(settings)]
+    return [*walls, *_python_alone(), "-B", str(inner), json.dumps(settings)]
 
 
 def _walls(file_bytes: int = Limits.file_bytes) -> list[str]:
@@ -196,7 +198,9 @@ def _walls(file_bytes: int = Limits.file_bytes) -> list[str]:
         walls += ["--tmpfs", str(PACKAGE), "--remount-ro", str(PACKAGE)]
     walls += ["--dir", str(JAIL), "--dir", str(JAIL / "mnist_steps")]
     for name in NEEDED:
-        walls += ["--ro-bind", str(PACKAGE / name), str(JAIL / "mnist_steps" / name)]
+        for path in (PACKAGE / name, Path(importlib.util.cache_from_source(PACKAGE / name))):
+            place = JAIL / "mnist_steps" / path.relative_to(PACKAGE)
+            walls += ["--ro-bind-try", str(path), str(place)]
     walls += ["--ro-bind", str(INNER), str(JAIL / INNER.name)]
     walls += ["--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"]
     return [*walls, "--remount-ro", "/", "--chdir", "/tmp"]
@@ -210,6 +214,11 @@ def _open_folders_to(path: Path) -> list[str]:
 def _python() -> str:
     """The interpreter itself, not a virtual environment's link to it."""
     return os.path.realpath(sys.executable)
+
+
+def _python_alone() -> list[str]:
+    """The interpreter, with none of what installed packages have it do whenever it starts."""
+    return [_python(), "-I", "-S"]
 
 
 @functools.cache
