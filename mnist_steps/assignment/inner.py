@@ -1,10 +1,11 @@
 """What runs inside the jail: gives up its rights, then traces a submission's network.
 
-Started by `sandbox` as a file, with `python -I -S`; it is never imported. Its arguments are one JSON
-text; the submission's code comes on standard input. The answer leaves through a pipe of its own:
-S when all is ready, then G and the graph's JSON, or P and what went wrong. What the submission
-prints cannot be taken for it. The submission's code shares this process and could write to that
-pipe as well: it would only describe another network, which is then the one that is graded.
+Started by `sandbox` as a file, with `python -I -S`; it is never imported. Its argument is one JSON
+text; the submission's code comes on standard input. The answer leaves by standard output: S when
+all is ready, then G and the graph's JSON, or P and what went wrong. What the submission prints goes
+to standard error and cannot be taken for it. The submission's code shares this process and could
+write an answer as well: it would only describe another network, which is then the one that is
+graded.
 """
 
 import gc
@@ -22,6 +23,8 @@ FILE = "model.py"
 
 def main() -> None:
     settings = json.loads(sys.argv[1])
+    answer = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
     give_up_rights(settings)
     sys.path += settings["paths"]  # Python's own modules come first
     sys.dont_write_bytecode = True
@@ -43,7 +46,6 @@ def main() -> None:
     torch.set_num_threads(1)
     if settings["limited"]:
         set_limits(settings)
-    answer = os.fdopen(settings["answer"], "wb")
     answer.write(b"S")  # from here on, whatever happens is the submission's doing
     answer.flush()
     try:

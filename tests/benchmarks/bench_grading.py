@@ -30,7 +30,6 @@ from mnist_steps.assignment.checking import CheckOutcome, CheckTask
 from mnist_steps.assignment.journal import Journal
 from mnist_steps.assignment.rules import Assignment
 
-
 PR_SET_CHILD_SUBREAPER = 36  # of Linux's prctl
 
 
