@@ -181,12 +181,12 @@ def test_a_loop_that_burns_the_processor_is_ended(jail):
 # ---- The same walls and pipes around a program without torch, which takes no seconds to start ----
 
 
-def run(code, **limits):
+def run(code, level="bubblewrap", **limits):
     """Run Python code in the jail; it answers on file descriptor ANSWER."""
     code = f"import os, time\nANSWER = os.dup(1); os.dup2(2, 1)\nos.write(ANSWER, b'S')\n{code}"
-    with sandbox._walls_of("bubblewrap", Limits()) as walls:
+    with sandbox._walls_of(level, Limits()) as walls:
         command = [*walls, *sandbox._python_alone(), "-c", code]
-        received = sandbox._run(command, "", Limits(**limits))
+        received = sandbox._run(command, "", Limits(**limits), level)
     return sandbox._graph(received, Limits(**limits))
 
 
@@ -224,7 +224,9 @@ def test_nothing_that_is_installed_has_a_say_when_python_starts(jail):
     assert run("import sys; os.write(ANSWER, b'G%d' % ('site' in sys.modules))") == b"0"
 
 
-def test_an_installed_package_shows_neither_data_nor_records(jail, tmp_path, monkeypatch):
+@pytest.mark.parametrize("level", ["bubblewrap", "podman"])
+def test_an_installed_package_shows_neither_data_nor_records(level, tmp_path, monkeypatch):
+    there_is(level)
     tmp_path.chmod(0o755)
     package = tmp_path / "libraries" / "mnist_steps"
     package.mkdir(parents=True)
@@ -234,7 +236,7 @@ def test_an_installed_package_shows_neither_data_nor_records(jail, tmp_path, mon
     monkeypatch.setattr(sandbox, "PACKAGE", package)
     monkeypatch.setattr(sandbox, "_libraries", lambda: (package.parent,))
     places = [str(package.parent), str(package), "/jail/mnist_steps"]
-    seen = run(f"os.write(ANSWER, b'G' + str([*map(os.listdir, {places})]).encode())")
+    seen = run(f"os.write(ANSWER, b'G' + str([*map(os.listdir, {places})]).encode())", level)
     assert b"torch.py" in seen and b"graph.py" in seen, "the honest twin: libraries are there"
     assert b"data.idx" not in seen
 

@@ -260,7 +260,9 @@ def _container(found: str, name: str, root: str, limits: Limits) -> list[str]:
     walls += ["--user", f"{user}:{user}", "--workdir", "/tmp"]
     walls += ["--memory", memory, "--memory-swap", memory, "--cpus", "1", "--pids-limit", "16"]
     walls += ["--ulimit", "nofile=64:64", "--ulimit", "nproc=16:16", "--ulimit", "core=0:0"]
-    walls += ["--tmpfs", f"/tmp:rw,nosuid,nodev,mode=1777,size={limits.file_bytes}"]
+    # podman would copy what is under a tmpfs into it.
+    empty = ",notmpcopyup" if found == "podman" else ""
+    walls += ["--tmpfs", f"/tmp:rw,nosuid,nodev,mode=1777,size={limits.file_bytes}{empty}"]
     for variable, value in ENVIRONMENT.items():
         walls += ["--env", f"{variable}={value}"]
     shown = [Path("/usr"), *_visible()]
@@ -269,7 +271,7 @@ def _container(found: str, name: str, root: str, limits: Limits) -> list[str]:
     for path, place in [*((path, path) for path in shown), *_own_files()]:
         walls += ["--volume", f"{path}:{place}:ro"]
     if _package_is_visible():
-        walls += ["--tmpfs", f"{PACKAGE}:ro,size=4k"]
+        walls += ["--tmpfs", f"{PACKAGE}:ro,size=4k{empty}"]
     if found == "podman":
         walls += ["--read-only-tmpfs=false", "--http-proxy=false", "--no-hosts"]
         return [*walls, "--timeout", str(SECONDS_TO_START + int(limits.seconds)), "--rootfs", root]
