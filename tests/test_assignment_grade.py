@@ -39,6 +39,7 @@ from mnist_steps.assignment.report import Facts
 from mnist_steps.assignment.rubric import Manual
 from mnist_steps.assignment.rules import Assignment
 from mnist_steps.errors import MnistStepsError
+from mnist_steps.fast import FastSequential
 
 RULES = Assignment(accuracy=60, accuracy_from=5, last_epochs=1, seeds=2, pass_mark=40, macs=100_000)
 QUICK = GOOD | {"recipe.toml": GOOD["recipe.toml"].replace("epochs = 15", "epochs = 1")}
@@ -324,6 +325,24 @@ def test_a_stage_graded_as_a_submission_starts_like_its_own_training(tmp_path):
 
 
 # ---- Who handed in -------------------------------------------------------------------------------
+
+
+def test_the_fast_way_trains_the_same_network_and_is_written_down(grade, tmp_path):
+    files = example.files_of(stages.get(8))
+    recipe = re.sub("epochs = 15", "epochs = 1", files["recipe.toml"])
+    write_folder(tmp_path / "class" / "eight", files | {"recipe.toml": recipe})
+    rules = dataclasses.replace(RULES, seeds=1, macs=20_000_000)
+    plain, fast = grade(rules, seeds=(1,)), grade(rules, seeds=(1,), fast=True)
+    losses = [one.grades[0].runs[0].losses[0] for one in (plain, fast)]
+    assert losses[0] != losses[1], "neither was taken for the other's"
+    assert losses[0] == pytest.approx(losses[1], rel=0.01), "they differ by rounding"
+    written = [one.as_data(one.grades[0])["fast"] for one in (plain, fast)]
+    assert written == [False, True]
+    assert "--fast" in feedback.student_page(fast, fast.grades[0])
+    network = fast.grades[0].checked.network
+    assert type(trainings.start(network, stages.get(8).recipe, 1, 256, fast=True).model) is (
+        FastSequential
+    )
 
 
 def test_names_that_look_alike_stay_apart_and_are_pointed_out(tmp_path):

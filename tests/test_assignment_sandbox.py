@@ -2,8 +2,10 @@
 
 import json
 import os
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -18,12 +20,16 @@ HONEST = (
 )
 
 
-@pytest.fixture
-def jail():
-    problem = sandbox.problem()
+def there_is(level):
+    problem = sandbox.problem_with(level)
     if problem is not None and os.environ.get("CI") != "true":
         pytest.skip(f"no jail here: {problem}")
-    assert problem is None, "continuous integration must have bubblewrap"
+    assert problem is None, f"continuous integration must have {level}"
+
+
+@pytest.fixture
+def jail():
+    there_is("bubblewrap")
 
 
 # Each line tries something and notes whether it succeeded; the honest network follows.
@@ -58,7 +64,8 @@ def _(): return "SECRET_TOKEN" in os.environ or "SECRET_TOKEN" in open("/proc/1/
 @attempt("write")
 def _():
     written = []
-    for place in ("/", "/usr", "/etc", "/jail", "/dev", "/dev/shm", "/sys", "/proc", *sys.path):
+    system = ("/", "/usr", "/etc", "/run", "/var/tmp", "/dev", "/dev/shm", "/sys", "/proc")
+    for place in (*system, "/jail", *sys.path):
         try:
             open(place + "/x", "w").close(); written.append(place)
         except OSError:
@@ -108,9 +115,12 @@ print(json.dumps(tried, separators=(",", ":")))
 
 
 @pytest.mark.slow
-def test_attacks_fail_and_the_honest_network_beside_them_is_traced(jail, tmp_path, monkeypatch):
+@pytest.mark.parametrize("level", ["bubblewrap", "podman"])
+def test_attacks_fail_and_the_honest_network_beside_them_is_traced(level, tmp_path, monkeypatch):
     import socket
 
+    there_is(level)
+    monkeypatch.setattr(sandbox, "level", lambda: level)
     secret = tmp_path / "secret"
     secret.write_text("the grader's seeds")
     monkeypatch.setenv("SECRET_TOKEN", "x")
@@ -124,7 +134,7 @@ def test_attacks_fail_and_the_honest_network_beside_them_is_traced(jail, tmp_pat
     started = time.monotonic()
     traced = sandbox.trace(constants + ATTACKS + HONEST, limits=Limits(seconds=400))
     server.close()
-    assert traced.level == "bubblewrap"
+    assert traced.level == level
     assert rebuild.read(traced.graph).parameters == 7850
     tried = json.loads(traced.printed)
     assert tried.pop("network") in ("ConnectionRefusedError", "OSError")
@@ -171,13 +181,12 @@ def test_a_loop_that_burns_the_processor_is_ended(jail):
 # ---- The same walls and pipes around a program without torch, which takes no seconds to start ----
 
 
-def run(code, **limits):
+def run(code, level="bubblewrap", **limits):
     """Run Python code in the jail; it answers on file descriptor ANSWER."""
-    reading, writing = os.pipe()
-    with open(reading, "rb") as answer, open(writing, "wb") as theirs:
-        code = f"import os, time\nANSWER = {theirs.fileno()}\nos.write(ANSWER, b'S')\n{code}"
-        command = [*sandbox._walls(), sandbox._python(), "-I", "-c", code]
-        received = sandbox._run(command, "", answer, theirs, Limits(**limits))
+    code = f"import os, time\nANSWER = os.dup(1); os.dup2(2, 1)\nos.write(ANSWER, b'S')\n{code}"
+    with sandbox._walls_of(level, Limits()) as walls:
+        command = [*walls, *sandbox._python_alone(), "-c", code]
+        received = sandbox._run(command, "", Limits(**limits), level)
     return sandbox._graph(received, Limits(**limits))
 
 
@@ -211,7 +220,13 @@ def test_a_process_left_behind_is_gone_and_not_waited_for(jail):
     assert not alive("time.sleep(905)")
 
 
-def test_an_installed_package_shows_neither_data_nor_records(jail, tmp_path, monkeypatch):
+def test_nothing_that_is_installed_has_a_say_when_python_starts(jail):
+    assert run("import sys; os.write(ANSWER, b'G%d' % ('site' in sys.modules))") == b"0"
+
+
+@pytest.mark.parametrize("level", ["bubblewrap", "podman"])
+def test_an_installed_package_shows_neither_data_nor_records(level, tmp_path, monkeypatch):
+    there_is(level)
     tmp_path.chmod(0o755)
     package = tmp_path / "libraries" / "mnist_steps"
     package.mkdir(parents=True)
@@ -221,9 +236,74 @@ def test_an_installed_package_shows_neither_data_nor_records(jail, tmp_path, mon
     monkeypatch.setattr(sandbox, "PACKAGE", package)
     monkeypatch.setattr(sandbox, "_libraries", lambda: (package.parent,))
     places = [str(package.parent), str(package), "/jail/mnist_steps"]
-    seen = run(f"os.write(ANSWER, b'G' + str([*map(os.listdir, {places})]).encode())")
+    seen = run(f"os.write(ANSWER, b'G' + str([*map(os.listdir, {places})]).encode())", level)
     assert b"torch.py" in seen and b"graph.py" in seen, "the honest twin: libraries are there"
     assert b"data.idx" not in seen
+
+
+@pytest.mark.slow
+def test_of_a_container_that_is_ended_from_outside_nothing_is_left(monkeypatch):
+    there_is("podman")
+    code = "import os, time\nos.write(1, b'S')\nif os.fork() == 0: os.setsid()\ntime.sleep(907)"
+    with sandbox._walls_of("podman", Limits()) as walls:
+        name, root = walls[walls.index("--name") + 1], Path(walls[-1])
+        assert root.is_dir() and os.listdir(root) == []
+        with pytest.raises(TraceFailed, match="longer than 2 s"):
+            command = [*walls, *sandbox._python_alone(), "-c", code]
+            sandbox._run(command, "", Limits(seconds=2), "podman")
+        assert alive("time.sleep(907)"), "ending podman does not end its container"
+    assert not alive("time.sleep(907)") and not root.exists()
+    listed = subprocess.run(["podman", "ps", "--all", "--noheading"], capture_output=True)
+    assert name not in listed.stdout.decode()
+
+
+@pytest.fixture
+def programs(tmp_path, monkeypatch):
+    """A PATH with only what the test puts there: name to what a shell does."""
+
+    def install(**scripts):
+        for name, script in scripts.items():
+            (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+            (tmp_path / name).chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path))
+
+    monkeypatch.setattr(sandbox, "problem_with", sandbox.problem_with.__wrapped__)
+    return install
+
+
+def test_bubblewrap_is_tried_first_then_podman_then_docker(programs, tmp_path):
+    programs()
+    assert sandbox.level() == "none" and "docker was not found" in sandbox.problem()
+    programs(docker="case $1 in run) echo inside;; esac")
+    assert sandbox.level() == "docker"
+    programs(podman="echo inside")
+    assert sandbox.level() == "podman" and sandbox.describe()["version"] == "inside"
+    programs(podman="echo no cgroups here >&2; exit 126")
+    assert sandbox.level() == "docker", "what is installed and fails is no jail"
+    assert "podman fails here (no cgroups here)" in sandbox.problem_with("podman")
+    programs(bwrap="echo inside")
+    assert sandbox.level() == "bubblewrap"
+
+
+@pytest.mark.parametrize("level", ["podman", "docker"])
+def test_a_container_gets_no_more_than_the_jail(programs, tmp_path, level):
+    """As far as the command says it; podman is also attacked, above."""
+    programs(docker='echo "$@" >> ' + str(tmp_path / "asked"), podman="true")
+    with sandbox._walls_of(level, Limits()) as walls:
+        words = " ".join(walls)
+    for wanted in (
+        "--network none", "--ipc none", "--read-only ", "--cap-drop ALL", "--pids-limit 16",
+        "--security-opt no-new-privileges", "--memory 2147483648 --memory-swap 2147483648",
+        "--cpus 1", "/tmp:rw,nosuid,nodev,mode=1777,size=16777216",
+    ):  # fmt: skip
+        assert wanted in words
+    assert int(walls[walls.index("--user") + 1].split(":")[0]) >= 1_000_000
+    volumes = [walls[place + 1] for place, word in enumerate(walls) if word == "--volume"]
+    assert volumes and all(volume.endswith(":ro") for volume in volumes)
+    if level == "docker":
+        assert walls[-3:] == ["--pull", "never", sandbox.EMPTY]
+        assert "import - mnist-steps-empty" not in words
+        assert (tmp_path / "asked").read_text().splitlines()[0] == "image inspect mnist-steps-empty"
 
 
 def test_without_a_jail_nothing_runs_unless_somebody_insists(monkeypatch, tmp_path):

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table as Printed
 
 from mnist_steps.errors import MnistStepsError
-from mnist_steps.options import Device, Json, Workers, refuse_workers_of_a_cluster
+from mnist_steps.options import Device, Fast, Json, Workers, refuse_workers_of_a_cluster
 
 # torch takes a second or two to import: each command imports what it needs.
 if TYPE_CHECKING:
@@ -161,6 +161,7 @@ def grade(
         typer.Option(help="Train on a Dask cluster, such as tcp://192.168.0.5:8786."),
     ] = None,
     device: Device = "cpu",
+    fast: Fast = False,
     seeds: Annotated[
         str | None,
         typer.Option(help="Such as 3,14,15, to repeat a grading [default: secret, drawn once]."),
@@ -193,9 +194,12 @@ def grade(
     """
     from mnist_steps import executors, training
     from mnist_steps.assignment import gradebook, grading, outputs
+    from mnist_steps.fast import compiler
 
     refuse_workers_of_a_cluster(workers, scheduler)
     training.pick_device(device)
+    if fast and scheduler is None:
+        compiler.library()  # once, before the workers all would, or all fail
     # A mistake in a table is better found now than after hours of training.
     for file in (roster, fill):
         if file is not None:
@@ -210,6 +214,7 @@ def grade(
         screen=screen,
         unsafe=unsafe,
         device=device,
+        fast=fast,
     )
     manual = gradebook.read_manual(out, assignment)
     with executors.Processes(workers or os.cpu_count() or 1) as here:

@@ -165,6 +165,7 @@ def _provenance(grading: Grading, grade: Grade | None) -> str:
         ["sandbox", level],
         *([name, text] for name, text in grading.versions.items()),
         ["runs", f"{assignment.seeds} with secret seeds; {assignment.last_epochs} last epochs"],
+        *([["computed", "the fast way (--fast), which rounds otherwise"]] if grading.fast else []),
     ]
     if grade is not None and grade.digest is not None:
         rows.append(["SHA-256 of your files", grade.digest])

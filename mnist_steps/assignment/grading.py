@@ -225,6 +225,7 @@ class Grading:
     """The grades of a class, by name, and what they were made with.
 
     sandbox: as `sandbox.describe`
+    fast: whether trainings ran the fast way, which rounds otherwise
     """
 
     grades: tuple[Grade, ...]
@@ -232,6 +233,7 @@ class Grading:
     seeds: tuple[int, ...]
     sandbox: dict[str, Any]
     versions: dict[str, str]
+    fast: bool = False
 
     def as_data(self, grade: Grade) -> dict[str, Any]:
         """One grade as plain data, with all that is needed to repeat it."""
@@ -263,6 +265,7 @@ class Grading:
             "assignment": self.assignment.as_data(),
             "seeds": list(self.seeds),
             "sandbox": self.sandbox,
+            "fast": self.fast,
             "versions": self.versions,
         }
 
@@ -288,6 +291,7 @@ class Settings:
     seeds: instead of the folder's own
     screen: one short run each, to rank and not to mark
     unsafe: run submissions where there is no jail
+    device, fast: as for `training.fit`
     train_images: for tests: train on the first so many images only
     """
 
@@ -295,6 +299,7 @@ class Settings:
     screen: bool = False
     unsafe: bool = False
     device: str = "cpu"
+    fast: bool = False
     progress: bool = True
     train_images: int | None = None
 
@@ -412,6 +417,7 @@ def grade(
         seeds=tuple(seeds),
         sandbox=found_sandbox,
         versions=checking.versions(),
+        fast=settings.fast,
     )
 
 
@@ -438,7 +444,7 @@ def _training_tasks(
     return [
         trainings.task_for(
             f"{name}, run {number}", checked.network, recipe, seed,
-            settings.train_images, settings.device,
+            settings.train_images, settings.device, settings.fast,
         )
         for number, seed in enumerate(seeds, start=1)
     ]  # fmt: skip

@@ -1,14 +1,16 @@
 """The jail: a submission's `build_model()` runs in it and is traced, and only text comes out.
 
-bubblewrap gives the process a file system of its own, which holds Python and torch, read-only,
-and nothing else: no home, no data set, none of the project's records. There is no network, no
-other process to be seen, no environment variable, no right beyond an ordinary user's. Limits on
-memory, processor time, processes, file sizes, output and wall time end what does not end by
-itself. What this keeps out and what not is told in docs/assignment/security.md.
+bubblewrap, or else podman or docker, gives the process a file system of its own, which holds
+Python and torch, read-only, and nothing else: no home, no data set, none of the project's records.
+There is no network, no other process to be seen, no environment variable, no right beyond an
+ordinary user's. Limits on memory, processor time, processes, file sizes, output and wall time end
+what does not end by itself. What this keeps out and what not is told in
+docs/assignment/security.md.
 """
 
 import functools
 import importlib.util
+import io
 import json
 import os
 import secrets
@@ -17,11 +19,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any
 
 from mnist_steps.assignment import schema
 from mnist_steps.assignment.findings import one_line
@@ -31,6 +36,8 @@ PACKAGE = Path(__file__).parents[1]
 INNER = Path(__file__).with_name("inner.py")
 NEEDED = ("__init__.py", "errors.py", "graph.py")  # of this package, to trace a network
 JAIL = Path("/jail")
+EMPTY = "mnist-steps-empty"  # docker's name for an image with nothing in it
+TORCH_BYTES = 1 << 30  # memory that `import torch` may take in a container; 0.4 GB were seen
 SECONDS_TO_START = 300  # for `import torch`, which takes 3 s, and on a busy machine many more
 
 
@@ -67,7 +74,7 @@ class Traced:
 
     graph: JSON for `schema.parse`
     printed: the first characters of what the submission printed, safe to show
-    level: 'bubblewrap', or 'none' when somebody insisted
+    level: one of `LEVELS`, or 'none' when somebody insisted
     """
 
     graph: bytes
@@ -86,33 +93,53 @@ def trace(source: str, *, unsafe: bool = False, limits: Limits | None = None) ->
     found = level()
     if found == "none" and not unsafe:
         raise unavailable()
-    reading, writing = os.pipe()
-    with open(reading, "rb") as answer, open(writing, "wb") as theirs:
-        command = _command(found, theirs.fileno(), limits)
-        received = _run(command, source, answer, theirs, limits)
+    with _walls_of(found, limits) as walls:
+        received = _run([*walls, *_program(found, limits)], source, limits, found)
     return Traced(_graph(received, limits), one_line(_text(received.printed)), found)
 
 
+LEVELS = {"bubblewrap": "bwrap", "podman": "podman", "docker": "docker"}  # and what they start
+
+
 @functools.cache
-def problem() -> str | None:
-    """Why there is no jail on this machine; None when there is one. Found by starting one."""
-    if shutil.which("bwrap") is None:
-        return "the program bwrap was not found"
-    command = [*_walls(), _python(), "-I", "-c", "print('inside')"]
+def problem_with(found: str) -> str | None:
+    """Why there is no jail of this level here; None when there is one. Found by starting one."""
+    program = LEVELS[found]
+    if shutil.which(program) is None:
+        return f"the program {program} was not found"
     try:
-        tried = subprocess.run(
-            command, env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, timeout=60
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"bwrap cannot be started ({one_line(error)})"
+        with _walls_of(found, Limits()) as walls:
+            command = [*walls, *_python_alone(), "-c", "print('inside')"]
+            tried = subprocess.run(
+                command,
+                env=_environment(found),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=60,
+            )
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"{program} cannot be started ({one_line(error)})"
     if tried.stdout.strip() != b"inside":
-        return f"bwrap fails here ({one_line(tried.stderr.decode(errors='replace'))})"
+        return f"{program} fails here ({one_line(tried.stderr.decode(errors='replace'))})"
     return None
 
 
+def problem() -> str | None:
+    """Why there is no jail on this machine; None when there is one."""
+    problems = []
+    for found in LEVELS:
+        one = problem_with(found)
+        if one is None:
+            return None
+        problems.append(one)
+    return "; ".join(problems)
+
+
 def level() -> str:
-    """'bubblewrap' where a jail can be built, else 'none'."""
-    return "bubblewrap" if problem() is None else "none"
+    """The first of `LEVELS` that works here, else 'none'."""
+    if problem() is not None:
+        return "none"
+    return next(found for found in LEVELS if problem_with(found) is None)
 
 
 def unavailable() -> SandboxUnavailable:
@@ -128,7 +155,7 @@ def describe() -> dict[str, Any]:
     found = level()
     if found == "none":
         return {"level": found, "problem": problem()}
-    version = subprocess.run(["bwrap", "--version"], capture_output=True, text=True).stdout
+    version = subprocess.run([LEVELS[found], "--version"], capture_output=True, text=True).stdout
     return {
         "level": found,
         "version": one_line(version),
@@ -147,14 +174,17 @@ ENVIRONMENT = {
     "MKL_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "CUDA_VISIBLE_DEVICES": "",
+    # torch would look into every installed package for one that brings another kind of device.
+    "TORCH_DEVICE_BACKEND_AUTOLOAD": "0",
 }
 
 
-def _command(found: str, answer: int, limits: Limits) -> list[str]:
-    jailed = found == "bubblewrap"
+def _program(found: str, limits: Limits) -> list[str]:
+    """Python, `inner` and its settings."""
+    jailed = found != "none"
+    becomes_another = found == "bubblewrap" and os.geteuid() == 0  # containers begin as another
     settings = {
-        "answer": answer,
-        "user": _stranger() if jailed and os.geteuid() == 0 else None,
+        "user": _stranger() if becomes_another else None,
         "paths": [str(path) for path in (*_libraries(), JAIL if jailed else PACKAGE.parent)],
         "shape": schema.INPUT_SHAPE,
         "cpu_seconds": limits.cpu_seconds,
@@ -163,8 +193,28 @@ def _command(found: str, answer: int, limits: Limits) -> list[str]:
         "processes": limits.processes,
         "file_bytes": limits.file_bytes,
     }
-    walls, inner = (_walls(limits.file_bytes), JAIL / INNER.name) if jailed else ([], INNER)
-    return [*walls, _python(), "-I", "-B", str(inner), json.dumps(settings)]
+    inner = JAIL / INNER.name if jailed else INNER
+    return [*_python_alone(), "-B", str(inner), json.dumps(settings)]
+
+
+@contextmanager
+def _walls_of(found: str, limits: Limits) -> Iterator[list[str]]:
+    """What to put before a command, for it to run in a jail. Of a container nothing is left."""
+    if found in ("bubblewrap", "none"):  # which end with their process
+        yield _walls(limits.file_bytes) if found == "bubblewrap" else []
+        return
+    name = f"mnist-steps-{secrets.token_hex(8)}"
+    with tempfile.TemporaryDirectory(prefix="mnist-steps-") as root:
+        os.chmod(root, 0o755)
+        try:
+            yield _container(found, name, root, limits)
+        finally:  # a container goes on when the program that started it is gone
+            subprocess.run([found, "rm", "--force", name], capture_output=True, timeout=60)
+
+
+def _environment(found: str) -> dict[str, str] | None:
+    """For the program that builds the jail; podman and docker need their users' own."""
+    return None if found in ("podman", "docker") else ENVIRONMENT
 
 
 def _walls(file_bytes: int = Limits.file_bytes) -> list[str]:
@@ -177,7 +227,6 @@ def _walls(file_bytes: int = Limits.file_bytes) -> list[str]:
     else:
         walls += ["--unshare-user", "--disable-userns", "--uid", "65534", "--gid", "65534"]
     walls += ["--perms", "1777", "--size", str(file_bytes), "--tmpfs", "/tmp"]
-    visible = [Path("/usr")]
     walls += ["--ro-bind", "/usr", "/usr"]
     for name in ("bin", "sbin", "lib", "lib32", "lib64"):
         place = Path("/", name)
@@ -187,19 +236,84 @@ def _walls(file_bytes: int = Limits.file_bytes) -> list[str]:
             walls += ["--ro-bind", str(place), str(place)]
     for path in (Path("/etc/ld.so.cache"), Path("/sys/devices/system/cpu")):
         walls += ["--ro-bind-try", str(path), str(path)]
-    for path in (Path(sys.base_prefix), *_libraries()):
-        if not any(path.is_relative_to(one) for one in visible):
-            walls += [*_open_folders_to(path), "--ro-bind", str(path), str(path)]
-            visible.append(path)
-    # Where this package is installed, its data set and records would be visible.
-    if any(PACKAGE.is_relative_to(one) for one in visible):
+    for path in _visible():
+        walls += [*_open_folders_to(path), "--ro-bind", str(path), str(path)]
+    if _package_is_visible():
         walls += ["--tmpfs", str(PACKAGE), "--remount-ro", str(PACKAGE)]
     walls += ["--dir", str(JAIL), "--dir", str(JAIL / "mnist_steps")]
-    for name in NEEDED:
-        walls += ["--ro-bind", str(PACKAGE / name), str(JAIL / "mnist_steps" / name)]
-    walls += ["--ro-bind", str(INNER), str(JAIL / INNER.name)]
+    for path, place in _own_files():
+        walls += ["--ro-bind", str(path), str(place)]
     walls += ["--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"]
     return [*walls, "--remount-ro", "/", "--chdir", "/tmp"]
+
+
+def _container(found: str, name: str, root: str, limits: Limits) -> list[str]:
+    """podman or docker and its options; the command to run follows.
+
+    root: an empty folder, in which podman makes the places to mount things at
+    """
+    user = _stranger()
+    memory = str(limits.memory_bytes + TORCH_BYTES)
+    walls = [found, "run", "--rm", "--interactive", "--name", name, "--hostname", "jail"]
+    walls += ["--network", "none", "--ipc", "none", "--read-only", "--log-driver", "none"]
+    walls += ["--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--stop-signal", "KILL"]
+    walls += ["--user", f"{user}:{user}", "--workdir", "/tmp"]
+    walls += ["--memory", memory, "--memory-swap", memory, "--cpus", "1", "--pids-limit", "16"]
+    walls += ["--ulimit", "nofile=64:64", "--ulimit", "nproc=16:16", "--ulimit", "core=0:0"]
+    # podman would copy what is under a tmpfs into it.
+    empty = ",notmpcopyup" if found == "podman" else ""
+    walls += ["--tmpfs", f"/tmp:rw,nosuid,nodev,mode=1777,size={limits.file_bytes}{empty}"]
+    for variable, value in ENVIRONMENT.items():
+        walls += ["--env", f"{variable}={value}"]
+    shown = [Path("/usr"), *_visible()]
+    shown += [path for one in ("bin", "lib", "lib64") if (path := Path("/", one)).exists()]
+    shown += [path for path in (Path("/etc/ld.so.cache"),) if path.exists()]
+    for path, place in [*((path, path) for path in shown), *_own_files()]:
+        walls += ["--volume", f"{path}:{place}:ro"]
+    if _package_is_visible():
+        walls += ["--tmpfs", f"{PACKAGE}:ro,size=4k{empty}"]
+    if found == "podman":
+        walls += ["--read-only-tmpfs=false", "--http-proxy=false", "--no-hosts"]
+        return [*walls, "--timeout", str(SECONDS_TO_START + int(limits.seconds)), "--rootfs", root]
+    return [*walls, "--pull", "never", _empty_image()]
+
+
+def _empty_image() -> str:
+    """The name of docker's image with nothing in it, made here when it is not there yet."""
+    known = subprocess.run(["docker", "image", "inspect", EMPTY], capture_output=True, timeout=60)
+    if known.returncode != 0:
+        with io.BytesIO() as nothing:
+            tarfile.open(fileobj=nothing, mode="w").close()
+            subprocess.run(  # should it fail, the run that follows says why
+                ["docker", "import", "-", EMPTY],
+                input=nothing.getvalue(),
+                capture_output=True,
+                timeout=60,
+            )
+    return EMPTY
+
+
+def _visible() -> list[Path]:
+    """The folders that Python and torch need, besides /usr."""
+    visible = [Path("/usr")]
+    for path in (Path(sys.base_prefix), *_libraries()):
+        if not any(path.is_relative_to(one) for one in visible):
+            visible.append(path)
+    return visible[1:]
+
+
+def _package_is_visible() -> bool:
+    """Whether this package is installed there: its data set and records have to be hidden."""
+    return any(PACKAGE.is_relative_to(one) for one in (Path("/usr"), *_visible()))
+
+
+def _own_files() -> Iterator[tuple[Path, Path]]:
+    """What the jail has of this package, with its bytecode, and where."""
+    for name in NEEDED:
+        for path in (PACKAGE / name, Path(importlib.util.cache_from_source(PACKAGE / name))):
+            if path.exists():
+                yield path, JAIL / "mnist_steps" / path.relative_to(PACKAGE)
+    yield INNER, JAIL / INNER.name
 
 
 def _open_folders_to(path: Path) -> list[str]:
@@ -210,6 +324,11 @@ def _open_folders_to(path: Path) -> list[str]:
 def _python() -> str:
     """The interpreter itself, not a virtual environment's link to it."""
     return os.path.realpath(sys.executable)
+
+
+def _python_alone() -> list[str]:
+    """The interpreter, with none of what installed packages have it do whenever it starts."""
+    return [_python(), "-I", "-S"]
 
 
 @functools.cache
@@ -235,7 +354,7 @@ def _stranger() -> int:
 
 @dataclass(frozen=True)
 class _Received:
-    """answer: what came through the pipe; printed: on standard output and error; status: exit"""
+    """answer: from standard output; printed: on standard error; status: exit"""
 
     answer: bytes
     printed: bytes
@@ -243,7 +362,7 @@ class _Received:
 
 
 def _run(
-    command: Sequence[str], source: str, answer: BinaryIO, theirs: BinaryIO, limits: Limits
+    command: Sequence[str], source: str, limits: Limits, found: str = "bubblewrap"
 ) -> _Received:
     """Start the command, hand it the source, and take what it gives, up to the limits.
 
@@ -251,22 +370,20 @@ def _run(
     """
     with subprocess.Popen(
         command,
-        env=ENVIRONMENT,
+        env=_environment(found),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        pass_fds=(theirs.fileno(),),
+        stderr=subprocess.PIPE,
         start_new_session=True,
     ) as process:
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin and process.stdout and process.stderr
         try:
-            theirs.close()  # the jail's copy is the only one left: its end is the answer's end
             try:
                 process.stdin.write(source.encode())
                 process.stdin.close()
             except BrokenPipeError:
                 pass  # it ended before it read: its answer says more
-            answered, printed = _receive(process, answer, process.stdout, limits)
+            answered, printed = _receive(process, process.stdout, process.stderr, limits)
         finally:
             # The group is killed before its leader is waited for: until then nobody else can
             # have the leader's number. bubblewrap's death ends every process in the jail.
@@ -276,10 +393,10 @@ def _run(
 
 
 def _receive(
-    process: "subprocess.Popen[bytes]", answer: IO[bytes], stdout: IO[bytes], limits: Limits
+    process: "subprocess.Popen[bytes]", answer: IO[bytes], printed: IO[bytes], limits: Limits
 ) -> tuple[bytes, bytes]:
     """Read both pipes as they fill, until both end or the process does."""
-    received = {answer.fileno(): bytearray(), stdout.fileno(): bytearray()}
+    received = {answer.fileno(): bytearray(), printed.fileno(): bytearray()}
     ready_at: float | None = None
     started_at = time.monotonic()
     with selectors.DefaultSelector() as open_pipes:
@@ -295,7 +412,7 @@ def _receive(
                 received[key.fd] += chunk
                 if not chunk:
                     open_pipes.unregister(key.fd)
-            if len(received[stdout.fileno()]) > limits.printed_bytes:
+            if len(received[printed.fileno()]) > limits.printed_bytes:
                 raise TraceFailed(
                     f"model.py printed more than {limits.printed_bytes:,} bytes; expected that it "
                     "builds a network and prints little or nothing."
@@ -318,7 +435,7 @@ def _receive(
                     f"model.py took longer than {limits.seconds:g} s; expected that it builds a "
                     "network within a second. Look for an endless loop."
                 )
-    return bytes(received[answer.fileno()]), bytes(received[stdout.fileno()])
+    return bytes(received[answer.fileno()]), bytes(received[printed.fileno()])
 
 
 def _graph(received: _Received, limits: Limits) -> bytes:

@@ -43,7 +43,7 @@ def known(layer: nn.Module) -> bool:
         usual = {"padding": 0, "dilation": 1, "ceil_mode": False, "return_indices": False,
                  "divisor_override": None}  # fmt: skip
         return side_by_side and all(
-            getattr(layer, name, value) == value for name, value in usual.items()
+            getattr(layer, name, value) in (value, (value, value)) for name, value in usual.items()
         )
     return type(layer) is nn.ReLU
 
