@@ -116,7 +116,11 @@ def convolutions_of_the_stages():
                 kernel, size = layer.kernel_size[0], values.shape[-1]
                 found.add((layer.in_channels, layer.out_channels, kernel, size, 1, 0, False))
             values = layer(values)
-    return sorted(found) + [(3, 7, 3, 9, 1, 1, True), (5, 4, 5, 8, 1, 2, False)]
+    return sorted(found) + [
+        (3, 7, 3, 9, 1, 1, True),
+        (5, 4, 5, 8, 1, 2, False),
+        (64, 128, 3, 7, 1, 0, False),
+    ]
 
 
 # --- One layer ------------------------------------------------------------------------------
@@ -358,7 +362,7 @@ def test_recorded_weights_recognise_the_same_digits_the_fast_way():
 @pytest.mark.parametrize(
     "layer",
     [
-        nn.Conv2d(4, 64, 3),
+        nn.Conv2d(4, 129, 3),
         nn.Conv2d(4, 4, 3, stride=2),
         nn.Conv2d(4, 4, 3, dilation=2),
         nn.Conv2d(4, 4, 3, groups=2),
@@ -406,11 +410,11 @@ def test_a_network_that_is_otherwise_unusual_takes_the_ordinary_way(change):
 
 def test_of_the_stages_those_with_few_channels_gain():
     fast_ones = [stage.number for stage in stages.STAGES if fast.fits(stage.build())]
-    assert set(fast_ones) >= {3, 4, 5, 6, 7, 8} and not {1, 2} & set(fast_ones)
+    assert set(fast_ones) >= {2, 3, 4, 5, 6, 7, 8} and 1 not in fast_ones
 
 
 def test_a_large_network_trains_as_it_does_without(few_digits):
-    stage = stages.get(2)
+    stage = stages.get(1)
     plain, quick = (
         Training(stage, 8, CPU, few_digits[:32], few_digits[:32], fast=way) for way in (False, True)
     )

@@ -1,6 +1,6 @@
 """Small networks, several times as fast on CPUs: whole steps in C, 16 images at a time.
 
-PyTorch's convolutions fill a vector unit with channels, and are made for many of them; the
+PyTorch's convolutions fill a vector unit with channels, and are made for many of them; most
 networks here have 10 to 18. Batches are large, however: where 16 images lie side by side, every
 register is full whatever the number of channels. layers.c has the layers, network.c a step's five
 parts, network.py tells them of a network, and here they are put together. Results differ from
@@ -30,7 +30,7 @@ def keep_memory() -> None:
 def fits(model: nn.Module) -> bool:
     """Whether this way knows all that a network for MNIST does, and is the faster one.
 
-    So it is for stages 3 to 8: convolutions of few channels, each perhaps with batch
+    So it is for stages 2 to 8: convolutions of few channels, each perhaps with batch
     normalization, ReLU and pooling, down to one pixel, and log-softmax.
     Raises MnistStepsError when there is no C compiler.
     """

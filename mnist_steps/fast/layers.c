@@ -23,6 +23,13 @@ separate places, and one of them joins these in order. */
 typedef float vec __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
 typedef int mask __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
 
+/* For a vec that is used more than once: compilers would read it from memory each time. */
+#if defined __x86_64__
+#define IN_REGISTER(value) __asm__("" : "+x"(value))
+#else
+#define IN_REGISTER(value)
+#endif
+
 #define INLINE static inline __attribute__((always_inline))
 
 INLINE long in_weight(const Convolution *c, int out, int in, int row, int column) {
@@ -150,20 +157,32 @@ int convolution_input_gradient(const float *dy, const float *weight, float *dx,
     return 1;
 }
 
+/* A row of pixels with `channels` channels, of which `size` are copied one pixel after another:
+   read again and again, they then stay in the cache. */
+static void copy_channels(const vec *row, vec *restrict to, int pixels, int channels, int size) {
+    for (int pixel = 0; pixel < pixels; pixel++, row += channels * PARTS)
+        for (int i = 0; i < size * PARTS; i++) *to++ = row[i];
+}
+
 /* sums[in][out] += x[in] * dy[out] over a row of pixels, for ins x size channels.
    The sums stay in registers: 2 x 6 of 16. */
 INLINE void products(const vec *restrict x, const vec *restrict dy, vec *restrict sums, int pixels,
-                     long x_step, long dy_step, int sums_row, const int ins, const int size) {
-    vec sum[2][LARGEST_GROUP] = {0};
-    for (int pixel = 0; pixel < pixels; pixel++, x += x_step, dy += dy_step)
-        for (int part = 0; part < PARTS; part++)
-            for (int o = 0; o < size; o++)
-                for (int i = 0; i < ins; i++)
-                    sum[i][o] += x[i * PARTS + part] * dy[o * PARTS + part];
+                     int x_step, int next_in, int sums_row, const int ins, const int size) {
+    vec sum[2][LARGEST_GROUP];
     for (int i = 0; i < ins; i++)
-        for (int o = 0; o < size; o++)
-            sums[i * sums_row + o] += sum[i][o];
+        for (int o = 0; o < size; o++) sum[i][o] = (vec){0};
+    for (int pixel = 0; pixel < pixels; pixel++, x += x_step, dy += size * PARTS)
+        for (int part = 0; part < PARTS; part++)
+            for (int o = 0; o < size; o++) {
+                vec factor = dy[o * PARTS + part];
+                IN_REGISTER(factor);
+                for (int i = 0; i < ins; i++) sum[i][o] += x[i * next_in + part] * factor;
+            }
+    for (int i = 0; i < ins; i++)  /* a sum for each row: long sums lose digits */
+        for (int o = 0; o < size; o++) sums[i * sums_row + o] += sum[i][o];
 }
+
+#define MOST_PARTS 8
 
 /* Gradient of the weight, laid out like the weight. */
 int convolution_weight_gradient(const float *x_, const float *dy_, float *dweight,
@@ -172,57 +191,70 @@ int convolution_weight_gradient(const float *x_, const float *dy_, float *dweigh
     const int in = c->in_channels, out = c->out_channels;
     const int height = c->kernel_height, width = c->kernel_width, stride = c->stride;
     const long of_row = (long)width * in * out;  /* sums for one kernel row: [column][in][out] */
-    vec *all_sums = calloc(c->blocks * height * of_row, sizeof(vec));
-    if (!all_sums) return 0;
+    const int next_in = c->in_width * PARTS;
+    /* Blocks share sums only within one of few parts: what is added up in which order must not
+       depend on threads. For each part and kernel row: sums, and the rows at work. */
+    const int parts = smaller(c->blocks, MOST_PARTS);
+    const long of_x = (long)in * next_in, of_dy = (long)c->out_width * LARGEST_GROUP * PARTS;
+    const long room = of_row + of_x + of_dy;
+    vec *all = malloc(parts * height * room * sizeof(vec));
+    if (!all) return 0;
     #pragma omp parallel for collapse(2) num_threads(threads) if (threads > 1)
-    for (int block = 0; block < c->blocks; block++)
-        for (int row = 0; row < height; row++)
-            for (int out_row = 0; out_row < c->out_height; out_row++) {
+    for (int part = 0; part < parts; part++)
+        for (int row = 0; row < height; row++) {
+            vec *sums = all + (part * height + row) * room;
+            vec *x_row = sums + of_row, *dy_row = x_row + of_x;
+            memset(sums, 0, of_row * sizeof(vec));
+            const int first_row = part * c->blocks / parts * c->out_height;
+            const int last_row = (part + 1) * c->blocks / parts * c->out_height;
+            for (int work = first_row; work < last_row; work++) {
+                const int block = work / c->out_height, out_row = work % c->out_height;
                 const int in_row = out_row * stride + row - c->padding_height;
                 if (in_row < 0 || in_row >= c->in_height) continue;
-                for (int column = 0; column < width; column++) {
-                    /* output columns whose input column lies inside the map */
-                    const int left = column - c->padding_width;
-                    const int first = larger(0, (-left + stride - 1) / stride);
-                    const int reach = c->in_width - 1 - left;
-                    const int end = reach < 0 ? 0 : smaller(c->out_width, reach / stride + 1);
-                    const vec *from = x + (((long)block * c->in_height + in_row) * c->in_width
-                                           + left + first * stride) * in * PARTS;
-                    const vec *with = dy + (((long)block * c->out_height + out_row)
-                                            * c->out_width + first) * out * PARTS;
-                    vec *sums = all_sums + (block * height + row) * of_row + column * in * out;
-                    for (int group = 0; group < groups_of(out); group++) {
-                        const int start = group_start(group, out);
-                        const int size = group_start(group + 1, out) - start;
+                const vec *from = x + ((long)block * c->in_height + in_row) * c->in_width * in * PARTS;
+                const vec *with = dy + ((long)block * c->out_height + out_row) * c->out_width * out * PARTS;
+                for (int i = 0; i < in; i++)
+                    copy_channels(from + i * PARTS, x_row + i * next_in, c->in_width, in, 1);
+                for (int group = 0; group < groups_of(out); group++) {
+                    const int start = group_start(group, out);
+                    const int size = group_start(group + 1, out) - start;
+                    copy_channels(with + start * PARTS, dy_row, c->out_width, out, size);
+                    for (int column = 0; column < width; column++) {
+                        /* output columns whose input column lies inside the map */
+                        const int left = column - c->padding_width;
+                        const int first = larger(0, (-left + stride - 1) / stride);
+                        const int reach = c->in_width - 1 - left;
+                        const int end = reach < 0 ? 0 : smaller(c->out_width, reach / stride + 1);
+                        const vec *x_first = x_row + (left + first * stride) * PARTS;
+                        const vec *dy_first = dy_row + first * size * PARTS;
                         for (int i = 0; i < in; i += 2) {
+                            vec *to = sums + (column * in + i) * out + start;
                             if (i + 1 < in) {
-                                WITH_CONSTANT(size, products, from + i * PARTS,
-                                              with + start * PARTS, sums + i * out + start,
-                                              end - first, (long)stride * in * PARTS, out * PARTS,
-                                              out, 2)
+                                WITH_CONSTANT(size, products, x_first + i * next_in, dy_first, to,
+                                              end - first, stride * PARTS, next_in, out, 2)
                             } else {
-                                WITH_CONSTANT(size, products, from + i * PARTS,
-                                              with + start * PARTS, sums + i * out + start,
-                                              end - first, (long)stride * in * PARTS, out * PARTS,
-                                              out, 1)
+                                WITH_CONSTANT(size, products, x_first + i * next_in, dy_first, to,
+                                              end - first, stride * PARTS, next_in, out, 1)
                             }
                         }
                     }
                 }
             }
-    for (int o = 0; o < out; o++)
-        for (int i = 0; i < in; i++)
-            for (int row = 0; row < height; row++)
-                for (int column = 0; column < width; column++) {
+        }
+    #pragma omp parallel for collapse(2) num_threads(threads) if (threads > 1)
+    for (int row = 0; row < height; row++)
+        for (int column = 0; column < width; column++)
+            for (int i = 0; i < in; i++)
+                for (int o = 0; o < out; o++) {
                     double sum = 0;
-                    for (int block = 0; block < c->blocks; block++) {
-                        const vec part = all_sums[(block * height + row) * of_row
-                                                  + (column * in + i) * out + o];
-                        for (int lane = 0; lane < WIDTH; lane++) sum += part[lane];
+                    for (int part = 0; part < parts; part++) {
+                        const vec lanes
+                            = all[(part * height + row) * room + (column * in + i) * out + o];
+                        for (int lane = 0; lane < WIDTH; lane++) sum += lanes[lane];
                     }
                     dweight[in_weight(c, o, i, row, column)] = sum;
                 }
-    free(all_sums);
+    free(all);
     return 1;
 }
 
