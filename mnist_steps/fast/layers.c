@@ -164,82 +164,107 @@ static void copy_channels(const vec *row, vec *restrict to, int pixels, int chan
         for (int i = 0; i < size * PARTS; i++) *to++ = row[i];
 }
 
-/* sums[in][out] += x[in] * dy[out] over a row of pixels, for ins x size channels.
+/* sums[in][out] += x[in] * dy[out] over rows of pixels, for ins x size channels.
    The sums stay in registers: 2 x 6 of 16. */
-INLINE void products(const vec *restrict x, const vec *restrict dy, vec *restrict sums, int pixels,
-                     int x_step, int next_in, int sums_row, const int ins, const int size) {
+INLINE void products(const vec *restrict x, const vec *restrict dy, vec *restrict sums, int rows,
+                     int pixels, int x_row, int dy_row, int x_step, int next_in, int next_sum,
+                     const int ins, const int size) {
     vec sum[2][LARGEST_GROUP];
     for (int i = 0; i < ins; i++)
         for (int o = 0; o < size; o++) sum[i][o] = (vec){0};
-    for (int pixel = 0; pixel < pixels; pixel++, x += x_step, dy += size * PARTS)
-        for (int part = 0; part < PARTS; part++)
-            for (int o = 0; o < size; o++) {
-                vec factor = dy[o * PARTS + part];
-                IN_REGISTER(factor);
-                for (int i = 0; i < ins; i++) sum[i][o] += x[i * next_in + part] * factor;
-            }
-    for (int i = 0; i < ins; i++)  /* a sum for each row: long sums lose digits */
-        for (int o = 0; o < size; o++) sums[i * sums_row + o] += sum[i][o];
+    for (int row = 0; row < rows; row++, x += x_row, dy += dy_row) {
+        const vec *from = x, *with = dy;
+        for (int pixel = 0; pixel < pixels; pixel++, from += x_step, with += size * PARTS)
+            for (int part = 0; part < PARTS; part++)
+                for (int o = 0; o < size; o++) {
+                    vec factor = with[o * PARTS + part];
+                    IN_REGISTER(factor);
+                    for (int i = 0; i < ins; i++) sum[i][o] += from[i * next_in + part] * factor;
+                }
+    }
+    for (int i = 0; i < ins; i++)
+        for (int o = 0; o < size; o++) sums[i * next_sum + o] += sum[i][o];
 }
 
+/* Blocks share sums only within one of few parts: what is added up in which order must not depend
+   on threads. */
 #define MOST_PARTS 8
 
+/* So many pixels, if they are there, are summed up at once: more would not stay in the cache, and
+   long sums lose digits. */
+#define PIXELS_AT_ONCE 24
+
+/* Adds what one block gives for one kernel row to sums: [column][in][out].
+   x_rows, dy_rows: room for copies of the rows at work, channel by channel */
+static void add_products(const vec *x, const vec *dy, vec *sums, vec *x_rows, vec *dy_rows, int row,
+                         const Convolution *c) {
+    const int in = c->in_channels, out = c->out_channels, stride = c->stride;
+    const int in_width = c->in_width, out_width = c->out_width;
+    /* output rows whose input row, and below output columns whose input column, is in the map */
+    const int top = row - c->padding_height;
+    const int last_row = smaller(c->out_height, (c->in_height - 1 - top + stride) / stride);
+    const int at_once = larger(1, PIXELS_AT_ONCE / out_width);
+    for (int first_row = larger(0, (-top + stride - 1) / stride); first_row < last_row;
+         first_row += at_once) {
+        const int rows = smaller(at_once, last_row - first_row);
+        const int next_in = rows * in_width * PARTS;
+        for (int r = 0; r < rows; r++) {
+            const vec *from = x + (long)(top + (first_row + r) * stride) * in_width * in * PARTS;
+            for (int i = 0; i < in; i++)
+                copy_channels(from + i * PARTS, x_rows + i * next_in + r * in_width * PARTS,
+                              in_width, in, 1);
+        }
+        for (int group = 0; group < groups_of(out); group++) {
+            const int start = group_start(group, out), size = group_start(group + 1, out) - start;
+            copy_channels(dy + ((long)first_row * out_width * out + start) * PARTS, dy_rows,
+                          rows * out_width, out, size);
+            for (int column = 0; column < c->kernel_width; column++) {
+                const int left = column - c->padding_width;
+                const int first = larger(0, (-left + stride - 1) / stride);
+                const int last = smaller(out_width, (in_width - 1 - left + stride) / stride);
+                const vec *x_first = x_rows + (left + first * stride) * PARTS;
+                const vec *dy_first = dy_rows + first * size * PARTS;
+                for (int i = 0; i < in; i += 2) {
+                    vec *to = sums + (column * in + i) * out + start;
+                    if (i + 1 < in) {
+                        WITH_CONSTANT(size, products, x_first + i * next_in, dy_first, to, rows,
+                                      last - first, in_width * PARTS, out_width * size * PARTS,
+                                      stride * PARTS, next_in, out, 2)
+                    } else {
+                        WITH_CONSTANT(size, products, x_first + i * next_in, dy_first, to, rows,
+                                      last - first, in_width * PARTS, out_width * size * PARTS,
+                                      stride * PARTS, next_in, out, 1)
+                    }
+                }
+            }
+        }
+    }
+}
+
 /* Gradient of the weight, laid out like the weight. */
-int convolution_weight_gradient(const float *x_, const float *dy_, float *dweight,
+int convolution_weight_gradient(const float *x, const float *dy, float *dweight,
                                 const Convolution *c, int threads) {
-    const vec *x = (const vec *)x_, *dy = (const vec *)dy_;
     const int in = c->in_channels, out = c->out_channels;
-    const int height = c->kernel_height, width = c->kernel_width, stride = c->stride;
-    const long of_row = (long)width * in * out;  /* sums for one kernel row: [column][in][out] */
-    const int next_in = c->in_width * PARTS;
-    /* Blocks share sums only within one of few parts: what is added up in which order must not
-       depend on threads. For each part and kernel row: sums, and the rows at work. */
+    const int height = c->kernel_height, width = c->kernel_width;
+    const long of_row = (long)width * in * out;
+    const long rows = larger(1, PIXELS_AT_ONCE / c->out_width);
+    const long of_x = in * rows * c->in_width * PARTS;
+    const long of_dy = rows * c->out_width * LARGEST_GROUP * PARTS;
     const int parts = smaller(c->blocks, MOST_PARTS);
-    const long of_x = (long)in * next_in, of_dy = (long)c->out_width * LARGEST_GROUP * PARTS;
-    const long room = of_row + of_x + of_dy;
+    const long room = of_row + of_x + of_dy;  /* for each part and kernel row */
+    const long in_block = (long)c->in_height * c->in_width * in * PARTS;
+    const long out_block = (long)c->out_height * c->out_width * out * PARTS;
     vec *all = malloc(parts * height * room * sizeof(vec));
     if (!all) return 0;
     #pragma omp parallel for collapse(2) num_threads(threads) if (threads > 1)
     for (int part = 0; part < parts; part++)
         for (int row = 0; row < height; row++) {
             vec *sums = all + (part * height + row) * room;
-            vec *x_row = sums + of_row, *dy_row = x_row + of_x;
             memset(sums, 0, of_row * sizeof(vec));
-            const int first_row = part * c->blocks / parts * c->out_height;
-            const int last_row = (part + 1) * c->blocks / parts * c->out_height;
-            for (int work = first_row; work < last_row; work++) {
-                const int block = work / c->out_height, out_row = work % c->out_height;
-                const int in_row = out_row * stride + row - c->padding_height;
-                if (in_row < 0 || in_row >= c->in_height) continue;
-                const vec *from = x + ((long)block * c->in_height + in_row) * c->in_width * in * PARTS;
-                const vec *with = dy + ((long)block * c->out_height + out_row) * c->out_width * out * PARTS;
-                for (int i = 0; i < in; i++)
-                    copy_channels(from + i * PARTS, x_row + i * next_in, c->in_width, in, 1);
-                for (int group = 0; group < groups_of(out); group++) {
-                    const int start = group_start(group, out);
-                    const int size = group_start(group + 1, out) - start;
-                    copy_channels(with + start * PARTS, dy_row, c->out_width, out, size);
-                    for (int column = 0; column < width; column++) {
-                        /* output columns whose input column lies inside the map */
-                        const int left = column - c->padding_width;
-                        const int first = larger(0, (-left + stride - 1) / stride);
-                        const int reach = c->in_width - 1 - left;
-                        const int end = reach < 0 ? 0 : smaller(c->out_width, reach / stride + 1);
-                        const vec *x_first = x_row + (left + first * stride) * PARTS;
-                        const vec *dy_first = dy_row + first * size * PARTS;
-                        for (int i = 0; i < in; i += 2) {
-                            vec *to = sums + (column * in + i) * out + start;
-                            if (i + 1 < in) {
-                                WITH_CONSTANT(size, products, x_first + i * next_in, dy_first, to,
-                                              end - first, stride * PARTS, next_in, out, 2)
-                            } else {
-                                WITH_CONSTANT(size, products, x_first + i * next_in, dy_first, to,
-                                              end - first, stride * PARTS, next_in, out, 1)
-                            }
-                        }
-                    }
-                }
-            }
+            const int last = (part + 1) * c->blocks / parts;
+            for (int block = part * c->blocks / parts; block < last; block++)
+                add_products((const vec *)x + block * in_block, (const vec *)dy + block * out_block,
+                             sums, sums + of_row, sums + of_row + of_x, row, c);
         }
     #pragma omp parallel for collapse(2) num_threads(threads) if (threads > 1)
     for (int row = 0; row < height; row++)

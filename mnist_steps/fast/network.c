@@ -23,69 +23,87 @@ void keep_memory(void) {
 
 /* --- Preparing a batch ---------------------------------------------------------------------- */
 
-/* One image of one channel under an affine map of coordinates, bilinearly, as PyTorch's
-   affine_grid and grid_sample with align_corners=False; outside is 0. map: 2 x 3, from output to
-   input, both from -1 to 1. framed: the image with a frame of zeros, so that what lies outside is
-   read like all else. place, right, down: room for a row. out: a row; its pixels are `step`
-   apart, and become (pixel - mean) / sd. */
-static void resample_row(const float *framed, const float *map, float *out, int row, int height,
-                         int width, int step, float mean, float sd, int *restrict place,
-                         float *restrict right, float *restrict down) {
-    const int wide = width + 2;
-    const float y = (2 * row + 1) / (float)height - 1;
-    for (int column = 0; column < width; column++) {
-        const float x = (2 * column + 1) / (float)width - 1;
-        /* in pixels of the frame, whose middle of the first pixel is 0 */
-        float in_x = ((map[0] * x + map[1] * y + map[2] + 1) * width + 1) / 2;
-        float in_y = ((map[3] * x + map[4] * y + map[5] + 1) * height + 1) / 2;
-        in_x = in_x > 0 ? in_x : 0;
-        in_y = in_y > 0 ? in_y : 0;
-        const int left = in_x < width ? (int)in_x : width;
-        const int top = in_y < height ? (int)in_y : height;
-        place[column] = top * wide + left;
-        right[column] = in_x < width + 1 ? in_x - left : 1;
-        down[column] = in_y < height + 1 ? in_y - top : 1;
-    }
+/* Between four neighbouring pixels each. One by one: to gather eight at a time is slower. */
+#if defined __GNUC__ && !defined __clang__
+__attribute__((noinline, optimize("no-tree-vectorize")))
+#endif
+static void interpolate(const float *framed, long wide, const int *place, const float *right,
+                        const float *down, float *restrict out, int width) {
     for (int column = 0; column < width; column++) {
         const float *at = framed + place[column];
         const float upper = at[0] + right[column] * (at[1] - at[0]);
         const float lower = at[wide] + right[column] * (at[wide + 1] - at[wide]);
-        out[(long)column * step] = (upper + down[column] * (lower - upper) - mean) / sd;
+        out[column] = upper + down[column] * (lower - upper);
     }
 }
 
-/* The chosen images as blocks, each under a map of its own unless maps is NULL, normalized.
+/* One image of one channel under an affine map of coordinates, bilinearly, as PyTorch's
+   affine_grid and grid_sample with align_corners=False; outside is 0. map: 2 x 3, from output to
+   input, both from -1 to 1. framed: the image with a frame of zeros, so that what lies outside is
+   read like all else. room: for three rows. */
+static void resample(const float *framed, const float *map, float *out, int height, int width,
+                     float *room) {
+    const int wide = width + 2;
+    int *restrict place = (int *)room;
+    float *restrict right = room + width, *restrict down = room + 2 * width;
+    for (int row = 0; row < height; row++, out += width) {
+        const float y = (2 * row + 1) / (float)height - 1;
+        for (int column = 0; column < width; column++) {
+            const float x = (2 * column + 1) / (float)width - 1;
+            /* in pixels of the frame, whose middle of the first pixel is 0 */
+            float in_x = ((map[0] * x + map[1] * y + map[2] + 1) * width + 1) / 2;
+            float in_y = ((map[3] * x + map[4] * y + map[5] + 1) * height + 1) / 2;
+            in_x = in_x > 0 ? in_x : 0;
+            in_y = in_y > 0 ? in_y : 0;
+            in_x = in_x < width + 1 ? in_x : width + 1;
+            in_y = in_y < height + 1 ? in_y : height + 1;
+            const int left = in_x < width ? in_x : (float)width;
+            const int top = in_y < height ? in_y : (float)height;
+            place[column] = top * wide + left;
+            right[column] = in_x - left;
+            down[column] = in_y - top;
+        }
+        interpolate(framed, wide, place, right, down, out, width);
+    }
+}
+
+/* The chosen images as blocks, each under a map of its own unless maps is NULL; pixels become
+   (pixel - mean) / sd.
    images: [image][row][column], one channel, 0 to 255; chosen: numbers of `count` of them. What
    is missing to fill the last block is 0. */
 int prepare(const unsigned char *images, const long long *chosen, const float *maps,
             float *blocks, int count, int height, int width, double mean, double sd, int threads) {
-    const long size = (long)height * width, wide = width + 2;
+    const long size = (long)height * width, wide = width + 2, framed_size = (height + 2) * wide;
     int enough_memory = 1;
     #pragma omp parallel for num_threads(threads) if (threads > 1)
-    for (int number = 0; number < (count + IMAGES - 1) / IMAGES * IMAGES; number++) {
-        float *to = blocks + number / IMAGES * size * IMAGES + number % IMAGES;
-        const unsigned char *image = number < count ? images + chosen[number] * size : NULL;
-        float *framed = calloc((height + 2) * wide + 3L * width, sizeof(float));
-        if (!framed) {
+    for (int block = 0; block < (count + IMAGES - 1) / IMAGES; block++) {
+        /* sixteen images, one in a frame, and three rows */
+        float *moved = calloc(IMAGES * size + framed_size + 3L * width, sizeof(float));
+        if (!moved) {
             #pragma omp atomic write
             enough_memory = 0;
             continue;
         }
-        for (int row = 0; image && row < height; row++)
-            for (int column = 0; column < width; column++)
-                framed[(row + 1) * wide + column + 1] = image[row * width + column] / 255.0f;
-        float *room = framed + (height + 2) * wide;
-        for (int row = 0; row < height; row++, to += (long)width * IMAGES) {
-            if (image && maps) {
-                resample_row(framed, maps + 6L * number, to, row, height, width, IMAGES, mean, sd,
-                             (int *)room, room + width, room + 2 * width);
-                continue;
-            }
-            for (int column = 0; column < width; column++)
-                to[(long)column * IMAGES]
-                    = image ? (framed[(row + 1) * wide + column + 1] - (float)mean) / (float)sd : 0;
+        float *framed = moved + IMAGES * size, *room = framed + framed_size;
+        const int first = block * IMAGES, here = count - first < IMAGES ? count - first : IMAGES;
+        for (int i = 0; i < here; i++) {
+            const unsigned char *image = images + chosen[first + i] * size;
+            for (int row = 0; row < height; row++)
+                for (int column = 0; column < width; column++) {
+                    const float value = image[row * width + column] / 255.0f;
+                    if (maps)
+                        framed[(row + 1) * wide + column + 1] = value;
+                    else
+                        moved[i * size + row * width + column] = value;
+                }
+            if (maps)
+                resample(framed, maps + 6L * (first + i), moved + i * size, height, width, room);
         }
-        free(framed);
+        for (long k = 0; k < here * size; k++) moved[k] = (moved[k] - (float)mean) / (float)sd;
+        float *to = blocks + block * size * IMAGES;
+        for (long pixel = 0; pixel < size; pixel++)
+            for (int i = 0; i < IMAGES; i++) *to++ = moved[i * size + pixel];
+        free(moved);
     }
     return enough_memory;
 }
@@ -223,10 +241,12 @@ double loss_and_gradient(const float *scores, float *gradient, const long long *
         for (int i = 1; i < classes; i++)
             if (score[i * IMAGES] > score[best * IMAGES]) best = i;
         double sum = 0;
-        for (int i = 0; i < classes; i++) sum += exp((double)score[i * IMAGES] - score[best * IMAGES]);
-        const double log_sum = score[best * IMAGES] + log(sum);
+        const double most = score[best * IMAGES];
+        for (int i = 0; i < classes; i++) sum += exp(score[i * IMAGES] - most);
+        const double log_sum = most + log(sum);
         for (int i = 0; i < classes; i++)
-            gradient[place + i * IMAGES] = (exp(score[i * IMAGES] - log_sum) - (i == label)) / count;
+            gradient[place + i * IMAGES]
+                = (exp(score[i * IMAGES] - log_sum) - (i == label)) / count;
         loss += log_sum - score[label * IMAGES];
         *correct += best == label;
     }
