@@ -16,7 +16,7 @@ from rich.text import Text
 
 from mnist_steps.assignment.cli import app as assignment_app
 from mnist_steps.errors import MnistStepsError, RecordMismatch
-from mnist_steps.options import Device, Fast, Json, Workers, refuse_workers_of_a_cluster
+from mnist_steps.options import Device, Fast, FastOrNot, Json, Workers, refuse_workers_of_a_cluster
 
 # torch takes a second or two to import: each command imports what it needs, so that --help is
 # instant.
@@ -173,16 +173,28 @@ def train(
     number: Number,
     seed: Seed = None,
     device: Device = "auto",
-    fast: Fast = False,
+    fast: FastOrNot = None,
     as_json: Json = False,
 ) -> None:
     """Train a stage here and now, and compare with what the original claimed.
 
     Nothing is saved; `mnist-steps record` does that.
+
+    Example: mnist-steps train 11
     """
     from mnist_steps import stages, training
+    from mnist_steps.fast import compiler
 
-    run = training.fit(stages.get(number), seed, device, fast=fast)
+    stage = stages.get(number)
+    if fast is None:
+        fast = stage.claim is None and training.pick_device(device).type == "cpu"
+        try:
+            if fast:
+                compiler.library()
+        except MnistStepsError as error:
+            print(f"mnist-steps: this takes several times as long: {error}", file=sys.stderr)
+            fast = False
+    run = training.fit(stage, seed, device, fast=fast)
     print_run(run, as_json)
 
 
@@ -308,6 +320,14 @@ def make_study(
             "short stage 8 [5 seeds unless --seeds says otherwise].",
         ),
     ] = False,
+    climb: Annotated[
+        bool,
+        typer.Option(
+            "--ladder",
+            help="Instead of stages, the rungs on the way to stage 11 [5 seeds unless --seeds says "
+            "otherwise]. Their times count: --workers 1 --fast, on an idle machine.",
+        ),
+    ] = False,
     threads: Annotated[
         int, typer.Option(min=1, help="Threads of each run, where a run is to be done sooner.")
     ] = 1,
@@ -336,8 +356,8 @@ def make_study(
 
     refuse_workers_of_a_cluster(workers, scheduler)
     store = study.Store(folder or study.STUDIES)
-    if ablations:
-        tasks = ablation_tasks(numbers, seeds, device, fast)
+    if ablations or climb:
+        tasks = arms_tasks(ablations, climb, numbers, seeds, device, fast)
     else:
         tasks = study_tasks(store, numbers, seeds, device, fast)
     tasks = [replace(task, threads=threads) for task in tasks]
@@ -492,18 +512,26 @@ def study_tasks(
     return tasks
 
 
-def ablation_tasks(numbers: str | None, seeds: str | None, device: str, fast: bool) -> list["Task"]:
-    """The runs of the ablation. Raises MnistStepsError for stages, or when there are no seeds."""
-    from mnist_steps import ablation, training
+def arms_tasks(
+    ablations: bool, climb: bool, numbers: str | None, seeds: str | None, device: str, fast: bool
+) -> list["Task"]:
+    """The runs of the ablation, or of the ladder.
+
+    Raises MnistStepsError for both, for stages, or when there are no seeds.
+    """
+    from mnist_steps import ablation, ladder, training
 
     training.pick_device(device)
+    name = "--ablation" if ablations else "--ladder"
+    if ablations and climb:
+        raise MnistStepsError("found --ablation and --ladder: one at a time.")
     if numbers is not None:
         raise MnistStepsError(
-            "found --ablation and --stages: the ablation has arms of its own. Leave one out."
+            f"found {name} and --stages: the {name[2:]} has arms of its own. Leave one out."
         )
-    tasks = ablation.all_tasks(
-        range(ablation.SEEDS) if seeds is None else parse_seeds(seeds), device, fast
-    )
+    chosen = range(ablation.SEEDS) if seeds is None else parse_seeds(seeds)
+    make = ablation.all_tasks if ablations else ladder.all_tasks
+    tasks = make(chosen, device, fast)
     if not tasks:
         raise MnistStepsError(f"--seeds {seeds!r} names no seeds: give a number above 0.")
     return tasks
@@ -638,7 +666,7 @@ def print_run(run: "Run", as_json: bool) -> None:
     original = f"; the original's best was {claim.best_test_accuracy:.2f} %" if claim else ""
     output.print(
         f"Final test accuracy {run.final_test_accuracy:.2f} %, best {run.best_test_accuracy:.2f} "
-        f"%{original}. {sum(run.environment.seconds):.0f} s on {run.environment.device}."
+        f"%{original}. {sum(run.environment.seconds):.1f} s on {run.environment.device}."
     )
 
 

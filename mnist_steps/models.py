@@ -217,3 +217,27 @@ class CapacityNet(nn.Sequential):
             flatten=nn.Flatten(),
             log_softmax=nn.LogSoftmax(dim=1),
         ))
+
+
+class StrideNet(nn.Sequential):
+    """Stage 11: a first layer that looks at every third place; the rest is small and quick."""
+
+    def __init__(self) -> None:
+        super().__init__(OrderedDict(                                   # size   field
+            conv1=nn.Conv2d(1, 24, 5, stride=3, bias=False),            # 8x8    5
+            batch_norm1=nn.BatchNorm2d(24),
+            relu1=nn.ReLU(),
+            conv2=nn.Conv2d(24, 16, 3, bias=False),                     # 6x6    11
+            batch_norm2=nn.BatchNorm2d(16),
+            relu2=nn.ReLU(),
+            conv3=nn.Conv2d(16, 16, 3, bias=False),                     # 4x4    17
+            batch_norm3=nn.BatchNorm2d(16),
+            relu3=nn.ReLU(),
+            conv4=nn.Conv2d(16, 8, 3, bias=False),                      # 2x2    23
+            batch_norm4=nn.BatchNorm2d(8),
+            relu4=nn.ReLU(),
+            gap=nn.AdaptiveAvgPool2d(1),                                # 1x1    26
+            point1=nn.Conv2d(8, 10, 1),                                 # 1x1    26
+            flatten=nn.Flatten(),
+            log_softmax=nn.LogSoftmax(dim=1),
+        ))

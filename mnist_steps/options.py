@@ -7,12 +7,15 @@ import typer
 from mnist_steps.errors import MnistStepsError
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-Fast = Annotated[
-    bool,
+FAST = (
+    "On a CPU, compute all stages but the first by C code that is compiled at first: several times "
+    "as fast, other rounding. Needs gcc or clang"
+)
+Fast = Annotated[bool, typer.Option("--fast", help=f"{FAST}.")]
+FastOrNot = Annotated[
+    bool | None,
     typer.Option(
-        "--fast",
-        help="On a CPU, compute stages 3 to 8 by C code that is compiled at first: twice as fast, "
-        "other rounding. Needs gcc or clang.",
+        "--fast/--no-fast", help=f"{FAST} [default: for stages that the original does not have]."
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print data for machines.")]

@@ -218,6 +218,15 @@ POINTWISE = replace(
 CAPACITY = POINTWISE
 LR_SCHEDULER = replace(CAPACITY, schedule=OneCycle(max_lr=0.01))
 
+FASTER = replace(
+    LR_SCHEDULER,
+    batch_size=128,
+    epochs=9,
+    schedule=OneCycle(max_lr=0.2),
+    augmentation=(RandomRotation(degrees=7), RandomTranslation(share=0.03)),
+    normalize_test=TRAIN_PIXELS,
+)
+
 STAGES: tuple[Stage, ...] = (
     Stage(
         number=1,
@@ -551,6 +560,13 @@ STAGES: tuple[Stage, ...] = (
                 "point2": 28,
             },
         ),
+    ),
+    Stage(
+        number=11,
+        slug="11_faster",
+        title="Faster",
+        model=models.StrideNet,
+        recipe=FASTER,
     ),
 )
 

@@ -1,0 +1,65 @@
+"""The way to stage 11, one change a rung.
+
+The first rung is stage 8 with a shorter schedule, computed the fast way like all others; the last
+is stage 11 itself. What a rung changes stays for those after it. Their runs are made one at a time
+on a machine that does nothing else, for it is their time that matters:
+
+    mnist-steps study --ladder --seeds 5 --workers 1 --threads 2 --fast
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from mnist_steps import stages
+from mnist_steps.stages import OneCycle, Stage
+from mnist_steps.study import Outcome, Store, Task, tasks_for
+
+TOP = stages.get(11)
+
+
+@dataclass(frozen=True)
+class Rung:
+    """arm: the name of its runs; None for stage 11's own. changed: against the rung before."""
+
+    arm: str | None
+    changed: str
+    stage: Stage
+
+
+def _rungs() -> tuple[Rung, ...]:
+    start = stages.get(8)
+    recipe = replace(start.recipe, epochs=6, normalize_test=TOP.recipe.normalize_test)
+    steps = [("start", "stage 8, in six epochs", start.model, recipe)]
+
+    def change(arm: str, changed: str, **settings: object) -> None:
+        _, _, model, recipe = steps[-1]
+        model = settings.pop("model", model)  # type: ignore[assignment]
+        steps.append((arm, changed, model, replace(recipe, **settings)))  # type: ignore[arg-type]
+
+    change("rate", "peak rate 0.1 instead of 0.01", schedule=OneCycle(max_lr=0.1))
+    change("batch", "batches of 128, peak rate 0.2", batch_size=128, schedule=OneCycle(max_lr=0.2))
+    change("stride", "a first layer with stride 3 in place of pooling", model=TOP.model)
+    change("shift", "shifts instead of crops", augmentation=TOP.recipe.augmentation)
+    rungs = [
+        Rung(arm, changed, replace(TOP, model=model, recipe=recipe))
+        for arm, changed, model, recipe in steps
+    ]
+    return (*rungs, Rung(None, f"{TOP.recipe.epochs} epochs", TOP))
+
+
+RUNGS = _rungs()
+
+
+def all_tasks(seeds: Iterable[int], device: str = "cpu", fast: bool = True) -> list[Task]:
+    """The runs of all rungs, rung by rung."""
+    return [
+        task
+        for rung in RUNGS
+        for task in tasks_for(rung.stage, seeds, rung.arm, device=device, fast=fast)
+    ]
+
+
+def outcomes(store: Store | None = None) -> list[tuple[Rung, list[Outcome]]]:
+    """Each rung with its runs; store: None for the package's own."""
+    store = store or Store()
+    return [(rung, store.outcomes(rung.stage, rung.arm)) for rung in RUNGS]
