@@ -220,8 +220,8 @@ Text(f"""
 """)
 
 # %% [markdown]
-# **How it was found.** First layers with strides 2 and 3, up to 32 channels, three to ten epochs, peak rates
-# from 0.1 to 0.8 and several strengths of augmentation were tried on the validation split, two to four
+# **How it was found.** First layers with strides 2 and 3, up to 32 channels, five to ten epochs, peak rates
+# a factor of eight apart and several strengths of augmentation were tried on the validation split, two or more
 # seeds each. The test digits judged only what is in the ladder.
 #
 # **What this stage confounds:** nothing between two rungs, but their order matters. A rung might pay less, or

@@ -194,13 +194,25 @@ INLINE void products(const vec *restrict x, const vec *restrict dy, vec *restric
    long sums lose digits. */
 #define PIXELS_AT_ONCE 24
 
+/* The output columns, `last` not among them, whose input column for this kernel column is in the
+   map. */
+typedef struct {
+    int first, last;
+} Inside;
+
+static Inside columns_inside(const Convolution *c, int column) {
+    const int left = column - c->padding_width, stride = c->stride;
+    return (Inside){larger(0, (-left + stride - 1) / stride),
+                    smaller(c->out_width, (c->in_width - 1 - left + stride) / stride)};
+}
+
 /* Adds what one block gives for one kernel row to sums: [column][in][out].
    x_rows, dy_rows: room for copies of the rows at work, channel by channel */
 static void add_products(const vec *x, const vec *dy, vec *sums, vec *x_rows, vec *dy_rows, int row,
                          const Convolution *c) {
     const int in = c->in_channels, out = c->out_channels, stride = c->stride;
     const int in_width = c->in_width, out_width = c->out_width;
-    /* output rows whose input row, and below output columns whose input column, is in the map */
+    /* output rows whose input row is in the map */
     const int top = row - c->padding_height;
     const int last_row = smaller(c->out_height, (c->in_height - 1 - top + stride) / stride);
     const int at_once = larger(1, PIXELS_AT_ONCE / out_width);
@@ -219,22 +231,27 @@ static void add_products(const vec *x, const vec *dy, vec *sums, vec *x_rows, ve
             copy_channels(dy + ((long)first_row * out_width * out + start) * PARTS, dy_rows,
                           rows * out_width, out, size);
             for (int column = 0; column < c->kernel_width; column++) {
-                const int left = column - c->padding_width;
-                const int first = larger(0, (-left + stride - 1) / stride);
-                const int last = smaller(out_width, (in_width - 1 - left + stride) / stride);
-                const vec *x_first = x_rows + (left + first * stride) * PARTS;
-                const vec *dy_first = dy_rows + first * size * PARTS;
+                const Inside inside = columns_inside(c, column);
+                const vec *x_first
+                    = x_rows + (column - c->padding_width + inside.first * stride) * PARTS;
+                const vec *dy_first = dy_rows + inside.first * size * PARTS;
                 for (int i = 0; i < in; i += 2) {
                     vec *to = sums + (column * in + i) * out + start;
-                    if (i + 1 < in) {
+                    /* two input channels, or of a single one two kernel columns */
+                    const Inside next = columns_inside(c, column + 1);
+                    const int columns = in == 1 && column + 1 < c->kernel_width
+                                        && next.first == inside.first && next.last == inside.last;
+                    if (i + 1 < in || columns) {
                         WITH_CONSTANT(size, products, x_first + i * next_in, dy_first, to, rows,
-                                      last - first, in_width * PARTS, out_width * size * PARTS,
-                                      stride * PARTS, next_in, out, 2)
+                                      inside.last - inside.first, in_width * PARTS,
+                                      out_width * size * PARTS, stride * PARTS,
+                                      columns ? PARTS : next_in, out, 2)
                     } else {
                         WITH_CONSTANT(size, products, x_first + i * next_in, dy_first, to, rows,
-                                      last - first, in_width * PARTS, out_width * size * PARTS,
-                                      stride * PARTS, next_in, out, 1)
+                                      inside.last - inside.first, in_width * PARTS,
+                                      out_width * size * PARTS, stride * PARTS, next_in, out, 1)
                     }
+                    column += columns;
                 }
             }
         }
