@@ -10,7 +10,7 @@ images on every device.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -30,10 +30,12 @@ class RandomCenterCrop:
     size: int
     probability: float
 
-    def matrices(self, count: int, generator: Generator) -> Tensor:
-        chosen = torch.rand(count, generator=generator) < self.probability
+    NUMBERS = 1
+
+    def matrices(self, numbers: "Numbers") -> Tensor:
+        chosen = numbers() < self.probability
         scale = torch.where(chosen, self.size / SIZE, 1.0)
-        zero = torch.zeros(count)
+        zero = torch.zeros_like(scale)
         return _rows((scale, zero, zero), (zero, scale, zero))
 
 
@@ -51,13 +53,12 @@ class RandomResizedCrop:
 
     TRIES = 10
     RATIO = (3 / 4, 4 / 3)
+    NUMBERS = 2 * TRIES + 2
 
-    def boxes(self, count: int, generator: Generator) -> Tensor:
-        """int64 tensor (count, 4): top, left, height, width, in pixels."""
-        share = _uniform((count, self.TRIES), self.smallest, self.largest, generator)
-        log_ratio = _uniform(
-            (count, self.TRIES), math.log(self.RATIO[0]), math.log(self.RATIO[1]), generator
-        )
+    def boxes(self, numbers: "Numbers") -> Tensor:
+        """int64 tensor (N, 4): top, left, height, width, in pixels."""
+        share = _between(self.smallest, self.largest, numbers(self.TRIES))
+        log_ratio = _between(math.log(self.RATIO[0]), math.log(self.RATIO[1]), numbers(self.TRIES))
         area = SIZE * SIZE * share
         width = (area * log_ratio.exp()).sqrt().round()
         height = (area / log_ratio.exp()).sqrt().round()
@@ -66,13 +67,13 @@ class RandomResizedCrop:
         found = fits.any(dim=1)
         width = torch.where(found, width.gather(1, first).squeeze(1), float(SIZE))
         height = torch.where(found, height.gather(1, first).squeeze(1), float(SIZE))
-        top = (torch.rand(count, generator=generator) * (SIZE - height + 1)).floor()
-        left = (torch.rand(count, generator=generator) * (SIZE - width + 1)).floor()
+        top = (numbers() * (SIZE - height + 1)).floor()
+        left = (numbers() * (SIZE - width + 1)).floor()
         return torch.stack((top, left, height, width), dim=1).long()
 
-    def matrices(self, count: int, generator: Generator) -> Tensor:
-        top, left, height, width = (self.boxes(count, generator) / SIZE).unbind(dim=1)
-        zero = torch.zeros(count)
+    def matrices(self, numbers: "Numbers") -> Tensor:
+        top, left, height, width = (self.boxes(numbers) / SIZE).unbind(dim=1)
+        zero = torch.zeros_like(top)
         return _rows((width, zero, 2 * left + width - 1), (zero, height, 2 * top + height - 1))
 
 
@@ -82,10 +83,12 @@ class RandomRotation:
 
     degrees: float
 
-    def matrices(self, count: int, generator: Generator) -> Tensor:
-        angle = _uniform((count,), -self.degrees, self.degrees, generator).deg2rad()
-        zero = torch.zeros(count)
-        return _rows((angle.cos(), -angle.sin(), zero), (angle.sin(), angle.cos(), zero))
+    NUMBERS = 1
+
+    def matrices(self, numbers: "Numbers") -> Tensor:
+        angle = _between(-self.degrees, self.degrees, numbers()).deg2rad()
+        cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+        return _rows((cos, -sin, zero), (sin, cos, zero))
 
 
 @dataclass(frozen=True)
@@ -97,10 +100,13 @@ class RandomTranslation:
 
     share: float
 
-    def matrices(self, count: int, generator: Generator) -> Tensor:
+    NUMBERS = 2
+
+    def matrices(self, numbers: "Numbers") -> Tensor:
         reach = self.share * SIZE
-        right, down = _uniform((2, count), -reach, reach, generator).round() * 2 / SIZE
-        one, zero = torch.ones(count), torch.zeros(count)
+        right = _between(-reach, reach, numbers()).round() * 2 / SIZE
+        down = _between(-reach, reach, numbers()).round() * 2 / SIZE
+        one, zero = torch.ones_like(right), torch.zeros_like(right)
         return _rows((one, zero, -right), (zero, one, -down))
 
 
@@ -118,13 +124,41 @@ def augment(images: Tensor, transforms: Sequence[Transform], generator: Generato
     return batch_affine(images, draw(transforms, len(images), generator))
 
 
-def draw(transforms: Sequence[Transform], count: int, generator: Generator) -> Tensor:
-    """One composed matrix per image: float tensor (count, 2, 3), on the CPU."""
-    composed = transforms[0].matrices(count, generator)
+# How a transform gets its random numbers, uniform in [0, 1): numbers() is one for each image,
+# a tensor (N,), and numbers(10) ten, a tensor (N, 10). It asks for NUMBERS of them in all.
+Numbers = Callable[..., Tensor]
+
+
+def numbers_from(
+    generator: Generator, transforms: Sequence[Transform], count: int, batches: int = 1
+) -> Numbers:
+    """For N = batches · count images, each batch's numbers as if it were drawn by itself."""
+    of_batch = count * sum(transform.NUMBERS for transform in transforms)
+    drawn, place = torch.rand(batches, of_batch, generator=generator), 0
+
+    def numbers(*shape: int) -> Tensor:
+        nonlocal place
+        size = count * math.prod(shape)
+        part = drawn[:, place : place + size]
+        place += size
+        return part.reshape(batches * count, *shape)
+
+    return numbers
+
+
+def draw(
+    transforms: Sequence[Transform], count: int, generator: Generator, batches: int = 1
+) -> Tensor:
+    """One composed matrix per image: float tensor (batches · count, 2, 3), on the CPU.
+
+    Several batches at once take much less time, and are what one call for each would give.
+    """
+    numbers = numbers_from(generator, transforms, count, batches)
+    composed = transforms[0].matrices(numbers)
     for transform in transforms[1:]:
         # The output of the first transform is the input of the next: output points travel
         # backwards, through the later map first.
-        later = transform.matrices(count, generator)
+        later = transform.matrices(numbers)
         linear = composed[:, :, :2] @ later
         composed = torch.cat((linear[:, :, :2], linear[:, :, 2:] + composed[:, :, 2:]), dim=2)
     return composed
@@ -144,8 +178,8 @@ def batch_affine(images: Tensor, matrices: Tensor) -> Tensor:
     return F.grid_sample(images, grid, align_corners=False)
 
 
-def _uniform(shape: tuple[int, ...], low: float, high: float, generator: Generator) -> Tensor:
-    return low + (high - low) * torch.rand(shape, generator=generator)
+def _between(low: float, high: float, numbers: Tensor) -> Tensor:
+    return low + (high - low) * numbers
 
 
 def _rows(first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> Tensor:

@@ -34,7 +34,6 @@ from mnist_steps.augment import (
     RandomTranslation,
     Transform,
     augment,
-    draw,
 )
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.stages import TRAIN_PIXELS, Normalization, Stage, settings
@@ -639,12 +638,12 @@ def timed_steps_fast(trained: Training, steps: int) -> tuple[Tensor, dict[str, l
     losses = []
     seconds: dict[str, list[float]] = {part: [] for part in PARTS}
     order = torch.randperm(len(split), generator=trained.generator)
-    for chosen in order.split(recipe.batch_size)[:steps]:
+    batches = order.split(recipe.batch_size)[:steps]
+    moves = training.moves(batches, recipe, trained.generator)
+    for chosen in batches:
         network, parameters = trainer.network(len(chosen))
         marks = [time.perf_counter()] * 2
-        maps = None
-        if recipe.augmentation:
-            maps = draw(recipe.augmentation, len(chosen), trained.generator)
+        maps = next(moves)
         network.prepare(split.images, chosen, maps, *normalization)
         marks.append(time.perf_counter())
 

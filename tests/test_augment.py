@@ -17,6 +17,7 @@ from mnist_steps.augment import (
     RandomTranslation,
     batch_affine,
     draw,
+    numbers_from,
 )
 
 
@@ -29,8 +30,27 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
+def boxes_of(crop, count):
+    return crop.boxes(numbers_from(generator(), (crop,), count))
+
+
+def test_many_batches_at_once_are_drawn_as_one_after_the_other():
+    transforms = (
+        RandomResizedCrop(0.85, 1.0),
+        RandomCenterCrop(22, 0.5),
+        RandomRotation(7),
+        RandomTranslation(0.1),
+    )
+    one = generator(5)
+    apart = [draw(transforms, 64, one) for _ in range(3)]
+    many = generator(5)
+    together = draw(transforms, 64, many, batches=3)
+    torch.testing.assert_close(together, torch.cat(apart), rtol=0, atol=0)
+    assert torch.equal(one.get_state(), many.get_state())
+
+
 def test_a_rotation_equals_torchvisions_rotate(digits):
-    matrices = RandomRotation(15).matrices(64, generator())
+    matrices = draw((RandomRotation(15),), 64, generator())
     angles = torch.atan2(matrices[:, 1, 0], matrices[:, 0, 0]).rad2deg()
     expected = torch.stack(
         [
@@ -42,7 +62,7 @@ def test_a_rotation_equals_torchvisions_rotate(digits):
 
 
 def test_a_center_crop_equals_torchvisions_crop_and_resize(digits):
-    matrices = RandomCenterCrop(22, probability=1.0).matrices(64, generator())
+    matrices = draw((RandomCenterCrop(22, probability=1.0),), 64, generator())
     expected = TF.resize(TF.center_crop(digits, [22]), [28, 28], antialias=True)
     ours = batch_affine(digits, matrices)
     # Torchvision knows nothing beyond the crop's edge, one resample sees the pixels there.
@@ -51,7 +71,8 @@ def test_a_center_crop_equals_torchvisions_crop_and_resize(digits):
 
 def test_a_resized_crop_equals_torchvisions_resized_crop(digits):
     crop = RandomResizedCrop(0.85, 1.0)
-    boxes, matrices = crop.boxes(64, generator()), crop.matrices(64, generator())
+    boxes = boxes_of(crop, 64)
+    matrices = draw((crop,), 64, generator())
     expected = torch.stack(
         [
             TF.resized_crop(digit, *box.tolist(), [28, 28], antialias=True)
@@ -63,7 +84,7 @@ def test_a_resized_crop_equals_torchvisions_resized_crop(digits):
 
 
 def test_a_translation_equals_torchvisions_affine_shift(digits):
-    matrices = RandomTranslation(0.2).matrices(64, generator())
+    matrices = draw((RandomTranslation(0.2),), 64, generator())
     expected = torch.stack(
         [
             TF.affine(
@@ -78,8 +99,8 @@ def test_a_translation_equals_torchvisions_affine_shift(digits):
 def test_composed_maps_equal_one_after_the_other(digits):
     transforms = (RandomTranslation(0.2), RandomRotation(20))
     together = draw(transforms, 64, generator(3))
-    same = generator(3)
-    shift, turn = (transform.matrices(64, same) for transform in transforms)
+    numbers = numbers_from(generator(3), transforms, 64)
+    shift, turn = (transform.matrices(numbers) for transform in transforms)
     # Whole-pixel shifts blur nothing, so shifting first and turning then is exact but for what
     # the shift pushes out of the frame: digits keep four empty pixels on each side, and more.
     padded = torch.nn.functional.pad(digits, (8, 8, 8, 8))
@@ -89,7 +110,7 @@ def test_composed_maps_equal_one_after_the_other(digits):
 
 
 def test_crop_boxes_are_distributed_as_torchvisions():
-    ours = RandomResizedCrop(0.85, 1.0).boxes(4000, generator()).float()
+    ours = boxes_of(RandomResizedCrop(0.85, 1.0), 4000).float()
     torch.manual_seed(0)
     image = torch.zeros(1, 28, 28)
     theirs = torch.tensor(
@@ -104,18 +125,18 @@ def test_crop_boxes_are_distributed_as_torchvisions():
 
 
 def test_a_crop_that_never_fits_takes_the_whole_image():
-    boxes = RandomResizedCrop(1.9, 2.0).boxes(5, generator())
+    boxes = boxes_of(RandomResizedCrop(1.9, 2.0), 5)
     assert boxes.tolist() == [[0, 0, 28, 28]] * 5
 
 
 def test_angles_are_uniform_between_the_bounds():
-    matrices = RandomRotation(15).matrices(4000, generator())
+    matrices = draw((RandomRotation(15),), 4000, generator())
     angles = torch.atan2(matrices[:, 1, 0], matrices[:, 0, 0]).rad2deg().numpy()
     assert stats.kstest(angles, stats.uniform(-15, 30).cdf).pvalue > 1e-3
 
 
 def test_shifts_are_distributed_as_torchvisions():
-    ours = (RandomTranslation(0.1).matrices(4000, generator())[:, :, 2] * -14).round()
+    ours = (draw((RandomTranslation(0.1),), 4000, generator())[:, :, 2] * -14).round()
     torch.manual_seed(0)
     theirs = torch.tensor(
         [RandomAffine.get_params([0, 0], (0.1, 0.1), None, None, [28, 28])[1] for _ in range(4000)]
@@ -129,7 +150,7 @@ def test_shifts_are_distributed_as_torchvisions():
 
 
 def test_center_crops_happen_with_the_stated_probability():
-    matrices = RandomCenterCrop(22, 0.1).matrices(10_000, generator())
+    matrices = draw((RandomCenterCrop(22, 0.1),), 10_000, generator())
     cropped = (matrices[:, 0, 0] < 1).sum().item()
     assert stats.binomtest(cropped, 10_000, 0.1).pvalue > 1e-3
     assert math.isclose(matrices[:, 0, 0].min().item(), 22 / 28, rel_tol=1e-6)
