@@ -188,7 +188,7 @@ INLINE void products(const vec *restrict x, const vec *restrict dy, vec *restric
 
 /* Blocks share sums only within one of few parts: what is added up in which order must not depend
    on threads. */
-#define MOST_PARTS 8
+#define MOST_PARTS 4
 
 /* So many pixels, if they are there, are summed up at once: more would not stay in the cache, and
    long sums lose digits. */
@@ -288,12 +288,11 @@ int convolution_weight_gradient(const float *x, const float *dy, float *dweight,
         for (int column = 0; column < width; column++)
             for (int i = 0; i < in; i++)
                 for (int o = 0; o < out; o++) {
+                    const vec *of_part = all + row * room + (column * in + i) * out + o;
+                    vec lanes = *of_part;
+                    for (int part = 1; part < parts; part++) lanes += of_part[part * height * room];
                     double sum = 0;
-                    for (int part = 0; part < parts; part++) {
-                        const vec lanes
-                            = all[(part * height + row) * room + (column * in + i) * out + o];
-                        for (int lane = 0; lane < WIDTH; lane++) sum += lanes[lane];
-                    }
+                    for (int lane = 0; lane < WIDTH; lane++) sum += lanes[lane];
                     dweight[in_weight(c, o, i, row, column)] = sum;
                 }
     free(all);
