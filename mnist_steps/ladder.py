@@ -36,15 +36,15 @@ def _rungs() -> tuple[Rung, ...]:
         model = settings.pop("model", model)  # type: ignore[assignment]
         steps.append((arm, changed, model, replace(recipe, **settings)))  # type: ignore[arg-type]
 
-    change("rate", "peak rate 0.1 instead of 0.01", schedule=OneCycle(max_lr=0.1))
-    change("batch", "batches of 128, peak rate 0.2", batch_size=128, schedule=OneCycle(max_lr=0.2))
+    change("rate", "a peak rate of 0.15 instead of 0.01", schedule=OneCycle(max_lr=0.15))
+    change("batch", "twice the batch, twice the peak", batch_size=128, schedule=TOP.recipe.schedule)
     change("stride", "a first layer with stride 3 in place of pooling", model=TOP.model)
     change("shift", "shifts instead of crops", augmentation=TOP.recipe.augmentation)
     rungs = [
         Rung(arm, changed, replace(TOP, model=model, recipe=recipe))
         for arm, changed, model, recipe in steps
     ]
-    return (*rungs, Rung(None, f"{TOP.recipe.epochs} epochs", TOP))
+    return (*rungs, Rung(None, "the mean of nine shifts at the end", TOP))
 
 
 RUNGS = _rungs()

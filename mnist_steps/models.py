@@ -224,20 +224,19 @@ class StrideNet(nn.Sequential):
 
     def __init__(self) -> None:
         super().__init__(OrderedDict(                                   # size   field
-            conv1=nn.Conv2d(1, 24, 5, stride=3, bias=False),            # 8x8    5
+            conv1=nn.Conv2d(1, 24, 4, stride=3, bias=False),            # 9x9    4
             batch_norm1=nn.BatchNorm2d(24),
             relu1=nn.ReLU(),
-            conv2=nn.Conv2d(24, 16, 3, bias=False),                     # 6x6    11
+            conv2=nn.Conv2d(24, 16, 3, bias=False),                     # 7x7    10
             batch_norm2=nn.BatchNorm2d(16),
             relu2=nn.ReLU(),
-            conv3=nn.Conv2d(16, 16, 3, bias=False),                     # 4x4    17
+            conv3=nn.Conv2d(16, 16, 3, bias=False),                     # 5x5    16
             batch_norm3=nn.BatchNorm2d(16),
             relu3=nn.ReLU(),
-            conv4=nn.Conv2d(16, 8, 3, bias=False),                      # 2x2    23
-            batch_norm4=nn.BatchNorm2d(8),
+            conv4=nn.Conv2d(16, 10, 3, bias=False),                     # 3x3    22
+            batch_norm4=nn.BatchNorm2d(10),
             relu4=nn.ReLU(),
-            gap=nn.AdaptiveAvgPool2d(1),                                # 1x1    26
-            point1=nn.Conv2d(8, 10, 1),                                 # 1x1    26
+            gap=nn.AdaptiveAvgPool2d(1),                                # 1x1    28
             flatten=nn.Flatten(),
             log_softmax=nn.LogSoftmax(dim=1),
         ))

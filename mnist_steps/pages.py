@@ -120,6 +120,7 @@ def recipe(stage: Stage, before: Stage | None = None) -> Html:
 def describe_recipe(recipe: Recipe) -> dict[str, str]:
     """Each part of a recipe in words."""
     train, test = recipe.normalize_train, recipe.normalize_test
+    views = (2 * recipe.test_shifts + 1) ** 2
     return {
         "batch size": f"{recipe.batch_size}",
         "epochs": f"{recipe.epochs}",
@@ -127,7 +128,8 @@ def describe_recipe(recipe: Recipe) -> dict[str, str]:
         "schedule": str(recipe.schedule) if recipe.schedule else "constant learning rate",
         "augmentation": ", then ".join(map(str, recipe.augmentation)) or "none",
         "train images": f"(pixel − {train.mean}) / {train.sd}",
-        "test images": f"(pixel − {test.mean}) / {test.sd}",
+        "test images": f"(pixel − {test.mean}) / {test.sd}"
+        + (f"; at the end the mean of {views} shifts" if recipe.test_shifts else ""),
         "loss": recipe.loss,
         "seed": f"{recipe.seed}",
     }

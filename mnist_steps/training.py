@@ -326,9 +326,23 @@ class Training:
             self.optimizer, self.schedule, self.generator, **options,
         )  # fmt: skip
 
-    def evaluate(self, split: Split | None = None) -> Evaluation:
-        """On all test images, or on another split."""
-        split, normalization = split or self.test_split, self.stage.recipe.normalize_test
+    def evaluate(self, split: Split | None = None, final: bool = False) -> Evaluation:
+        """On all test images, or on another split; `final` as after the last epoch."""
+        split, reach = split or self.test_split, self.stage.recipe.test_shifts
+        if not (final and reach):
+            return self._evaluate(split)
+        shifts = range(-reach, reach + 1)
+        total = torch.stack(
+            [
+                self._evaluate(_shifted(split, down, right)).log_probabilities
+                for down in shifts
+                for right in shifts
+            ]
+        ).mean(dim=0)
+        return Evaluation(total.log_softmax(dim=1), split.labels.cpu())
+
+    def _evaluate(self, split: Split) -> Evaluation:
+        normalization = self.stage.recipe.normalize_test
         if not self.fast:
             return evaluate(self.model, split, normalization)
         log_probabilities = fast_way.evaluate(
@@ -340,7 +354,7 @@ class Training:
         """Train one epoch, evaluate, and note the figures."""
         start = time.perf_counter()
         trained = self.train_epoch(on_step=on_step)
-        evaluation = self.evaluate()
+        evaluation = self.evaluate(final=len(self.epochs) + 1 == self.stage.recipe.epochs)
         sizes = torch.full((len(trained.losses),), float(self.stage.recipe.batch_size))
         sizes[-1] = len(self.train_split) - sizes[:-1].sum()
         epoch = Epoch(
@@ -383,7 +397,7 @@ class Training:
 
     def run(self) -> Run:
         """The outcome so far, as a Run."""
-        evaluation = self.last_evaluation or self.evaluate()
+        evaluation = self.last_evaluation or self.evaluate(final=self.finished)
         confidences, predictions = evaluation.log_probabilities.exp().max(dim=1)
         losses = torch.cat(self.losses).tolist()
         return Run(
@@ -533,3 +547,12 @@ def _processor() -> str:
 
 def _to_device(split: Split, device: torch.device) -> Split:
     return Split(split.images.to(device), split.labels.to(device))
+
+
+def _shifted(split: Split, down: int, right: int) -> Split:
+    """Images moved by whole pixels; what leaves at one edge is lost, and 0 enters at the other."""
+    height, width = split.images.shape[-2:]
+    edge = max(abs(down), abs(right))
+    wide = F.pad(split.images, (edge,) * 4)
+    top, left = edge - down, edge - right
+    return Split(wide[..., top : top + height, left : left + width], split.labels)

@@ -1,6 +1,7 @@
 """The loop learns, repeats itself, and keeps the caller's random numbers alone."""
 
 import dataclasses
+import functools
 import io
 
 import pytest
@@ -18,7 +19,8 @@ CPU = torch.device("cpu")
 def a_tenth_of_the_test_digits(monkeypatch):
     """Evaluating all of them would take longer than all training here."""
     whole = data.mnist()
-    monkeypatch.setattr(data, "mnist", lambda: data.Mnist(whole.full_train, whole.test[:1000]))
+    few = data.Mnist(whole.full_train, whole.test[:1000])
+    monkeypatch.setattr(data, "mnist", functools.cache(lambda: few))
 
 
 def test_two_epochs_on_a_few_digits_learn(short_stage, few_digits):
@@ -132,3 +134,35 @@ def test_cpu_threads_are_given_back_after_an_error():
         assert torch.get_num_threads() == 2
         raise RuntimeError
     assert torch.get_num_threads() == before
+
+
+def test_after_the_last_epoch_shifted_images_judge_together(few_digits, short_stage):
+    recipe = dataclasses.replace(short_stage.recipe, test_shifts=1)
+    stage = dataclasses.replace(short_stage, recipe=recipe)
+    digits = few_digits[:200]
+    plain, shifted = (
+        training.Training(one, 3, CPU, digits, digits) for one in (short_stage, stage)
+    )
+    while not plain.finished:
+        plain.run_epoch(), shifted.run_epoch()
+    alike = [one == other for one, other in zip(plain.epochs, shifted.epochs, strict=True)]
+    assert alike == [True] * (len(alike) - 1) + [False]
+
+    wide = torch.nn.functional.pad(digits.images, (1, 1, 1, 1))
+    views = [
+        data.Split(wide[:, :, top : top + 28, left : left + 28], digits.labels)
+        for top in range(3)
+        for left in range(3)
+    ]
+    each = [plain.evaluate(view).log_probabilities for view in views]
+    expected = torch.stack(each).mean(dim=0).log_softmax(dim=1)
+    torch.testing.assert_close(shifted.last_evaluation.log_probabilities, expected)
+    torch.testing.assert_close(shifted.evaluate(final=True).log_probabilities, expected)
+    assert torch.equal(shifted.run().predictions, expected.argmax(dim=1).to(torch.uint8))
+
+
+def test_a_recipe_without_shifts_says_nothing_of_them(short_stage):
+    """What a recipe says decides digests of runs that are older than this setting."""
+    with_shifts = dataclasses.replace(short_stage.recipe, test_shifts=1)
+    assert "test_shifts" not in short_stage.recipe.as_data()
+    assert stages.Recipe.from_data(with_shifts.as_data()) == with_shifts
