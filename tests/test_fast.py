@@ -356,6 +356,20 @@ def test_recorded_weights_recognise_the_same_digits_the_fast_way():
     assert not torch.equal(quick, plain), "the same way twice"
 
 
+def test_shifted_images_are_judged_the_same_both_ways(few_digits):
+    stage = stages.get(11)
+    plain, quick = (
+        Training(stage, 3, CPU, few_digits[:128], few_digits[:100], fast=way) for way in (0, 1)
+    )
+    quick.model.load_state_dict(plain.model.state_dict())
+    torch.testing.assert_close(
+        quick.evaluate(final=True).log_probabilities,
+        plain.evaluate(final=True).log_probabilities,
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
 # --- Where it does not go -------------------------------------------------------------------
 
 

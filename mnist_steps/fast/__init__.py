@@ -60,6 +60,7 @@ def evaluate(model: nn.Module, images: Tensor, mean: float, sd: float) -> Tensor
     """
     assert isinstance(model, nn.Sequential), "it does not fit"
     *layers, flatten, log_softmax = model.eval()
+    images = images.contiguous()
     parts: list[Tensor] = []
     for chosen in torch.arange(len(images)).split(EVALUATED):
         if not parts or len(chosen) != len(parts[-1]):

@@ -180,6 +180,8 @@ class Network:
         """
         _, height, width = self.image_shape
         assert len(chosen) == self.count and (maps is None or len(maps) == self.count)
+        for tensor in (images, chosen, *([] if maps is None else [maps])):
+            assert tensor.is_contiguous(), "C reads one number after another"
         call(
             "prepare", images, chosen, maps, self.input, self.count, height, width,
             c_double(mean), c_double(sd), torch.get_num_threads(),
