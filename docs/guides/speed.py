@@ -340,7 +340,7 @@ pages.table(
 # | Winograd's algorithm, which trades multiplications for additions | pays only where many channels share its cost: the two widest layers of stage 1; kept there |
 # | convolution by Fourier transform | slower everywhere: kernels are small, maps are small |
 # | `torch.compile` | a little faster per step, but compiling takes about as long as two epochs of stage 8, and needs a C++ compiler; left to whoever wants it |
-# | sixteen images side by side | twice the speed on one core for ten to sixteen channels, and more on two; kept as `--fast`, because it needs a compiler |
+# | sixteen images side by side, and a whole step in five calls | several times the speed for ten to eighteen channels, and still a gain for a hundred; kept as `--fast`, because it needs a compiler |
 # | keeping freed memory for the next step | saves the system from clearing it for large batches; part of `--fast` |
 # | one process a core, for several seeds | better than one process on all cores; `mnist-steps study` does so |
 #
