@@ -219,6 +219,13 @@ def test_what_is_done_is_not_done_again(grade, tmp_path, monkeypatch):
     assert len(trained) == RULES.seeds, "a changed recipe is trained anew, once for each seed"
 
 
+def test_fewer_seeds_than_a_grading_takes_are_refused(tmp_path):
+    """Others would have been drawn in secret, and nothing repeated."""
+    with pytest.raises(MnistStepsError, match=r"found 1 seed\(s\) for a grading with 3"):
+        grading.seeds_of(tmp_path, 3, chosen=(8,))
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_grading_can_be_repeated_with_its_seeds(grade, tmp_path):
     write_folder(tmp_path / "class" / "good", QUICK)
     (first,) = grade().grades

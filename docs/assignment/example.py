@@ -134,7 +134,6 @@ pages.table(
     + "".join(f" Stage {number} was not screened." for number in sorted(left_out)),
 )
 
-
 # %% tags=["hide-input"]
 def pairs_in_the_same_order(rows):
     """How many pairs both runs order alike, and how many pairs there are that they could."""

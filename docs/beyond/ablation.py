@@ -80,7 +80,9 @@ pages.source(ablation.variation)
 # %% tags=["hide-input"]
 rows = [["(baseline)", ablation.BASELINE.title, f"{base.parameters:,}"]]
 for factor in ablation.FACTORS:
-    rows += [[factor.name, arm.title, f"{arm.stage.parameters:,}"] for arm in factor.arms]
+    rows += [
+        [factor.name, arm.title, f"{arm.stage.parameters:,}"] for arm in factor.arms
+    ]
 arms = pages.table(
     ["factor", "arm", "parameters"],
     rows,
@@ -97,9 +99,15 @@ arms
 # %% tags=["hide-input"]
 rows = []
 for effect in effects:
-    rows.append([effect.arm.title, f"{effect.runs}", effect.size, effect.verdict])
+    rows.append(
+        [effect.arm.title, f"{effect.runs}", effect.size, effect.verdict]
+    )
 summary = store.summary(base, ablation.BASELINE.name)
-known = "not run yet" if summary is None else f"{summary.mean_and_sd} over {summary.seeds} seeds"
+known = (
+    "not run yet"
+    if summary is None
+    else f"{summary.mean_and_sd} over {summary.seeds} seeds"
+)
 effects_table = pages.table(
     ["arm", "seeds", "effect", "what the original concluded"],
     rows,

@@ -113,7 +113,9 @@ for stage in stages.STAGES[:8]:
 # %%
 growing = {}
 for number in (1, 2, 3, 8):
-    growing[f"stage {number}"] = receptive_field.analyze(stages.get(number).build(), (1, 28, 28))
+    growing[f"stage {number}"] = receptive_field.analyze(
+        stages.get(number).build(), (1, 28, 28)
+    )
 figures.growth(growing, image_size=28)
 
 # %% [markdown]
@@ -145,7 +147,9 @@ def up_to(model, name):
     layers = []
     for child, layer in model.named_children():
         if isinstance(layer, nn.Conv2d):
-            layers.append(nn.Conv2d(1, 1, layer.kernel_size, layer.stride, layer.padding))
+            layers.append(
+                nn.Conv2d(1, 1, layer.kernel_size, layer.stride, layer.padding)
+            )
         elif isinstance(layer, (nn.MaxPool2d, nn.AvgPool2d)):
             layers.append(layer)
         if child == name:
@@ -241,7 +245,9 @@ print(
     " inside the image:",
     conv4.box(0, 0),
 )
-print(f"real pixels: {conv4.pixels(0, 0)} in the corner, {conv4.pixels(7, 7)} in the middle")
+print(
+    f"real pixels: {conv4.pixels(0, 0)} in the corner, {conv4.pixels(7, 7)} in the middle"
+)
 
 # %%
 figures.field(conv4, digit, 0, 0)
@@ -264,11 +270,15 @@ figures.field_and_effective(conv7, effective, digit, 2, 2)
 # %%
 rows = []
 for stage in stages.STAGES[:8]:
-    name = [name for name in stage.claim.receptive_fields if name.startswith("conv")][-1]
+    name = [
+        name for name in stage.claim.receptive_fields if name.startswith("conv")
+    ][-1]
     torch.manual_seed(8)
     new = stage.build()
     theory = receptive_field.analyze(new, (1, 28, 28))[name]
-    top, left, bottom, right = theory.box(theory.units[0] // 2, theory.units[1] // 2)
+    top, left, bottom, right = theory.box(
+        theory.units[0] // 2, theory.units[1] // 2
+    )
     before = receptive_field.effective(new, digits[:50], name)
     recorded = runs.load(stage.number)
     after = "–"
@@ -336,7 +346,9 @@ for layer in receptive_field.analyze(Gated(), (1, 28, 28)):
 
 # %% tags=["fold"]
 benchmark = json.loads(
-    (runs.RECORDS / "benchmarks" / "receptive_field.json").read_text(encoding="utf-8")
+    (runs.RECORDS / "benchmarks" / "receptive_field.json").read_text(
+        encoding="utf-8"
+    )
 )
 tools = list(benchmark["seconds"]["resnet50"])
 pages.table(
@@ -375,7 +387,9 @@ for place in range(9):
     size, jump = 1, 1
     for _, kernel, stride, dilation, _ in layers:
         size, jump = size + (kernel - 1) * dilation * jump, jump * stride
-    print(f"pooling after {place} convolutions: field {size}{'  enough' if size >= 28 else ''}")
+    print(
+        f"pooling after {place} convolutions: field {size}{'  enough' if size >= 28 else ''}"
+    )
 
 # %% [markdown]
 # The sooner the pooling, the larger the field, for every layer behind it counts double. But early
@@ -387,10 +401,14 @@ for place in range(9):
 
 # %% tags=["solution"]
 dilations = (1, 2, 4)
-network = nn.Sequential(*(nn.Conv2d(1, 1, 3, dilation=dilation) for dilation in dilations))
+network = nn.Sequential(
+    *(nn.Conv2d(1, 1, 3, dilation=dilation) for dilation in dilations)
+)
 last = receptive_field.analyze(network, (1, 28, 28))[-1]
 assert last.size == (15, 15)
-print(f"dilations {dilations}: {last.pixels(5, 5)} of {15 * 15} pixels reach a unit")
+print(
+    f"dilations {dilations}: {last.pixels(5, 5)} of {15 * 15} pixels reach a unit"
+)
 
 # %% [markdown]
 # ## Next

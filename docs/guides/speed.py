@@ -90,7 +90,9 @@ pages.source(augment.augment)
 # by an index.
 
 # %%
-print(f"{split.images.nbytes / 1e6:.0f} MB for {len(split):,} images, kept as bytes")
+print(
+    f"{split.images.nbytes / 1e6:.0f} MB for {len(split):,} images, kept as bytes"
+)
 batch = split.images[torch.randperm(len(split))[: recipe.batch_size]]
 print(tuple(batch.shape))
 
@@ -150,7 +152,9 @@ Text("\n".join(f"- **{name}:** {kind.about}." for name, kind in kinds.items()))
 # These are the figures of one machine, saved by `tests/benchmarks/bench_speed.py`.
 
 # %% tags=["fold"]
-rows = json.loads((runs.RECORDS / "benchmarks" / "speed.json").read_text(encoding="utf-8"))
+rows = json.loads(
+    (runs.RECORDS / "benchmarks" / "speed.json").read_text(encoding="utf-8")
+)
 machine = rows[0]
 
 found = {(row["stage"], row["pipeline"]): row for row in rows}
@@ -235,7 +239,9 @@ measured = {
     for row in rows
     if row["pipeline"] == bench.OURS
 }
-figures.step_parts({f"stage {number}": parts.seconds for number, parts in measured.items()})
+figures.step_parts(
+    {f"stage {number}": parts.seconds for number, parts in measured.items()}
+)
 
 # %% tags=["hide-input"]
 pages.table(
@@ -297,7 +303,9 @@ moves = {
 }
 try:
     compiler.library()
-    moves["sixteen images side by side"] = functools.partial(bench.Ours, fast=True)
+    moves["sixteen images side by side"] = functools.partial(
+        bench.Ours, fast=True
+    )
 except MnistStepsError as error:
     print(error)
 
@@ -311,7 +319,10 @@ def milliseconds_a_step(make, steps=6):
 
 
 samples = bench.interleave(
-    {name: functools.partial(milliseconds_a_step, make) for name, make in moves.items()},
+    {
+        name: functools.partial(milliseconds_a_step, make)
+        for name, make in moves.items()
+    },
     rounds=3,
 )
 medians = {name: statistics.median(values) for name, values in samples.items()}
@@ -383,7 +394,9 @@ with torch.inference_mode():
             start = time.perf_counter()
             network(images)
             samples.append(time.perf_counter() - start)
-        print(f"{size:5} images: {1e6 * statistics.median(samples) / size:.0f} µs each")
+        print(
+            f"{size:5} images: {1e6 * statistics.median(samples) / size:.0f} µs each"
+        )
 
 # %% [markdown] tags=["solution"]
 # Small batches pay for starting each layer. In large ones a layer's output may no longer fit into the
@@ -397,10 +410,14 @@ with torch.inference_mode():
 # %% tags=["solution"]
 for number, parts in measured.items():
     steps = -(-len(split) // parts.batch_size)
-    at_least = steps * sum(parts.seconds[part] for part in ("forward", "backward", "optimizer"))
+    at_least = steps * sum(
+        parts.seconds[part] for part in ("forward", "backward", "optimizer")
+    )
     original = found.get((number, bench.ORIGINAL))
     if original:
-        print(f"stage {number}: at most {original['seconds_per_epoch'] / at_least:.1f} times")
+        print(
+            f"stage {number}: at most {original['seconds_per_epoch'] / at_least:.1f} times"
+        )
 
 # %% [markdown] tags=["solution"]
 # That is the bound for everybody who computes the network as we do, and it even gives the evaluation

@@ -102,7 +102,9 @@ classic = torchvision.datasets.MNIST(data.root(), train=True, transform=per_imag
 few = Subset(classic, range(4096))
 
 start = time.perf_counter()
-for images, labels in DataLoader(few, batch_size=stage.recipe.batch_size, shuffle=True):
+for images, labels in DataLoader(
+    few, batch_size=stage.recipe.batch_size, shuffle=True
+):
     pass
 classic_seconds = time.perf_counter() - start
 
@@ -118,7 +120,9 @@ pages.source(augment.batch_affine)
 # %%
 generator = torch.Generator().manual_seed(0)
 start = time.perf_counter()
-for chosen in torch.randperm(4096, generator=generator).split(stage.recipe.batch_size):
+for chosen in torch.randperm(4096, generator=generator).split(
+    stage.recipe.batch_size
+):
     images = mnist.full_train.images[chosen].float() / 255
     images = augment.augment(images, stage.recipe.augmentation, generator)
     images = training.normalize(images, stage.recipe.normalize_train)
@@ -272,7 +276,9 @@ Text(f"""
 most_parameters = max(table.rows, key=lambda row: row.params)
 most_arithmetic = max(table.rows, key=lambda row: row.macs)
 print(f"most parameters: {most_parameters.name}, {most_parameters.params:,}")
-print(f"most arithmetic: {most_arithmetic.name}, {most_arithmetic.macs:,} multiplications")
+print(
+    f"most arithmetic: {most_arithmetic.name}, {most_arithmetic.macs:,} multiplications"
+)
 
 # %% [markdown]
 # A kernel early in the network has few weights but is applied at every position; one late in the
@@ -299,7 +305,9 @@ figures.digits(
 # %% tags=["solution"]
 for name, split in (("training", mnist.full_train), ("test", mnist.test)):
     pixels = split.images.double() / 255
-    print(f"{name}: mean {pixels.mean():.4f}, standard deviation {pixels.std():.4f}")
+    print(
+        f"{name}: mean {pixels.mean():.4f}, standard deviation {pixels.std():.4f}"
+    )
 
 # %% [markdown]
 # ## Next

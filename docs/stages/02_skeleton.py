@@ -70,7 +70,9 @@ pages.recipe(stage, before)
 images = data.mnist().full_train.images[16:24].float() / 255
 generator = torch.Generator().manual_seed(1)
 figures.digits(
-    torch.cat((images, augment.augment(images, stage.recipe.augmentation, generator))),
+    torch.cat(
+        (images, augment.augment(images, stage.recipe.augmentation, generator))
+    ),
     ["before"] * 8 + ["after"] * 8,
     alt="Eight digits, above as they are, below turned by up to fifteen degrees, some enlarged.",
 )
@@ -118,9 +120,7 @@ figures.confusion(run)
 
 # %% tags=["hide-input"]
 larger = runs.load_or_train(1)
-unfinished = (
-    "" if larger.finished else f" (of stage 1, {pages.describe_epochs(larger)} are recorded)"
-)
+unfinished = "" if larger.finished else f" (of stage 1, {pages.describe_epochs(larger)} are recorded)"
 gap = run.final_test_accuracy - larger.final_test_accuracy
 error = math.hypot(
     pages.standard_error(run.final_test_accuracy),

@@ -79,7 +79,9 @@ pages.recipe(stage, before)
 images = data.mnist().full_train.images[24:32].float() / 255
 generator = torch.Generator().manual_seed(2)
 figures.digits(
-    torch.cat((images, augment.augment(images, stage.recipe.augmentation, generator))),
+    torch.cat(
+        (images, augment.augment(images, stage.recipe.augmentation, generator))
+    ),
     ["before"] * 8 + ["after"] * 8,
     alt="Eight digits, above as they are, below turned by up to fifteen degrees, some enlarged.",
 )
@@ -94,7 +96,11 @@ pages.provenance(run, steps=5)
 # %% tags=["hide-input"]
 per_epoch = len(run.steps) // len(run.epochs)
 first_falls = next(
-    (number for number, step in enumerate(run.steps) if step.loss < math.log(10) / 2),
+    (
+        number
+        for number, step in enumerate(run.steps)
+        if step.loss < math.log(10) / 2
+    ),
     len(run.steps),
 )
 pages.predict(
@@ -128,7 +134,9 @@ figures.curves(run)
 guessing = math.log(10)
 stuck = sum(step.loss > 0.98 * guessing for step in run.steps)
 per_epoch = len(run.steps) / len(run.epochs)
-halved = next(number for number, step in enumerate(run.steps) if step.loss < guessing / 2)
+halved = next(
+    number for number, step in enumerate(run.steps) if step.loss < guessing / 2
+)
 Text(
     f"The logarithm of ten is **{guessing:.4f}**; the mean training loss of the first epoch was "
     f"**{run.epochs[0].train_loss:.4f}**. For {stuck} steps, {stuck / per_epoch:.1f} epochs, the network did "

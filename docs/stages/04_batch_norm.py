@@ -60,7 +60,9 @@ pages.recipe(stage, before)
 images = data.mnist().full_train.images[32:40].float() / 255
 generator = torch.Generator().manual_seed(3)
 figures.digits(
-    torch.cat((images, augment.augment(images, stage.recipe.augmentation, generator))),
+    torch.cat(
+        (images, augment.augment(images, stage.recipe.augmentation, generator))
+    ),
     ["before"] * 8 + ["after"] * 8,
     alt="Eight digits, above as they are, below turned by up to fifteen degrees, some enlarged.",
 )
@@ -166,7 +168,9 @@ layer = run.build().batch_norm1
 scale = layer.weight / (layer.running_var + layer.eps).sqrt()
 shift = layer.bias - layer.running_mean * scale
 x = torch.randn(2, 12, 26, 26)
-assert torch.allclose(layer(x), x * scale[:, None, None] + shift[:, None, None], atol=1e-5)
+assert torch.allclose(
+    layer(x), x * scale[:, None, None] + shift[:, None, None], atol=1e-5
+)
 print("running_mean and running_var, averages over the batches seen in training")
 
 # %% [markdown]

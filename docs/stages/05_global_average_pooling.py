@@ -63,7 +63,9 @@ pages.recipe(stage, before)
 images = data.mnist().full_train.images[40:48].float() / 255
 generator = torch.Generator().manual_seed(4)
 figures.digits(
-    torch.cat((images, augment.augment(images, stage.recipe.augmentation, generator))),
+    torch.cat(
+        (images, augment.augment(images, stage.recipe.augmentation, generator))
+    ),
     ["before"] * 8 + ["after"] * 8,
     alt="Eight digits, above as they are, below turned by up to fifteen degrees, some enlarged.",
 )
@@ -151,7 +153,9 @@ maps = torch.randn(3, 10, 6, 6)
 kernel = torch.zeros(10, 10, 6, 6)
 for digit in range(10):
     kernel[digit, digit] = 1 / 36
-assert torch.allclose(nn.functional.conv2d(maps, kernel), stage.build().gap(maps), atol=1e-6)
+assert torch.allclose(
+    nn.functional.conv2d(maps, kernel), stage.build().gap(maps), atol=1e-6
+)
 print(f"{kernel.numel():,} weights that need not be stored or learnt")
 
 # %% [markdown]
@@ -164,8 +168,12 @@ shifted = digits.roll(2, dims=3)
 for recorded in (old, run):
     model = recorded.build()
     with torch.no_grad():
-        change = (model(digits).exp() - model(shifted).exp()).abs().sum(dim=1).mean()
-    print(f"stage {recorded.stage.number}: the probabilities move by {change:.4f} in sum")
+        change = (
+            (model(digits).exp() - model(shifted).exp()).abs().sum(dim=1).mean()
+        )
+    print(
+        f"stage {recorded.stage.number}: the probabilities move by {change:.4f} in sum"
+    )
 
 # %% [markdown]
 # **3.** The score maps before the average can be looked at. Which positions speak for a seven?

@@ -84,7 +84,8 @@ pages.provenance(run)
 # %% tags=["hide-input"]
 old = runs.load_or_train(5)
 gap_now, gap_before = (
-    each.epochs[-1].test_accuracy - each.epochs[-1].train_accuracy for each in (run, old)
+    each.epochs[-1].test_accuracy - each.epochs[-1].train_accuracy
+    for each in (run, old)
 )
 small = 0.05
 pages.predict(
@@ -152,10 +153,14 @@ Text(f"""
 
 # %% tags=["solution"]
 model = run.build()
-pieces = nn.Sequential(model.conv4, model.batch_norm4, model.point1, model.batch_normp1)
+pieces = nn.Sequential(
+    model.conv4, model.batch_norm4, model.point1, model.batch_normp1
+)
 with torch.no_grad():
     bias = pieces(torch.zeros(1, 10, 3, 3)).flatten()
-    impulses = torch.eye(10 * 9).reshape(-1, 10, 3, 3)  # one image for each weight of a kernel
+    impulses = torch.eye(10 * 9).reshape(
+        -1, 10, 3, 3
+    )  # one image for each weight of a kernel
     kernel = (pieces(impulses).flatten(1) - bias).T.reshape(10, 10, 3, 3)
     maps = torch.randn(4, 10, 22, 22)
     merged = nn.functional.conv2d(maps, kernel, bias)
@@ -185,7 +190,9 @@ with torch.no_grad():
     first_average = model.point2(model.gap(maps))
     first_mix = model.gap(model.point2(maps))
 assert torch.allclose(first_average, first_mix, atol=1e-5)
-print("the same scores, with 16 times as many multiplications when the mixing comes first")
+print(
+    "the same scores, with 16 times as many multiplications when the mixing comes first"
+)
 
 # %% [markdown]
 # ## Next

@@ -58,7 +58,9 @@ pages.recipe(stage, before)
 images = data.mnist().full_train.images[56:64].float() / 255
 generator = torch.Generator().manual_seed(6)
 figures.digits(
-    torch.cat((images, augment.augment(images, stage.recipe.augmentation, generator))),
+    torch.cat(
+        (images, augment.augment(images, stage.recipe.augmentation, generator))
+    ),
     ["before"] * 8 + ["after"] * 8,
     alt="Eight digits, above as they are, below slightly turned and stretched.",
 )
@@ -148,7 +150,9 @@ for name in ("conv1", "point1", "conv5"):
     one, other = (getattr(model, name).weight for model in weights)
     print(
         name,
-        "same start" if one.shape == other.shape and torch.equal(one, other) else "differs",
+        "same start"
+        if one.shape == other.shape and torch.equal(one, other)
+        else "differs",
     )
 
 # %% [markdown]
@@ -166,7 +170,9 @@ def parameters_with(channels):
 
 
 assert parameters_with(12) == before.parameters
-best = max(channels for channels in range(1, 40) if parameters_with(channels) < 8000)
+best = max(
+    channels for channels in range(1, 40) if parameters_with(channels) < 8000
+)
 print(
     f"{best} channels: {parameters_with(best):,} parameters; one more: {parameters_with(best + 1):,}"
 )

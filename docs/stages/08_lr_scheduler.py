@@ -62,7 +62,9 @@ figures.learning_rates([old, run])
 images = data.mnist().full_train.images[64:72].float() / 255
 generator = torch.Generator().manual_seed(7)
 figures.digits(
-    torch.cat((images, augment.augment(images, stage.recipe.augmentation, generator))),
+    torch.cat(
+        (images, augment.augment(images, stage.recipe.augmentation, generator))
+    ),
     ["before"] * 8 + ["after"] * 8,
     alt="Eight digits, above as they are, below slightly turned and stretched.",
 )
@@ -106,7 +108,9 @@ figures.confusion(run)
 
 # %% tags=["hide-input"]
 last_three = run.last_three_test_accuracies
-claimed = ", ".join(f"{accuracy:.2f}" for accuracy in stage.claim.test_accuracies[-3:])
+claimed = ", ".join(
+    f"{accuracy:.2f}" for accuracy in stage.claim.test_accuracies[-3:]
+)
 held = sum(accuracy >= 99.4 for accuracy in last_three)
 spread = statistics.stdev(epoch.test_accuracy for epoch in run.epochs[-5:])
 restless = statistics.stdev(epoch.test_accuracy for epoch in old.epochs[-5:])
@@ -114,7 +118,9 @@ mean_rate = statistics.mean(step.learning_rate for step in run.steps)
 gap = run.final_test_accuracy - old.final_test_accuracy
 error = pages.standard_error(run.final_test_accuracy)
 budget = table.total_params < 8000 and stage.recipe.epochs <= 15
-outcome = "is met in this run" if held == 3 and budget else "is **not** met in this run"
+outcome = (
+    "is met in this run" if held == 3 and budget else "is **not** met in this run"
+)
 Text(f"""
 - **The target {outcome}.** The last three epochs had {", ".join(f"{accuracy:.2f}" for accuracy in last_three)} %;
   {held} of 3 are at 99.4 % or above, with {table.total_params:,} parameters and {stage.recipe.epochs} epochs. The

@@ -144,7 +144,13 @@ def seeds_of(out: Path, count: int, chosen: Sequence[int] | None = None) -> list
     """The grading's secret seeds: drawn once, kept in the folder, the same at every later start.
 
     chosen: use and keep these instead, to repeat another grading
+    Raises MnistStepsError when they are too few, or when the kept ones cannot be read.
     """
+    if chosen and len(chosen) < count:
+        raise MnistStepsError(
+            f"found {len(chosen)} seed(s) for a grading with {count}: give as many as the grading "
+            "had that you repeat, or set fewer in assignment.toml."
+        )
     file = out / "seeds.json"
     try:
         kept = [int(seed) for seed in json.loads(file.read_text(encoding="utf-8"))["seeds"]]

@@ -145,8 +145,8 @@ def level() -> str:
 def unavailable() -> SandboxUnavailable:
     return SandboxUnavailable(
         f"the code of a submission runs in a jail only, and there is none: {problem()}. "
-        "Install bubblewrap (Debian and Ubuntu: sudo apt install bubblewrap). To run code "
-        "that you have read yourself without a jail, say --unsafe."
+        "Install bubblewrap (Debian and Ubuntu: sudo apt install bubblewrap), or podman. To run "
+        "code that you have read yourself without a jail, say --unsafe."
     )
 
 
