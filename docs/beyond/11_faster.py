@@ -272,7 +272,7 @@ for each in (before, stage):
 # many would the mean of the nine views have changed?
 
 # %% tags=["solution"]
-under_way = training.Training(stage, 8, torch.device("cpu"))
+under_way = training.Training(stage, 8, torch.device("cpu"), fast=fast)
 under_way.model.load_state_dict(run.weights)
 test = under_way.test_split
 straight = under_way.evaluate().predictions
