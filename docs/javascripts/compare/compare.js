@@ -176,8 +176,9 @@ function code(first, second) {
   }
   const kinds = { " ": "", "-": "gd", "+": "gi" };
   const shown = lines.map(({ sign, line }) => make("span", { class: kinds[sign] }, `${sign} ${line}\n`));
-  const pre = make("pre", { tabindex: "0", role: "group", "aria-label": "Difference of the networks' code" });
-  pre.append(make("code", {}, ...shown));
+  // The theme lets the code scroll, not what is around it.
+  const attributes = { tabindex: "0", role: "group", "aria-label": "Difference of the networks' code" };
+  const pre = make("pre", {}, make("code", attributes, ...shown));
   return make("div", { class: "highlight package-source" }, pre);
 }
 
