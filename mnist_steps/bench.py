@@ -631,10 +631,7 @@ def timed_steps_fast(trained: Training, steps: int) -> tuple[Tensor, dict[str, l
     The batch is cut while it is augmented, and the forward pass has its loss and accuracy.
     """
     recipe, split = trained.stage.recipe, trained.train_split
-    normalization = recipe.normalize_train.mean, recipe.normalize_train.sd
-    trainer = fast_way.Trainer(
-        trained.model, trained.optimizer, split.images, split.labels, normalization
-    )
+    trainer = fast_way.Trainer(trained.model, trained.optimizer, split, recipe.normalize_train)
     losses = []
     seconds: dict[str, list[float]] = {part: [] for part in PARTS}
     order = torch.randperm(len(split), generator=trained.generator)
@@ -643,8 +640,7 @@ def timed_steps_fast(trained: Training, steps: int) -> tuple[Tensor, dict[str, l
     for chosen in batches:
         network, parameters = trainer.network(len(chosen))
         marks = [time.perf_counter()] * 2
-        maps = next(moves)
-        network.prepare(split.images, chosen, maps, *normalization)
+        network.prepare(split.images, chosen, next(moves), recipe.normalize_train)
         marks.append(time.perf_counter())
 
         network.forward()

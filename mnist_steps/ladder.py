@@ -9,6 +9,7 @@ on a machine that does nothing else, for it is their time that matters:
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from mnist_steps import stages
 from mnist_steps.stages import OneCycle, Stage
@@ -29,21 +30,18 @@ class Rung:
 def _rungs() -> tuple[Rung, ...]:
     start = stages.get(8)
     recipe = replace(start.recipe, epochs=6, normalize_test=TOP.recipe.normalize_test)
-    steps = [("start", "stage 8, in six epochs", start.model, recipe)]
+    first = replace(TOP, model=start.model, recipe=recipe)
+    rungs = [Rung("start", "stage 8, in six epochs", first)]
 
-    def change(arm: str, changed: str, **settings: object) -> None:
-        _, _, model, recipe = steps[-1]
-        model = settings.pop("model", model)  # type: ignore[assignment]
-        steps.append((arm, changed, model, replace(recipe, **settings)))  # type: ignore[arg-type]
+    def change(arm: str, changed: str, **settings: Any) -> None:
+        before = rungs[-1].stage
+        rungs.append(Rung(arm, changed, replace(before, recipe=replace(before.recipe, **settings))))
 
     change("rate", "a peak rate of 0.15 instead of 0.01", schedule=OneCycle(max_lr=0.15))
     change("batch", "twice the batch, twice the peak", batch_size=128, schedule=TOP.recipe.schedule)
-    change("stride", "a first layer with stride 3 in place of pooling", model=TOP.model)
+    stride = replace(rungs[-1].stage, model=TOP.model)
+    rungs.append(Rung("stride", "a first layer with stride 3 in place of pooling", stride))
     change("shift", "shifts instead of crops", augmentation=TOP.recipe.augmentation)
-    rungs = [
-        Rung(arm, changed, replace(TOP, model=model, recipe=recipe))
-        for arm, changed, model, recipe in steps
-    ]
     return (*rungs, Rung(None, "the mean of nine shifts at the end", TOP))
 
 

@@ -227,13 +227,13 @@ def train(task: Task) -> Outcome:
             f"{task.name}: the mnist_steps on this worker has another network, recipe or data "
             "than where the study was started. Install the same version on both."
         )
-    start = time.perf_counter()
-    data.mnist.cache_clear()  # each run reads the data, so that all take the same
-    mnist = data.mnist()
-    train_split, judge = mnist.full_train, mnist.test
-    if task.judged_on == "validation":
-        train_split, judge = mnist.train, mnist.validation
     with training.one_at_a_time(task.threads):
+        start = time.perf_counter()
+        data.mnist.cache_clear()  # each run reads the data, so that all take the same
+        mnist = data.mnist()
+        train_split, judge = mnist.full_train, mnist.test
+        if task.judged_on == "validation":
+            train_split, judge = mnist.train, mnist.validation
         under_way = Training(
             stage,
             task.seed,
@@ -244,7 +244,8 @@ def train(task: Task) -> Outcome:
         )
         training.run_to_end(under_way, progress=False)
         run = under_way.run()
-    return _outcome(task, run, judge.labels, time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+    return _outcome(task, run, judge.labels, seconds)
 
 
 def _outcome(task: Task, run: Run, labels: Tensor, seconds: float) -> Outcome:

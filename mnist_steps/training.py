@@ -86,8 +86,7 @@ def train_epoch_fast(
     on_step: Callable[[Tensor], None] = lambda loss: None,
 ) -> "TrainedEpoch":
     """The same as `train_epoch`, with the same random numbers, for a network that `fast.fits`."""
-    normalization = recipe.normalize_train.mean, recipe.normalize_train.sd
-    trainer = fast_way.Trainer(model, optimizer, split.images, split.labels, normalization)
+    trainer = fast_way.Trainer(model, optimizer, split, recipe.normalize_train)
     losses, learning_rates, correct, seen = [], [], 0, 0
     order = torch.randperm(len(split), generator=generator)
     batches = order.split(recipe.batch_size)[:max_steps]
@@ -345,9 +344,7 @@ class Training:
         normalization = self.stage.recipe.normalize_test
         if not self.fast:
             return evaluate(self.model, split, normalization)
-        log_probabilities = fast_way.evaluate(
-            self.model, split.images, normalization.mean, normalization.sd
-        )
+        log_probabilities = fast_way.evaluate(self.model, split.images, normalization)
         return Evaluation(log_probabilities, split.labels)
 
     def run_epoch(self, on_step: Callable[[Tensor], None] = lambda loss: None) -> Epoch:

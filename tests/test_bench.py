@@ -4,17 +4,20 @@ import dataclasses
 import functools
 import json
 import multiprocessing
+import shutil
 import sys
 import time
 from types import SimpleNamespace
 
 import pytest
 import torch
+from browser import missing
 from PIL import Image
 
 from mnist_steps import bench, data, runs, stages, summary, training
 from mnist_steps.augment import RandomTranslation, augment
 from mnist_steps.errors import MnistStepsError
+from mnist_steps.fast import compiler
 from mnist_steps.fast import network as fast_network
 
 CPU = torch.device("cpu")
@@ -290,13 +293,16 @@ def test_a_shift_is_known_to_both_libraries_and_anything_else_is_refused():
 # --- Where a step's time goes ---------------------------------------------------------------
 
 
+@pytest.mark.parametrize("fast", [False, True], ids=["ordinary", "fast"])
 @pytest.mark.parametrize("number", [5, 8])
-def test_the_loop_with_a_clock_is_the_training_loop(number, few_digits):
+def test_the_loop_with_a_clock_is_the_training_loop(number, fast, few_digits):
     """The same losses to the last bit, so nothing was left out and nothing put in."""
+    if fast and not any(map(shutil.which, compiler.COMPILERS)):
+        missing("no C compiler to test with")
     stage = stages.get(number)
-    plain, timed = (training.Training(stage, 3, CPU, few_digits) for _ in range(2))
+    plain, timed = (training.Training(stage, 3, CPU, few_digits, fast=fast) for _ in range(2))
     expected = plain.train_epoch(max_steps=4).losses
-    losses, _ = bench.timed_steps(timed, 4)
+    losses, _ = (bench.timed_steps_fast if fast else bench.timed_steps)(timed, 4)
     assert torch.equal(losses, expected)
 
 

@@ -332,7 +332,7 @@ def test_the_optimizer_and_the_loss_are_those_of_pytorch(settings, few_digits):
     ours = copy.deepcopy(model).float()
     optimizer = torch.optim.SGD(ours.parameters(), lr=0.01, **settings)
     for _ in range(3):
-        trainer = fast.Trainer(ours, optimizer, split.images, split.labels, (0.25, 0.5))
+        trainer = fast.Trainer(ours, optimizer, split, stages.Normalization(0.25, 0.5))
         for chosen in torch.arange(96).split(32):
             images = (split.images[chosen].double() / 255 - 0.25) / 0.5
             log_probabilities = model(images)
@@ -375,7 +375,7 @@ def test_recorded_weights_recognise_the_same_digits_the_fast_way():
     run, split = runs.load(8), data.mnist().test[:1050]
     model, normalization = run.build(), run.stage.recipe.normalize_test
     plain = training.evaluate(model, split, normalization).log_probabilities
-    quick = fast.evaluate(model, split.images, normalization.mean, normalization.sd)
+    quick = fast.evaluate(model, split.images, normalization)
     torch.testing.assert_close(quick, plain, rtol=1e-4, atol=1e-5)
     assert not torch.equal(quick, plain), "the same way twice"
 
@@ -556,7 +556,7 @@ def test_images_move_as_pytorch_moves_them():
         maps = (
             augment.draw(transforms, 100, torch.Generator().manual_seed(3)) if transforms else None
         )
-        network.prepare(images, chosen, maps, 0.25, 0.5)
+        network.prepare(images, chosen, maps, stages.Normalization(0.25, 0.5))
         ours = network.input[: 112 * 28 * 28].unflatten(0, (7, 28 * 28, 16)).transpose(1, 2)
         expected = augment.augment(
             images[chosen].float() / 255, transforms, torch.Generator().manual_seed(3)

@@ -14,7 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mnist_steps.augment import SIZE, batch_affine
+from mnist_steps.data import Split
 from mnist_steps.fast.network import IMAGES, Network, call, known
+from mnist_steps.stages import Normalization
 
 EVALUATED = 8 * IMAGES  # at a time: few enough that a layer's output stays in the cache
 
@@ -53,10 +55,10 @@ def fits(model: nn.Module) -> bool:
 
 
 @torch.inference_mode()
-def evaluate(model: nn.Module, images: Tensor, mean: float, sd: float) -> Tensor:
+def evaluate(model: nn.Module, images: Tensor, normalization: Normalization) -> Tensor:
     """The log-probabilities of a network that `fits`, in evaluation mode.
 
-    images: uint8 tensor (N, 1, 28, 28), normalized as (pixel / 255 - mean) / sd
+    images: uint8 tensor (N, 1, 28, 28)
     """
     assert isinstance(model, nn.Sequential), "it does not fit"
     *layers, flatten, log_softmax = model.eval()
@@ -65,7 +67,7 @@ def evaluate(model: nn.Module, images: Tensor, mean: float, sd: float) -> Tensor
     for chosen in torch.arange(len(images)).split(EVALUATED):
         if not parts or len(chosen) != len(parts[-1]):
             network = Network(layers, len(chosen), SIZE, SIZE, training=False)
-        network.prepare(images, chosen, None, mean, sd)
+        network.prepare(images, chosen, None, normalization)
         network.forward()
         parts.append(network.result())
     scores: Tensor = log_softmax(flatten(torch.cat(parts)))
@@ -86,22 +88,18 @@ class Trainer:
 
     Both stay as PyTorch knows them, and may be used, saved and loaded between steps, but are not
     to be loaded while a Trainer is in use.
-
-    images: uint8 tensor (N, 1, 28, 28); labels: int64 tensor (N,)
-    normalization: mean and standard deviation of pixels from 0 to 1
     """
 
     def __init__(
         self,
         model: nn.Module,
         optimizer: torch.optim.SGD,
-        images: Tensor,
-        labels: Tensor,
-        normalization: tuple[float, float],
+        split: Split,
+        normalization: Normalization,
     ) -> None:
         assert isinstance(model, nn.Sequential), "it does not fit"
         self.model, self.optimizer, self.normalization = model, optimizer, normalization
-        self.images, self.labels = images.contiguous(), labels.contiguous()
+        self.images, self.labels = split.images.contiguous(), split.labels.contiguous()
         (self.settings,) = optimizer.param_groups
         self.networks: dict[int, tuple[Network, ctypes.Array[_Parameter]]] = {}
         self.correct = ctypes.c_longlong()
@@ -118,7 +116,7 @@ class Trainer:
         if len(chosen) % IMAGES:
             return self._by_pytorch(chosen, maps)
         network, parameters = self.network(len(chosen))
-        network.prepare(self.images, chosen, maps, *self.normalization)
+        network.prepare(self.images, chosen, maps, self.normalization)
         network.forward()
         loss, correct = self.loss(network, chosen)
         network.backward()
@@ -171,8 +169,8 @@ class Trainer:
         images, labels = self.images[chosen].float() / 255, self.labels[chosen]
         if maps is not None:
             images = batch_affine(images, maps)
-        mean, sd = self.normalization
-        log_probabilities = self.model((images - mean) / sd)
+        images = (images - self.normalization.mean) / self.normalization.sd
+        log_probabilities = self.model(images)
         loss = F.nll_loss(log_probabilities, labels)
         self.optimizer.zero_grad()
         loss.backward()

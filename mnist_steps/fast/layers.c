@@ -230,28 +230,26 @@ static void add_products(const vec *x, const vec *dy, vec *sums, vec *x_rows, ve
             const int start = group_start(group, out), size = group_start(group + 1, out) - start;
             copy_channels(dy + ((long)first_row * out_width * out + start) * PARTS, dy_rows,
                           rows * out_width, out, size);
-            for (int column = 0; column < c->kernel_width; column++) {
+            /* two input channels at a time, or of a single one two kernel columns */
+            for (int i = 0, pair; i < in * c->kernel_width; i += pair) {
+                const int column = i / in, channel = i % in;
                 const Inside inside = columns_inside(c, column);
-                const vec *x_first
-                    = x_rows + (column - c->padding_width + inside.first * stride) * PARTS;
-                const vec *dy_first = dy_rows + inside.first * size * PARTS;
-                for (int i = 0; i < in; i += 2) {
-                    vec *to = sums + (column * in + i) * out + start;
-                    /* two input channels, or of a single one two kernel columns */
-                    const Inside next = columns_inside(c, column + 1);
-                    const int columns = in == 1 && column + 1 < c->kernel_width
-                                        && next.first == inside.first && next.last == inside.last;
-                    if (i + 1 < in || columns) {
-                        WITH_CONSTANT(size, products, x_first + i * next_in, dy_first, to, rows,
-                                      inside.last - inside.first, in_width * PARTS,
-                                      out_width * size * PARTS, stride * PARTS,
-                                      columns ? PARTS : next_in, out, 2)
-                    } else {
-                        WITH_CONSTANT(size, products, x_first + i * next_in, dy_first, to, rows,
-                                      inside.last - inside.first, in_width * PARTS,
-                                      out_width * size * PARTS, stride * PARTS, next_in, out, 1)
-                    }
-                    column += columns;
+                const Inside next = columns_inside(c, column + 1);
+                const int columns = in == 1 && column + 1 < c->kernel_width
+                                    && next.first == inside.first && next.last == inside.last;
+                const vec *x_first = x_rows + channel * next_in
+                    + (column - c->padding_width + inside.first * stride) * PARTS;
+                pair = channel + 1 < in || columns ? 2 : 1;
+                if (pair == 2) {
+                    WITH_CONSTANT(size, products, x_first, dy_rows + inside.first * size * PARTS,
+                                  sums + i * out + start, rows, inside.last - inside.first,
+                                  in_width * PARTS, out_width * size * PARTS, stride * PARTS,
+                                  columns ? PARTS : next_in, out, 2)
+                } else {
+                    WITH_CONSTANT(size, products, x_first, dy_rows + inside.first * size * PARTS,
+                                  sums + i * out + start, rows, inside.last - inside.first,
+                                  in_width * PARTS, out_width * size * PARTS, stride * PARTS,
+                                  next_in, out, 1)
                 }
             }
         }

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mnist_steps.fast.compiler import library
+from mnist_steps.stages import Normalization
 
 IMAGES = 16  # in a block, as in layers.h
 
@@ -133,16 +134,16 @@ class Network:
                 if rest and type(rest[0]) is nn.ReLU:
                     rest.pop(0)
                     layer.relu = 1
-                layer.weight = _address(module.weight)
-                layer.weight_gradient = _address(next(gradients))
+                layer.weight = module.weight.data_ptr()
+                layer.weight_gradient = next(gradients).data_ptr()
                 if module.bias is not None:
-                    layer.bias = _address(module.bias)
-                    layer.bias_gradient = _address(next(gradients))
+                    layer.bias = module.bias.data_ptr()
+                    layer.bias_gradient = next(gradients).data_ptr()
             if layer.kind == BATCH_NORM:
-                layer.running_mean = _address(module.running_mean)
-                layer.running_variance = _address(module.running_var)
+                layer.running_mean = module.running_mean.data_ptr()
+                layer.running_variance = module.running_var.data_ptr()
                 self.kept.append(torch.empty(4, module.num_features))
-                layer.saved = _address(self.kept[-1])
+                layer.saved = self.kept[-1].data_ptr()
             layers.append(layer)
             shapes.append(output)
         return layers, shapes
@@ -165,12 +166,12 @@ class Network:
                 self.kept.append(written)
             else:
                 written = self.turns[read is self.turns[0]]
-            layer.x, layer.y = _address(read), _address(written)
+            layer.x, layer.y = read.data_ptr(), written.data_ptr()
             read = written
         self.output = read
 
     def prepare(
-        self, images: Tensor, chosen: Tensor, maps: Tensor | None, mean: float, sd: float
+        self, images: Tensor, chosen: Tensor, maps: Tensor | None, normalization: Normalization
     ) -> None:
         """Take images as the next batch, each moved by a map of its own, and normalized.
 
@@ -184,7 +185,7 @@ class Network:
             assert tensor.is_contiguous(), "C reads one number after another"
         call(
             "prepare", images, chosen, maps, self.input, self.count, height, width,
-            c_double(mean), c_double(sd), torch.get_num_threads(),
+            c_double(normalization.mean), c_double(normalization.sd), torch.get_num_threads(),
         )  # fmt: skip
 
     def load(self, images: Tensor) -> None:
@@ -262,10 +263,6 @@ def _describe(module: Any, shape: _Shape) -> tuple[_Layer, _Shape]:
 
 def _both(size: int | tuple[int, int]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else size
-
-
-def _address(tensor: Tensor) -> int:
-    return tensor.data_ptr()
 
 
 @functools.cache
