@@ -232,7 +232,8 @@ int backward(const Layer *layers, int count, float *gradient, float *spare, int 
 double loss_and_gradient(const float *scores, float *gradient, const long long *labels,
                          const long long *chosen, int count, int classes, long long *correct) {
     double loss = 0;
-    memset(gradient, 0, sizeof(float) * (count + IMAGES - 1) / IMAGES * IMAGES * classes);
+    const long rounded_up = (long)(count + IMAGES - 1) / IMAGES * IMAGES;
+    memset(gradient, 0, sizeof(float) * rounded_up * classes);
     for (int number = 0; number < count; number++) {
         const long place = (long)(number / IMAGES) * classes * IMAGES + number % IMAGES;
         const float *score = scores + place;
