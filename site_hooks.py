@@ -79,12 +79,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         [Path(config.docs_dir, name) for name in stale],
         _project(config),
         imports=config.extra.get("executed_pages_import", []),
+        then=rendering.render,
     )
     failures = [str(outcome) for outcome in outcomes if isinstance(outcome, execution.PageError)]
     for name, outcome in zip(stale, outcomes, strict=True):
         if not isinstance(outcome, execution.PageError):
             log.info(f"executed {name}")
-            _write(entries[name], json.dumps(asdict(rendering.render(outcome))))
+            _write(entries[name], json.dumps(asdict(outcome)))
     if failures:
         raise PluginError("\n\n".join(failures))
 

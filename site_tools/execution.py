@@ -7,7 +7,9 @@ cell does not say which cell it was.
 import asyncio
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import jupytext
 from nbclient import NotebookClient
@@ -21,26 +23,34 @@ ANSI_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 IMAGE_WITHOUT_TEXT = re.compile(r"<img\b(?![^>]*\balt=)|!\[\s*\]\(")
 
 
+T = TypeVar("T")
+
+
 class PageError(Exception):
     """A page that cannot be built: the message names the page and the cell."""
 
 
 def execute_all(
-    pages: list[Path], folder: Path, imports: list[str]
-) -> list[NotebookNode | PageError]:
-    """The pages as notebooks with outputs, in the order given; a failing page gives its error.
+    pages: list[Path], folder: Path, imports: list[str], then: Callable[[NotebookNode], T]
+) -> list[T | PageError]:
+    """What `then` makes of each page's notebook with outputs; a failing page gives its error.
 
+    In the order given.
     folder: where the code runs
     imports: libraries that several pages use, to be imported once for all
     """
     # More kernels than this only compete for memory; each one holds torch and the data set.
     at_once = max(1, min(4, len(pages), os.cpu_count() or 1))
-    return asyncio.run(_execute_all(pages, folder, imports, at_once))
+    return asyncio.run(_execute_all(pages, folder, imports, then, at_once))
 
 
 async def _execute_all(
-    pages: list[Path], folder: Path, imports: list[str], at_once: int
-) -> list[NotebookNode | PageError]:
+    pages: list[Path],
+    folder: Path,
+    imports: list[str],
+    then: Callable[[NotebookNode], T],
+    at_once: int,
+) -> list[T | PageError]:
     free = asyncio.Semaphore(at_once)
     threads = max(1, (os.cpu_count() or 1) // at_once)
     # Passive: a thread that waits leaves its core to the other kernels. torch reads this when it
@@ -48,12 +58,13 @@ async def _execute_all(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     environment = {"OMP_NUM_THREADS": str(threads)} | os.environ
 
-    async def one(page: Path) -> NotebookNode | PageError:
+    async def one(page: Path) -> T | PageError:
         async with free:
             try:
-                return await _execute(page, folder, imports, environment)
+                notebook = await _execute(page, folder, imports, environment)
             except PageError as error:
                 return error
+        return then(notebook)  # while other kernels compute
 
     return await asyncio.gather(*(one(page) for page in pages))
 

@@ -219,6 +219,7 @@ def test_ctrl_c_ends_without_a_traceback(command, monkeypatch):
     assert "stopped" in err and "Traceback" not in err + out
 
 
+@pytest.mark.slow
 def test_the_fast_way_is_left_out_with_one_line_where_nothing_compiles(monkeypatch):
     def none():
         raise MnistStepsError("no C compiler was found.")

@@ -318,13 +318,16 @@ def unit_in_words(page):
     return page.inner_text("#pg-seen-text").replace("\u00a0", " ")
 
 
-def test_a_drawn_digit_is_read(visit):
+@pytest.mark.parametrize(
+    "digits", [[7], pytest.param([0, 1, 2, 3, 4, 5, 6, 8, 9], marks=pytest.mark.slow)]
+)
+def test_a_drawn_digit_is_read(visit, digits):
     page = visit()
     read = {}
-    for digit, strokes in STROKES.items():
+    for digit in digits:
         page.click("#pg-clear")
         assert verdict(page) == "–"
-        draw(page, strokes)
+        draw(page, STROKES[digit])
         read[digit] = verdict(page)
     print(f"\n{read}")
     assert [int(answer[0]) for answer in read.values()] == list(read)

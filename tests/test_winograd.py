@@ -59,6 +59,7 @@ def test_a_convolution_of_another_kind_stays_as_it_is(change):
     assert type(winograd.speed_up(layer)) is nn.Conv2d
 
 
+@pytest.mark.slow
 def test_stage_1_learns_the_same_both_ways(few_digits, monkeypatch):
     stage = stages.get(1)
     stage = dataclasses.replace(stage, recipe=dataclasses.replace(stage.recipe, batch_size=16))

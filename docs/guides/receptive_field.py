@@ -261,7 +261,7 @@ figures.field(conv4, digit, 0, 0)
 # [effective receptive field](https://arxiv.org/abs/1701.04128) in 2016.
 
 # %%
-digits = (data.mnist().test.images[:500].float() / 255 - 0.1307) / 0.3081
+digits = (data.mnist().test.images[:200].float() / 255 - 0.1307) / 0.3081
 trained = runs.load(8).build()
 conv7 = receptive_field.analyze(trained, (1, 28, 28))["conv7"]
 effective = receptive_field.effective(trained, digits, "conv7")
