@@ -56,13 +56,14 @@ static int group_start(int group, int channels) { return group * channels / grou
     default: function(__VA_ARGS__, LARGEST_GROUP); \
     }
 
-/* 0 where value is below 0. A NaN compares false, and passes. */
-INLINE vec rectified(vec value) { return (vec)((mask)value & ~(mask)(value <= 0)); }
+/* value, but 0 where `by` is not above 0. A NaN compares false, and lets pass. */
+INLINE vec passed(vec value, vec by) { return (vec)((mask)value & ~(mask)(by <= 0)); }
+INLINE vec rectified(vec value) { return passed(value, value); }
 
 /* One output pixel of `size` channels: `run` neighbouring vecs in each of `rows` input rows. */
 INLINE void pixel(const vec *restrict in, const float *restrict weights, const float *bias,
                   vec *restrict out, int rows, int run, long in_row, long weights_row, int relu,
-                  const int size) {
+                  const vec *by, const int size) {
     vec sum[LARGEST_GROUP][PARTS];
     for (int channel = 0; channel < size; channel++)
         for (int part = 0; part < PARTS; part++)
@@ -76,14 +77,18 @@ INLINE void pixel(const vec *restrict in, const float *restrict weights, const f
                     sum[channel][part] += w[channel] * x[part];
     }
     for (int channel = 0; channel < size; channel++)
-        for (int part = 0; part < PARTS; part++)
-            out[channel * PARTS + part] = relu ? rectified(sum[channel][part]) : sum[channel][part];
+        for (int part = 0; part < PARTS; part++) {
+            const int i = channel * PARTS + part;
+            const vec value = sum[channel][part];
+            out[i] = relu ? rectified(value) : by ? passed(value, by[i]) : value;
+        }
 }
 
-/* y = convolution of x; bias may be NULL; with relu, 0 where that is below 0.
+/* y = convolution of x; bias may be NULL; 0 with relu where that is below 0, or where `by`, if it
+   is not NULL, is not above 0.
    weights: [group][kernel row][kernel column][in channel][channel of the group] */
 static void convolve(const vec *x, const float *weights, const float *bias, vec *y, int relu,
-                     const Convolution *c, int threads) {
+                     const vec *by, const Convolution *c, int threads) {
     const long taps = (long)c->kernel_height * c->kernel_width * c->in_channels;
     #pragma omp parallel for collapse(2) num_threads(threads) if (threads > 1)
     for (int block = 0; block < c->blocks; block++)
@@ -97,17 +102,18 @@ static void convolve(const vec *x, const float *weights, const float *bias, vec 
                 const int columns = smaller(c->kernel_width, c->in_width - left) - first;
                 const vec *in = x + (((long)block * c->in_height + top + first_row) * c->in_width
                                      + left + first) * c->in_channels * PARTS;
-                vec *out = y + (((long)block * c->out_height + row) * c->out_width + column)
-                                * c->out_channels * PARTS;
+                const long place = (((long)block * c->out_height + row) * c->out_width + column)
+                                   * c->out_channels * PARTS;
                 for (int group = 0; group < groups_of(c->out_channels); group++) {
                     const int start = group_start(group, c->out_channels);
                     const int size = group_start(group + 1, c->out_channels) - start;
                     const float *w = weights + start * taps
                         + ((long)first_row * c->kernel_width + first) * c->in_channels * size;
                     WITH_CONSTANT(size, pixel, in, w, bias ? bias + start : NULL,
-                                  out + start * PARTS, rows, columns * c->in_channels,
+                                  y + place + start * PARTS, rows, columns * c->in_channels,
                                   (long)c->in_width * c->in_channels * PARTS,
-                                  (long)c->kernel_width * c->in_channels * size, relu)
+                                  (long)c->kernel_width * c->in_channels * size, relu,
+                                  by ? by + place + start * PARTS : NULL)
                 }
             }
         }
@@ -126,13 +132,13 @@ int convolution(const float *x, const float *weight, const float *bias, float *y
                     for (int o = group_start(group, c->out_channels);
                          o < group_start(group + 1, c->out_channels); o++)
                         *next++ = weight[in_weight(c, o, i, row, column)];
-    convolve((const vec *)x, packed, bias, (vec *)y, relu, c, threads);
+    convolve((const vec *)x, packed, bias, (vec *)y, relu, NULL, c, threads);
     free(packed);
     return 1;
 }
 
 /* The output's gradient, convolved with the turned kernel. */
-int convolution_input_gradient(const float *dy, const float *weight, float *dx,
+int convolution_input_gradient(const float *dy, const float *weight, const float *by, float *dx,
                                const Convolution *c, int threads) {
     const int in = c->in_channels, height = c->kernel_height, width = c->kernel_width;
     float *packed = malloc(sizeof(float) * c->out_channels * in * height * width);
@@ -152,7 +158,7 @@ int convolution_input_gradient(const float *dy, const float *weight, float *dx,
         .padding_height = height - 1 - c->padding_height,
         .padding_width = width - 1 - c->padding_width,
     };
-    convolve((const vec *)dy, packed, NULL, (vec *)dx, 0, &turned, threads);
+    convolve((const vec *)dy, packed, NULL, (vec *)dx, 0, (const vec *)by, &turned, threads);
     free(packed);
     return 1;
 }
@@ -449,7 +455,7 @@ int batch_norm_backward(const float *x_, float *gradient, const float *saved, fl
         for (int pixel = 0; pixel < width; pixel++, x += vecs, dy += vecs)
             for (int i = 0; i < vecs; i++) {
                 vec g = dy[i];
-                if (relu) g = (vec)((mask)g & ~(mask)(x[i] * scales[i] + shifts[i] <= 0));
+                if (relu) g = passed(g, x[i] * scales[i] + shifts[i]);
                 sums[i] += g;
                 products[i] += g * (x[i] - means[i]);
             }
@@ -480,7 +486,7 @@ int batch_norm_backward(const float *x_, float *gradient, const float *saved, fl
         for (int pixel = 0; pixel < width; pixel++, x += vecs, dy += vecs)
             for (int i = 0; i < vecs; i++) {
                 vec g = dy[i];
-                if (relu) g = (vec)((mask)g & ~(mask)(x[i] * scales[i] + shifts[i] <= 0));
+                if (relu) g = passed(g, x[i] * scales[i] + shifts[i]);
                 dy[i] = g * of_g[i] + (x[i] * of_x[i] + rest[i]);
             }
     }
@@ -508,7 +514,7 @@ void relu_backward(const float *y_, float *gradient, const Shape *shape, int thr
     for (int row = 0; row < shape->blocks * shape->height; row++) {
         const vec *restrict y = (const vec *)y_ + row * vecs;
         vec *restrict dy = (vec *)gradient + row * vecs;
-        for (long i = 0; i < vecs; i++) dy[i] = (vec)((mask)dy[i] & ~(mask)(y[i] <= 0));
+        for (long i = 0; i < vecs; i++) dy[i] = passed(dy[i], y[i]);
     }
 }
 
@@ -573,8 +579,8 @@ void max_pool(const float *x_, float *y_, const Pooling *p, int threads) {
 }
 
 /* The gradient goes to the first of a window's largest values, as in PyTorch. */
-void max_pool_backward(const float *x_, const float *y_, const float *dy_, float *dx_,
-                      const Pooling *p, int threads) {
+void max_pool_backward(const float *x_, const float *y_, const float *dy_, float *dx_, int relu,
+                       const Pooling *p, int threads) {
     if (p->height % p->window_height || p->width % p->window_width)
         memset(dx_, 0, sizeof(vec) * PARTS * p->blocks * p->height * p->width * p->channels);
     EACH_ROW_OF_WINDOWS(p) {
@@ -585,12 +591,13 @@ void max_pool_backward(const float *x_, const float *y_, const float *dy_, float
             const vec *restrict x = (const vec *)x_ + place;
             vec *restrict dx = (vec *)dx_ + place;
             for (int i = 0; i < vecs; i++) {
+                const vec gradient = relu ? passed(dy[i], y[i]) : dy[i];
                 mask left = ~(mask){0};  /* no largest value met yet */
                 for (int down = 0; down < p->window_height; down++)
                     for (int right = 0; right < p->window_width; right++) {
                         const long at = down * in_row + right * vecs + i;
                         const mask here = left & (mask)(x[at] == y[i]);
-                        dx[at] = (vec)((mask)dy[i] & here);
+                        dx[at] = (vec)((mask)gradient & here);
                         left &= ~here;
                     }
             }

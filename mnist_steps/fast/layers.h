@@ -33,8 +33,9 @@ int convolution(const float *x, const float *weight, const float *bias, float *y
 int convolution_weight_gradient(const float *x, const float *dy, float *dweight,
                                 const Convolution *c, int threads);
 int convolution_bias_gradient(const float *dy, float *dbias, const Convolution *c, int threads);
-/* for stride 1 */
-int convolution_input_gradient(const float *dy, const float *weight, float *dx,
+/* For stride 1. Where x is the output of a ReLU, `by` is x and dx the gradient before that ReLU;
+   otherwise NULL. */
+int convolution_input_gradient(const float *dy, const float *weight, const float *by, float *dx,
                                const Convolution *c, int threads);
 
 /* As in training: running statistics move by `momentum`. saved: four numbers a channel, which
@@ -54,7 +55,8 @@ void relu(const float *x, float *y, const Shape *shape, int threads);
 void relu_backward(const float *y, float *gradient, const Shape *shape, int threads);
 
 void max_pool(const float *x, float *y, const Pooling *p, int threads);
-void max_pool_backward(const float *x, const float *y, const float *dy, float *dx,
+/* With relu, x is the output of a ReLU and dx the gradient before it. */
+void max_pool_backward(const float *x, const float *y, const float *dy, float *dx, int relu,
                        const Pooling *p, int threads);
 void average_pool(const float *x, float *y, const Pooling *p, int threads);
 void average_pool_backward(const float *dy, float *dx, const Pooling *p, int threads);

@@ -181,15 +181,22 @@ int forward(const Layer *layers, int count, int training, int threads) {
     return 1;
 }
 
+/* Whether the way back through this layer goes through the ReLU before it too. */
+static int takes_relu_along(const Layer *l) {
+    return l[-1].relu && l[-1].kind == CONVOLUTION
+           && (l->kind == CONVOLUTION || l->kind == MAX_POOL);
+}
+
 /* gradient: that of the last layer's output. It and `spare` each have room for any map. The
    gradient of the first layer's input is not computed. */
 int backward(const Layer *layers, int count, float *gradient, float *spare, int threads) {
     for (const Layer *l = layers + count - 1; l >= layers; l--) {
-        const int first = l == layers;
+        const int first = l == layers, last = l == layers + count - 1;
+        const int before = !first && takes_relu_along(l);
         int in_place = 0;
         switch (l->kind) {
         case CONVOLUTION:
-            if (l->relu) {
+            if (l->relu && (last || !takes_relu_along(l + 1))) {
                 const Convolution *c = &l->convolution;
                 const Shape output = {c->blocks, c->out_height, c->out_width, c->out_channels};
                 relu_backward(l->y, gradient, &output, threads);
@@ -198,7 +205,8 @@ int backward(const Layer *layers, int count, float *gradient, float *spare, int 
                                              threads)
                 || (l->bias && !convolution_bias_gradient(gradient, l->bias_gradient,
                                                           &l->convolution, threads))
-                || (!first && !convolution_input_gradient(gradient, l->weight, spare,
+                || (!first && !convolution_input_gradient(gradient, l->weight,
+                                                          before ? l->x : NULL, spare,
                                                           &l->convolution, threads)))
                 return 0;
             break;
@@ -212,7 +220,9 @@ int backward(const Layer *layers, int count, float *gradient, float *spare, int 
             relu_backward(l->y, gradient, &l->shape, threads);
             in_place = 1;
             break;
-        case MAX_POOL: max_pool_backward(l->x, l->y, gradient, spare, &l->pooling, threads); break;
+        case MAX_POOL:
+            max_pool_backward(l->x, l->y, gradient, spare, before, &l->pooling, threads);
+            break;
         default: average_pool_backward(gradient, spare, &l->pooling, threads);
         }
         if (!in_place) {
