@@ -165,9 +165,14 @@ int convolution_input_gradient(const float *dy, const float *weight, const float
 
 /* A row of pixels with `channels` channels, of which `size` are copied one pixel after another:
    read again and again, they then stay in the cache. */
-static void copy_channels(const vec *row, vec *restrict to, int pixels, int channels, int size) {
-    for (int pixel = 0; pixel < pixels; pixel++, row += channels * PARTS)
-        for (int i = 0; i < size * PARTS; i++) *to++ = row[i];
+INLINE void copy_channels(const vec *row, vec *restrict to, int pixels, int channels,
+                          const int size) {
+    for (int pixel = 0; pixel < pixels; pixel++, row += channels * PARTS, to += size * PARTS)
+        for (int i = 0; i < size * PARTS; i++) {
+            vec value = row[i];
+            IN_REGISTER(value);  /* or else compilers call memcpy for this little */
+            to[i] = value;
+        }
 }
 
 /* sums[in][out] += x[in] * dy[out] over rows of pixels, for ins x size channels.
@@ -200,62 +205,71 @@ INLINE void products(const vec *restrict x, const vec *restrict dy, vec *restric
    long sums lose digits. */
 #define PIXELS_AT_ONCE 24
 
-/* The output columns, `last` not among them, whose input column for this kernel column is in the
-   map. */
 typedef struct {
     int first, last;
 } Inside;
 
-static Inside columns_inside(const Convolution *c, int column) {
-    const int left = column - c->padding_width, stride = c->stride;
-    return (Inside){larger(0, (-left + stride - 1) / stride),
-                    smaller(c->out_width, (c->in_width - 1 - left + stride) / stride)};
+/* The output rows or columns of `count`, `last` not among them, whose input row or column for this
+   place in the kernel is in the map. */
+static Inside inside(int place, int padding, int stride, int count, int in_count) {
+    const int start = place - padding;
+    return (Inside){larger(0, (-start + stride - 1) / stride),
+                    smaller(count, (in_count - 1 - start + stride) / stride)};
 }
 
-/* Adds what one block gives for one kernel row to sums: [column][in][out].
-   x_rows, dy_rows: room for copies of the rows at work, channel by channel */
-static void add_products(const vec *x, const vec *dy, vec *sums, vec *x_rows, vec *dy_rows, int row,
+/* Adds what one block gives to sums: [kernel row][kernel column][in][out].
+   x_rows, dy_rows: room for copies of the rows at work, x channel by channel */
+static void add_products(const vec *x, const vec *dy, vec *sums, vec *x_rows, vec *dy_rows,
                          const Convolution *c) {
     const int in = c->in_channels, out = c->out_channels, stride = c->stride;
     const int in_width = c->in_width, out_width = c->out_width;
-    /* output rows whose input row is in the map */
-    const int top = row - c->padding_height;
-    const int last_row = smaller(c->out_height, (c->in_height - 1 - top + stride) / stride);
     const int at_once = larger(1, PIXELS_AT_ONCE / out_width);
-    for (int first_row = larger(0, (-top + stride - 1) / stride); first_row < last_row;
-         first_row += at_once) {
-        const int rows = smaller(at_once, last_row - first_row);
-        const int next_in = rows * in_width * PARTS;
-        for (int r = 0; r < rows; r++) {
-            const vec *from = x + (long)(top + (first_row + r) * stride) * in_width * in * PARTS;
-            for (int i = 0; i < in; i++)
-                copy_channels(from + i * PARTS, x_rows + i * next_in + r * in_width * PARTS,
-                              in_width, in, 1);
-        }
+    for (int first = 0; first < c->out_height; first += at_once) {
+        const int last = smaller(c->out_height, first + at_once);
+        const int top = larger(0, first * stride - c->padding_height);
+        const int bottom = smaller(c->in_height, (last - 1) * stride - c->padding_height
+                                                 + c->kernel_height);
+        const int next_in = (bottom - top) * in_width * PARTS;
+        const vec *from = x + (long)top * in_width * in * PARTS;
+        for (int i = 0; i < in; i++)
+            copy_channels(from + i * PARTS, x_rows + i * next_in, (bottom - top) * in_width, in, 1);
         for (int group = 0; group < groups_of(out); group++) {
             const int start = group_start(group, out), size = group_start(group + 1, out) - start;
-            copy_channels(dy + ((long)first_row * out_width * out + start) * PARTS, dy_rows,
-                          rows * out_width, out, size);
-            /* two input channels at a time, or of a single one two kernel columns */
-            for (int i = 0, pair; i < in * c->kernel_width; i += pair) {
-                const int column = i / in, channel = i % in;
-                const Inside inside = columns_inside(c, column);
-                const Inside next = columns_inside(c, column + 1);
-                const int columns = in == 1 && column + 1 < c->kernel_width
-                                    && next.first == inside.first && next.last == inside.last;
-                const vec *x_first = x_rows + channel * next_in
-                    + (column - c->padding_width + inside.first * stride) * PARTS;
-                pair = channel + 1 < in || columns ? 2 : 1;
-                if (pair == 2) {
-                    WITH_CONSTANT(size, products, x_first, dy_rows + inside.first * size * PARTS,
-                                  sums + i * out + start, rows, inside.last - inside.first,
-                                  in_width * PARTS, out_width * size * PARTS, stride * PARTS,
-                                  columns ? PARTS : next_in, out, 2)
-                } else {
-                    WITH_CONSTANT(size, products, x_first, dy_rows + inside.first * size * PARTS,
-                                  sums + i * out + start, rows, inside.last - inside.first,
-                                  in_width * PARTS, out_width * size * PARTS, stride * PARTS,
-                                  next_in, out, 1)
+            from = dy + ((long)first * out_width * out + start) * PARTS;
+            WITH_CONSTANT(size, copy_channels, from, dy_rows, (last - first) * out_width, out)
+            for (int row = 0; row < c->kernel_height; row++) {
+                Inside rows = inside(row, c->padding_height, stride, c->out_height, c->in_height);
+                rows.first = larger(rows.first, first);
+                rows.last = smaller(rows.last, last);
+                if (rows.first >= rows.last) continue;
+                const vec *x_row = x_rows
+                    + (rows.first * stride - c->padding_height + row - top) * in_width * PARTS;
+                const vec *dy_row = dy_rows + (rows.first - first) * out_width * size * PARTS;
+                /* two input channels at a time, or of a single one two kernel columns */
+                for (int i = 0, pair; i < in * c->kernel_width; i += pair) {
+                    const int column = i / in, channel = i % in;
+                    const Inside columns
+                        = inside(column, c->padding_width, stride, out_width, in_width);
+                    const Inside next
+                        = inside(column + 1, c->padding_width, stride, out_width, in_width);
+                    const int two_columns = in == 1 && column + 1 < c->kernel_width
+                        && next.first == columns.first && next.last == columns.last;
+                    const vec *x_first = x_row + channel * next_in
+                        + (column - c->padding_width + columns.first * stride) * PARTS;
+                    vec *to = sums + (row * c->kernel_width * in + i) * out + start;
+                    const vec *dy_first = dy_row + columns.first * size * PARTS;
+                    pair = channel + 1 < in || two_columns ? 2 : 1;
+                    if (pair == 2) {
+                        WITH_CONSTANT(size, products, x_first, dy_first, to,
+                                      rows.last - rows.first, columns.last - columns.first,
+                                      stride * in_width * PARTS, out_width * size * PARTS,
+                                      stride * PARTS, two_columns ? PARTS : next_in, out, 2)
+                    } else {
+                        WITH_CONSTANT(size, products, x_first, dy_first, to,
+                                      rows.last - rows.first, columns.last - columns.first,
+                                      stride * in_width * PARTS, out_width * size * PARTS,
+                                      stride * PARTS, next_in, out, 1)
+                    }
                 }
             }
         }
@@ -267,34 +281,33 @@ int convolution_weight_gradient(const float *x, const float *dy, float *dweight,
                                 const Convolution *c, int threads) {
     const int in = c->in_channels, out = c->out_channels;
     const int height = c->kernel_height, width = c->kernel_width;
-    const long of_row = (long)width * in * out;
+    const long of_weight = (long)height * width * in * out;
     const long rows = larger(1, PIXELS_AT_ONCE / c->out_width);
-    const long of_x = in * rows * c->in_width * PARTS;
+    const long of_x = in * ((rows - 1) * c->stride + height) * c->in_width * PARTS;
     const long of_dy = rows * c->out_width * LARGEST_GROUP * PARTS;
     const int parts = smaller(c->blocks, MOST_PARTS);
-    const long room = of_row + of_x + of_dy;  /* for each part and kernel row */
+    const long room = of_weight + of_x + of_dy;  /* for each part */
     const long in_block = (long)c->in_height * c->in_width * in * PARTS;
     const long out_block = (long)c->out_height * c->out_width * out * PARTS;
-    vec *all = malloc(parts * height * room * sizeof(vec));
+    vec *all = malloc(parts * room * sizeof(vec));
     if (!all) return 0;
-    #pragma omp parallel for collapse(2) num_threads(threads) if (threads > 1)
-    for (int part = 0; part < parts; part++)
-        for (int row = 0; row < height; row++) {
-            vec *sums = all + (part * height + row) * room;
-            memset(sums, 0, of_row * sizeof(vec));
-            const int last = (part + 1) * c->blocks / parts;
-            for (int block = part * c->blocks / parts; block < last; block++)
-                add_products((const vec *)x + block * in_block, (const vec *)dy + block * out_block,
-                             sums, sums + of_row, sums + of_row + of_x, row, c);
-        }
+    #pragma omp parallel for num_threads(threads) if (threads > 1)
+    for (int part = 0; part < parts; part++) {
+        vec *sums = all + part * room;
+        memset(sums, 0, of_weight * sizeof(vec));
+        const int last = (part + 1) * c->blocks / parts;
+        for (int block = part * c->blocks / parts; block < last; block++)
+            add_products((const vec *)x + block * in_block, (const vec *)dy + block * out_block,
+                         sums, sums + of_weight, sums + of_weight + of_x, c);
+    }
     #pragma omp parallel for collapse(2) num_threads(threads) if (threads > 1)
     for (int row = 0; row < height; row++)
         for (int column = 0; column < width; column++)
             for (int i = 0; i < in; i++)
                 for (int o = 0; o < out; o++) {
-                    const vec *of_part = all + row * room + (column * in + i) * out + o;
+                    const vec *of_part = all + ((row * width + column) * in + i) * out + o;
                     vec lanes = *of_part;
-                    for (int part = 1; part < parts; part++) lanes += of_part[part * height * room];
+                    for (int part = 1; part < parts; part++) lanes += of_part[part * room];
                     double sum = 0;
                     for (int lane = 0; lane < WIDTH; lane++) sum += lanes[lane];
                     dweight[in_weight(c, o, i, row, column)] = sum;
