@@ -328,6 +328,14 @@ def make_study(
             "otherwise]. Their times count: --workers 1 --fast, on an idle machine.",
         ),
     ] = False,
+    look: Annotated[
+        bool,
+        typer.Option(
+            "--search",
+            help="Instead of stages, the candidates for stage 9, judged on the validation images "
+            "[2 seeds unless --seeds says otherwise].",
+        ),
+    ] = False,
     threads: Annotated[
         int, typer.Option(min=1, help="Threads of each run, where a run is to be done sooner.")
     ] = 1,
@@ -356,8 +364,9 @@ def make_study(
 
     refuse_workers_of_a_cluster(workers, scheduler)
     store = study.Store(folder or study.STUDIES)
-    if ablations or climb:
-        tasks = arms_tasks(ablations, climb, numbers, seeds, device, fast)
+    given = {"--ablation": ablations, "--ladder": climb, "--search": look}
+    if any(given.values()):
+        tasks = arms_tasks([name for name in given if given[name]], numbers, seeds, device, fast)
     else:
         tasks = study_tasks(store, numbers, seeds, device, fast)
     tasks = [replace(task, threads=threads) for task in tasks]
@@ -513,24 +522,28 @@ def study_tasks(
 
 
 def arms_tasks(
-    ablations: bool, climb: bool, numbers: str | None, seeds: str | None, device: str, fast: bool
+    given: Sequence[str], numbers: str | None, seeds: str | None, device: str, fast: bool
 ) -> list["Task"]:
-    """The runs of the ablation, or of the ladder.
+    """The runs of the ablation, the ladder or the search, whose option was given.
 
-    Raises MnistStepsError for both, for stages, or when there are no seeds.
+    Raises MnistStepsError for several of them, for stages, or when there are no seeds.
     """
-    from mnist_steps import ablation, ladder, training
+    from mnist_steps import ablation, ladder, search, training
 
     training.pick_device(device)
-    name = "--ablation" if ablations else "--ladder"
-    if ablations and climb:
-        raise MnistStepsError("found --ablation and --ladder: one at a time.")
+    if len(given) > 1:
+        raise MnistStepsError(f"found {' and '.join(given)}: one at a time.")
+    (name,) = given
     if numbers is not None:
         raise MnistStepsError(
             f"found {name} and --stages: the {name[2:]} has arms of its own. Leave one out."
         )
-    chosen = range(ablation.SEEDS) if seeds is None else parse_seeds(seeds)
-    make = ablation.all_tasks if ablations else ladder.all_tasks
+    make, usual = {
+        "--ablation": (ablation.all_tasks, ablation.SEEDS),
+        "--ladder": (ladder.all_tasks, ladder.SEEDS),
+        "--search": (search.all_tasks, search.SEEDS),
+    }[name]
+    chosen = range(usual) if seeds is None else parse_seeds(seeds)
     tasks = make(chosen, device, fast)
     if not tasks:
         raise MnistStepsError(f"--seeds {seeds!r} names no seeds: give a number above 0.")

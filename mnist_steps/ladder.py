@@ -16,6 +16,7 @@ from mnist_steps.stages import OneCycle, Stage
 from mnist_steps.study import Outcome, Store, Task, tasks_for
 
 TOP = stages.get(11)
+SEEDS = 5
 
 
 @dataclass(frozen=True)

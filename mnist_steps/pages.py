@@ -120,7 +120,8 @@ def recipe(stage: Stage, before: Stage | None = None) -> Html:
 def describe_recipe(recipe: Recipe) -> dict[str, str]:
     """Each part of a recipe in words."""
     train, test = recipe.normalize_train, recipe.normalize_test
-    views = (2 * recipe.test_shifts + 1) ** 2
+    views, last = (2 * recipe.test_shifts + 1) ** 2, recipe.shifted_epochs
+    when = "at the end" if last == 1 else f"after each of the last {last} epochs"
     return {
         "batch size": f"{recipe.batch_size}",
         "epochs": f"{recipe.epochs}",
@@ -129,7 +130,7 @@ def describe_recipe(recipe: Recipe) -> dict[str, str]:
         "augmentation": ", then ".join(map(str, recipe.augmentation)) or "none",
         "train images": f"(pixel − {train.mean}) / {train.sd}",
         "test images": f"(pixel − {test.mean}) / {test.sd}"
-        + (f"; at the end the mean of {views} shifts" if recipe.test_shifts else ""),
+        + (f"; {when} the mean of {views} shifts" if recipe.test_shifts else ""),
         "loss": recipe.loss,
         "seed": f"{recipe.seed}",
     }

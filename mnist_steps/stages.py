@@ -68,6 +68,7 @@ class Recipe:
     loss: always the negative log-likelihood of the network's log-softmax
     test_shifts: pixels; after the last epoch each test image is judged by the mean of the
         log-probabilities of its shifts by up to so many in both directions. 0 is itself alone
+    shifted_epochs: after so many of the last epochs, not the very last alone
     """
 
     batch_size: int
@@ -80,12 +81,15 @@ class Recipe:
     loss: str = "negative log-likelihood"
     seed: int = 8
     test_shifts: int = 0
+    shifted_epochs: int = 1
 
     def as_data(self) -> dict[str, Any]:
         """Plain data for JSON; each part carries the name of its class, and its settings."""
         data = asdict(self)
-        if not self.test_shifts:  # older than this setting, and what they say decides digests
-            del data["test_shifts"]
+        # Older recipes do not know these settings, and what a recipe says decides digests.
+        for name, default in (("test_shifts", 0), ("shifted_epochs", 1)):
+            if data[name] == default:
+                del data[name]
         for name in ("optimizer", "schedule"):
             part = getattr(self, name)
             data[name] = part and _described(part)

@@ -326,7 +326,7 @@ class Training:
         )  # fmt: skip
 
     def evaluate(self, split: Split | None = None, final: bool = False) -> Evaluation:
-        """On all test images, or on another split; `final` as after the last epoch."""
+        """On all test images, or on another split; `final` as after the last epochs."""
         split, reach = split or self.test_split, self.stage.recipe.test_shifts
         if not (final and reach):
             return self._evaluate(split)
@@ -351,7 +351,8 @@ class Training:
         """Train one epoch, evaluate, and note the figures."""
         start = time.perf_counter()
         trained = self.train_epoch(on_step=on_step)
-        evaluation = self.evaluate(final=len(self.epochs) + 1 == self.stage.recipe.epochs)
+        left = self.stage.recipe.epochs - len(self.epochs) - 1
+        evaluation = self.evaluate(final=left < self.stage.recipe.shifted_epochs)
         sizes = torch.full((len(trained.losses),), float(self.stage.recipe.batch_size))
         sizes[-1] = len(self.train_split) - sizes[:-1].sum()
         epoch = Epoch(

@@ -161,8 +161,23 @@ def test_after_the_last_epoch_shifted_images_judge_together(few_digits, short_st
     assert torch.equal(shifted.run().predictions, expected.argmax(dim=1).to(torch.uint8))
 
 
+@pytest.mark.parametrize("last, judged_by_shifts", [(1, [False, True]), (2, [True, True])])
+def test_as_many_epochs_as_wanted_are_judged_by_shifts(
+    few_digits, short_stage, last, judged_by_shifts
+):
+    recipe = dataclasses.replace(short_stage.recipe, epochs=2, test_shifts=1, shifted_epochs=last)
+    stage = dataclasses.replace(short_stage, recipe=recipe)
+    digits = few_digits[:64]
+    under_way = training.Training(stage, 3, CPU, digits, digits)
+    found = []
+    while not under_way.finished:
+        loss = under_way.run_epoch().test_loss
+        found.append(loss == under_way.evaluate(final=True).loss)
+    assert found == judged_by_shifts
+
+
 def test_a_recipe_without_shifts_says_nothing_of_them(short_stage):
     """What a recipe says decides digests of runs that are older than this setting."""
-    with_shifts = dataclasses.replace(short_stage.recipe, test_shifts=1)
-    assert "test_shifts" not in short_stage.recipe.as_data()
+    with_shifts = dataclasses.replace(short_stage.recipe, test_shifts=1, shifted_epochs=3)
+    assert not {"test_shifts", "shifted_epochs"} & set(short_stage.recipe.as_data())
     assert stages.Recipe.from_data(with_shifts.as_data()) == with_shifts
