@@ -201,9 +201,10 @@ INLINE void products(const vec *restrict x, const vec *restrict dy, vec *restric
    on threads. */
 #define MOST_PARTS 4
 
-/* So many pixels, if they are there, are summed up at once: more would not stay in the cache, and
-   long sums lose digits. */
+/* So many pixels and input channels, if they are there, are summed up at once: more would not stay
+   in the cache, and long sums lose digits. */
 #define PIXELS_AT_ONCE 24
+#define CHANNELS_AT_ONCE 16
 
 typedef struct {
     int first, last;
@@ -217,61 +218,75 @@ static Inside inside(int place, int padding, int stride, int count, int in_count
                     smaller(count, (in_count - 1 - start + stride) / stride)};
 }
 
+/* Adds what these output rows and input channels of one block give to sums: [kernel row][kernel
+   column][in][out].
+   x_rows, dy_rows: room for copies of what is at work, x channel by channel */
+static void add_products_of_rows(const vec *x, const vec *dy, vec *sums, vec *x_rows, vec *dy_rows,
+                                 Inside at_work, Inside channels, const Convolution *c) {
+    const int in = c->in_channels, out = c->out_channels, stride = c->stride;
+    const int in_width = c->in_width, out_width = c->out_width;
+    const int chosen = channels.last - channels.first;
+    const int top = larger(0, at_work.first * stride - c->padding_height);
+    const int bottom = smaller(c->in_height, (at_work.last - 1) * stride - c->padding_height
+                                             + c->kernel_height);
+    const int next_in = (bottom - top) * in_width * PARTS;
+    const vec *from = x + ((long)top * in_width * in + channels.first) * PARTS;
+    for (int i = 0; i < chosen; i++)
+        copy_channels(from + i * PARTS, x_rows + i * next_in, (bottom - top) * in_width, in, 1);
+    for (int group = 0; group < groups_of(out); group++) {
+        const int start = group_start(group, out), size = group_start(group + 1, out) - start;
+        from = dy + ((long)at_work.first * out_width * out + start) * PARTS;
+        WITH_CONSTANT(size, copy_channels, from, dy_rows,
+                      (at_work.last - at_work.first) * out_width, out)
+        for (int row = 0; row < c->kernel_height; row++) {
+            Inside rows = inside(row, c->padding_height, stride, c->out_height, c->in_height);
+            rows.first = larger(rows.first, at_work.first);
+            rows.last = smaller(rows.last, at_work.last);
+            if (rows.first >= rows.last) continue;
+            const vec *x_row = x_rows
+                + (rows.first * stride - c->padding_height + row - top) * in_width * PARTS;
+            const vec *dy_row = dy_rows + (rows.first - at_work.first) * out_width * size * PARTS;
+            /* two input channels at a time, or of a single one two kernel columns */
+            for (int i = 0, pair; i < chosen * c->kernel_width; i += pair) {
+                const int column = i / chosen, channel = i % chosen;
+                const Inside columns
+                    = inside(column, c->padding_width, stride, out_width, in_width);
+                const Inside next
+                    = inside(column + 1, c->padding_width, stride, out_width, in_width);
+                const int two_columns = in == 1 && column + 1 < c->kernel_width
+                    && next.first == columns.first && next.last == columns.last;
+                const vec *x_first = x_row + channel * next_in
+                    + (column - c->padding_width + columns.first * stride) * PARTS;
+                const vec *dy_first = dy_row + columns.first * size * PARTS;
+                vec *to = sums
+                    + ((row * c->kernel_width + column) * in + channels.first + channel) * out
+                    + start;
+                pair = channel + 1 < chosen || two_columns ? 2 : 1;
+                if (pair == 2) {
+                    WITH_CONSTANT(size, products, x_first, dy_first, to, rows.last - rows.first,
+                                  columns.last - columns.first, stride * in_width * PARTS,
+                                  out_width * size * PARTS, stride * PARTS,
+                                  two_columns ? PARTS : next_in, out, 2)
+                } else {
+                    WITH_CONSTANT(size, products, x_first, dy_first, to, rows.last - rows.first,
+                                  columns.last - columns.first, stride * in_width * PARTS,
+                                  out_width * size * PARTS, stride * PARTS, next_in, out, 1)
+                }
+            }
+        }
+    }
+}
+
 /* Adds what one block gives to sums: [kernel row][kernel column][in][out].
    x_rows, dy_rows: room for copies of the rows at work, x channel by channel */
 static void add_products(const vec *x, const vec *dy, vec *sums, vec *x_rows, vec *dy_rows,
                          const Convolution *c) {
-    const int in = c->in_channels, out = c->out_channels, stride = c->stride;
-    const int in_width = c->in_width, out_width = c->out_width;
-    const int at_once = larger(1, PIXELS_AT_ONCE / out_width);
+    const int at_once = larger(1, PIXELS_AT_ONCE / c->out_width);
     for (int first = 0; first < c->out_height; first += at_once) {
-        const int last = smaller(c->out_height, first + at_once);
-        const int top = larger(0, first * stride - c->padding_height);
-        const int bottom = smaller(c->in_height, (last - 1) * stride - c->padding_height
-                                                 + c->kernel_height);
-        const int next_in = (bottom - top) * in_width * PARTS;
-        const vec *from = x + (long)top * in_width * in * PARTS;
-        for (int i = 0; i < in; i++)
-            copy_channels(from + i * PARTS, x_rows + i * next_in, (bottom - top) * in_width, in, 1);
-        for (int group = 0; group < groups_of(out); group++) {
-            const int start = group_start(group, out), size = group_start(group + 1, out) - start;
-            from = dy + ((long)first * out_width * out + start) * PARTS;
-            WITH_CONSTANT(size, copy_channels, from, dy_rows, (last - first) * out_width, out)
-            for (int row = 0; row < c->kernel_height; row++) {
-                Inside rows = inside(row, c->padding_height, stride, c->out_height, c->in_height);
-                rows.first = larger(rows.first, first);
-                rows.last = smaller(rows.last, last);
-                if (rows.first >= rows.last) continue;
-                const vec *x_row = x_rows
-                    + (rows.first * stride - c->padding_height + row - top) * in_width * PARTS;
-                const vec *dy_row = dy_rows + (rows.first - first) * out_width * size * PARTS;
-                /* two input channels at a time, or of a single one two kernel columns */
-                for (int i = 0, pair; i < in * c->kernel_width; i += pair) {
-                    const int column = i / in, channel = i % in;
-                    const Inside columns
-                        = inside(column, c->padding_width, stride, out_width, in_width);
-                    const Inside next
-                        = inside(column + 1, c->padding_width, stride, out_width, in_width);
-                    const int two_columns = in == 1 && column + 1 < c->kernel_width
-                        && next.first == columns.first && next.last == columns.last;
-                    const vec *x_first = x_row + channel * next_in
-                        + (column - c->padding_width + columns.first * stride) * PARTS;
-                    vec *to = sums + (row * c->kernel_width * in + i) * out + start;
-                    const vec *dy_first = dy_row + columns.first * size * PARTS;
-                    pair = channel + 1 < in || two_columns ? 2 : 1;
-                    if (pair == 2) {
-                        WITH_CONSTANT(size, products, x_first, dy_first, to,
-                                      rows.last - rows.first, columns.last - columns.first,
-                                      stride * in_width * PARTS, out_width * size * PARTS,
-                                      stride * PARTS, two_columns ? PARTS : next_in, out, 2)
-                    } else {
-                        WITH_CONSTANT(size, products, x_first, dy_first, to,
-                                      rows.last - rows.first, columns.last - columns.first,
-                                      stride * in_width * PARTS, out_width * size * PARTS,
-                                      stride * PARTS, next_in, out, 1)
-                    }
-                }
-            }
+        const Inside rows = {first, smaller(c->out_height, first + at_once)};
+        for (int i = 0; i < c->in_channels; i += CHANNELS_AT_ONCE) {
+            const Inside channels = {i, smaller(c->in_channels, i + CHANNELS_AT_ONCE)};
+            add_products_of_rows(x, dy, sums, x_rows, dy_rows, rows, channels, c);
         }
     }
 }
@@ -283,7 +298,8 @@ int convolution_weight_gradient(const float *x, const float *dy, float *dweight,
     const int height = c->kernel_height, width = c->kernel_width;
     const long of_weight = (long)height * width * in * out;
     const long rows = larger(1, PIXELS_AT_ONCE / c->out_width);
-    const long of_x = in * ((rows - 1) * c->stride + height) * c->in_width * PARTS;
+    const long of_x = smaller(in, CHANNELS_AT_ONCE) * ((rows - 1) * c->stride + height)
+                      * c->in_width * PARTS;
     const long of_dy = rows * c->out_width * LARGEST_GROUP * PARTS;
     const int parts = smaller(c->blocks, MOST_PARTS);
     const long room = of_weight + of_x + of_dy;  /* for each part */
