@@ -6,7 +6,7 @@ Run it from the repository's root, on a machine that does nothing else, with the
 
 It takes a quarter of an hour on two cores. It is `mnist-steps bench --json`, written to a file that
 is complete or not there at all; the options are the same: --stages 3-8 --rounds 5 --threads 2.
-With --stages, the rows of other stages stay, if they come from the same kind of processor and as many
+With --stages, the rows of other stages stay, if they come from such a processor with as many
 threads: all pipelines of a stage are measured together, stages need not be.
 """
 
