@@ -1,8 +1,7 @@
 """The search for stage 9: networks and recipes, judged on the validation images only.
 
-All candidates keep to fewer than 8,000 parameters and 15 epochs. They were tried in this order, the
-later ones after a look at those before. The best of them is stage 9; the test images judged that
-one alone.
+All candidates keep to fewer than 8,000 parameters and 15 epochs. The best of them is to become
+stage 9, and the test images are to judge that one alone.
 
     mnist-steps study --search --seeds 2 --workers 2 --fast
 """
@@ -16,7 +15,7 @@ from torch import nn
 
 from mnist_steps import stages
 from mnist_steps.stages import Stage
-from mnist_steps.study import Outcome, Store, Task, tasks_for
+from mnist_steps.study import Task, tasks_for
 
 SEEDS = 2
 
@@ -91,9 +90,3 @@ def all_tasks(seeds: Iterable[int], device: str = "cpu", fast: bool = True) -> l
             candidate.stage, seeds, candidate.arm, judged_on="validation", device=device, fast=fast
         )
     ]
-
-
-def outcomes(store: Store | None = None) -> list[tuple[Candidate, list[Outcome]]]:
-    """Each candidate with its runs; store: None for the package's own."""
-    store = store or Store()
-    return [(one, store.outcomes(one.stage, one.arm, judged_on="validation")) for one in CANDIDATES]

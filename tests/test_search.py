@@ -1,4 +1,4 @@
-"""What was tried for stage 9 can be asked for, keeps to the budget, and never sees a test image."""
+"""What to try for stage 9 can be asked for, keeps to the budget, and never sees a test image."""
 
 import json
 import sys

@@ -197,7 +197,13 @@ ours, fast = ratios_of(bench.OURS), ratios_of(bench.OURS_FAST)
 pages.table(
     ["stage", "ours", "ours with --fast"],
     [
-        [str(number), *(f"{ratio[number]:.1f}" if number in ratio else "–" for ratio in (ours, fast))]
+        [
+            str(number),
+            *(
+                f"{ratios[number]:.1f}" if number in ratios else "–"
+                for ratios in (ours, fast)
+            ),
+        ]
         for number in sorted(ours | fast)
     ],
     "Times as fast as the original without workers.",

@@ -206,15 +206,16 @@ INLINE void products(const vec *restrict x, const vec *restrict dy, vec *restric
 #define PIXELS_AT_ONCE 24
 #define CHANNELS_AT_ONCE 16
 
+/* From first on, and before last. */
 typedef struct {
     int first, last;
-} Inside;
+} Range;
 
-/* The output rows or columns of `count`, `last` not among them, whose input row or column for this
-   place in the kernel is in the map. */
-static Inside inside(int place, int padding, int stride, int count, int in_count) {
+/* The output rows or columns, of `count`, whose input row or column for this place in the kernel is
+   in the map. */
+static Range inside(int place, int padding, int stride, int count, int in_count) {
     const int start = place - padding;
-    return (Inside){larger(0, (-start + stride - 1) / stride),
+    return (Range){larger(0, (-start + stride - 1) / stride),
                     smaller(count, (in_count - 1 - start + stride) / stride)};
 }
 
@@ -222,7 +223,7 @@ static Inside inside(int place, int padding, int stride, int count, int in_count
    column][in][out].
    x_rows, dy_rows: room for copies of what is at work, x channel by channel */
 static void add_products_of_rows(const vec *x, const vec *dy, vec *sums, vec *x_rows, vec *dy_rows,
-                                 Inside at_work, Inside channels, const Convolution *c) {
+                                 Range at_work, Range channels, const Convolution *c) {
     const int in = c->in_channels, out = c->out_channels, stride = c->stride;
     const int in_width = c->in_width, out_width = c->out_width;
     const int chosen = channels.last - channels.first;
@@ -239,7 +240,7 @@ static void add_products_of_rows(const vec *x, const vec *dy, vec *sums, vec *x_
         WITH_CONSTANT(size, copy_channels, from, dy_rows,
                       (at_work.last - at_work.first) * out_width, out)
         for (int row = 0; row < c->kernel_height; row++) {
-            Inside rows = inside(row, c->padding_height, stride, c->out_height, c->in_height);
+            Range rows = inside(row, c->padding_height, stride, c->out_height, c->in_height);
             rows.first = larger(rows.first, at_work.first);
             rows.last = smaller(rows.last, at_work.last);
             if (rows.first >= rows.last) continue;
@@ -249,9 +250,9 @@ static void add_products_of_rows(const vec *x, const vec *dy, vec *sums, vec *x_
             /* two input channels at a time, or of a single one two kernel columns */
             for (int i = 0, pair; i < chosen * c->kernel_width; i += pair) {
                 const int column = i / chosen, channel = i % chosen;
-                const Inside columns
+                const Range columns
                     = inside(column, c->padding_width, stride, out_width, in_width);
-                const Inside next
+                const Range next
                     = inside(column + 1, c->padding_width, stride, out_width, in_width);
                 const int two_columns = in == 1 && column + 1 < c->kernel_width
                     && next.first == columns.first && next.last == columns.last;
@@ -283,9 +284,9 @@ static void add_products(const vec *x, const vec *dy, vec *sums, vec *x_rows, ve
                          const Convolution *c) {
     const int at_once = larger(1, PIXELS_AT_ONCE / c->out_width);
     for (int first = 0; first < c->out_height; first += at_once) {
-        const Inside rows = {first, smaller(c->out_height, first + at_once)};
+        const Range rows = {first, smaller(c->out_height, first + at_once)};
         for (int i = 0; i < c->in_channels; i += CHANNELS_AT_ONCE) {
-            const Inside channels = {i, smaller(c->in_channels, i + CHANNELS_AT_ONCE)};
+            const Range channels = {i, smaller(c->in_channels, i + CHANNELS_AT_ONCE)};
             add_products_of_rows(x, dy, sums, x_rows, dy_rows, rows, channels, c);
         }
     }

@@ -23,6 +23,8 @@ def main() -> None:
     if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
         sys.exit("usage: python tests/benchmarks/bench_speed.py FILE.json [OPTIONS]")
     target, *options = sys.argv[1:]
+    # Before anything is measured: a file that cannot be read must not cost the measurement.
+    old = json.loads(Path(target).read_text(encoding="utf-8")) if Path(target).exists() else []
     sys.argv[1:] = ["bench", "--json", *options]
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         try:
@@ -31,7 +33,6 @@ def main() -> None:
             if end.code:
                 raise
     new = json.loads(printed.getvalue())
-    old = json.loads(Path(target).read_text(encoding="utf-8")) if Path(target).exists() else []
     measured = {row["stage"] for row in new}
     kept = [row for row in old if row["stage"] not in measured and machine(row) == machine(new[0])]
     rows = sorted(kept + new, key=lambda row: row["stage"])  # stable: pipelines stay in order
