@@ -40,10 +40,26 @@ static int smaller(int a, int b) { return a < b ? a : b; }
 static int larger(int a, int b) { return a > b ? a : b; }
 
 /* Output channels go in groups as equal as possible. The sums of one group stay in registers:
-   6 channels in 2 vecs each, of 16 registers. */
+   6 channels in 2 vecs each, of 16 registers, or 12 in one each, of 32. */
+#if defined __AVX512F__
+#define LARGEST_GROUP 12
+#else
 #define LARGEST_GROUP 6
+#endif
 static int groups_of(int channels) { return (channels + LARGEST_GROUP - 1) / LARGEST_GROUP; }
 static int group_start(int group, int channels) { return group * channels / groups_of(channels); }
+
+#if LARGEST_GROUP > 6
+#define WITH_LARGER_CONSTANT(function, ...) \
+    case 6: function(__VA_ARGS__, 6); break; \
+    case 7: function(__VA_ARGS__, 7); break; \
+    case 8: function(__VA_ARGS__, 8); break; \
+    case 9: function(__VA_ARGS__, 9); break; \
+    case 10: function(__VA_ARGS__, 10); break; \
+    case 11: function(__VA_ARGS__, 11); break;
+#else
+#define WITH_LARGER_CONSTANT(function, ...)
+#endif
 
 /* Calls `function(..., size)` with size a constant, so that the compiler unrolls its loops. */
 #define WITH_CONSTANT(size, function, ...) \
@@ -53,6 +69,7 @@ static int group_start(int group, int channels) { return group * channels / grou
     case 3: function(__VA_ARGS__, 3); break; \
     case 4: function(__VA_ARGS__, 4); break; \
     case 5: function(__VA_ARGS__, 5); break; \
+    WITH_LARGER_CONSTANT(function, __VA_ARGS__) \
     default: function(__VA_ARGS__, LARGEST_GROUP); \
     }
 
