@@ -332,8 +332,16 @@ def make_study(
         bool,
         typer.Option(
             "--search",
-            help="Instead of stages, the candidates for stage 9, judged on the validation images "
-            "[2 seeds unless --seeds says otherwise].",
+            help="Instead of stages, the candidates for stages 9 and 10, judged on the validation "
+            "images [2 seeds unless --seeds says otherwise].",
+        ),
+    ] = False,
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--frontier",
+            help="Instead of stages, what stages 9 and 10 are compared with: larger and smaller "
+            "networks, and one view of each test image [5 seeds unless --seeds says otherwise].",
         ),
     ] = False,
     threads: Annotated[
@@ -364,12 +372,16 @@ def make_study(
 
     refuse_workers_of_a_cluster(workers, scheduler)
     store = study.Store(folder or study.STUDIES)
-    given = {"--ablation": ablations, "--ladder": climb, "--search": look}
+    given = {"--ablation": ablations, "--ladder": climb, "--search": look, "--frontier": compare}
     if any(given.values()):
         tasks = arms_tasks([name for name in given if given[name]], numbers, seeds, device, fast)
     else:
         tasks = study_tasks(store, numbers, seeds, device, fast)
     tasks = [replace(task, threads=threads) for task in tasks]
+    if folder is None and not dry_run:
+        for task in tasks:
+            if store.state(task) != "done" and (outcome := study.recorded(task)) is not None:
+                store.put(outcome)
     left = {task.name: state for task in tasks if (state := store.state(task)) != "done"}
     report = study.Report(found=len(tasks) - len(left), made=0, failures=())
     if left and not dry_run:
@@ -524,11 +536,11 @@ def study_tasks(
 def arms_tasks(
     given: Sequence[str], numbers: str | None, seeds: str | None, device: str, fast: bool
 ) -> list["Task"]:
-    """The runs of the ablation, the ladder or the search, whose option was given.
+    """The runs of the ablation, the ladder, the search or the frontier, whose option was given.
 
     Raises MnistStepsError for several of them, for stages, or when there are no seeds.
     """
-    from mnist_steps import ablation, ladder, search, training
+    from mnist_steps import ablation, frontier, ladder, search, training
 
     training.pick_device(device)
     if len(given) > 1:
@@ -542,6 +554,7 @@ def arms_tasks(
         "--ablation": (ablation.all_tasks, ablation.SEEDS),
         "--ladder": (ladder.all_tasks, ladder.SEEDS),
         "--search": (search.all_tasks, search.SEEDS),
+        "--frontier": (frontier.all_tasks, frontier.SEEDS),
     }[name]
     chosen = range(usual) if seeds is None else parse_seeds(seeds)
     tasks = make(chosen, device, fast)

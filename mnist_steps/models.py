@@ -219,6 +219,62 @@ class CapacityNet(nn.Sequential):
         ))
 
 
+class ReliableNet(nn.Sequential):
+    """Stage 9: pooling at a field of 5, and three wide layers behind it."""
+
+    def __init__(self) -> None:
+        super().__init__(OrderedDict(                                   # size   field
+            conv1=nn.Conv2d(1, 10, 3, bias=False),                      # 26x26  3
+            batch_norm1=nn.BatchNorm2d(10),
+            relu1=nn.ReLU(),
+            conv2=nn.Conv2d(10, 14, 3, bias=False),                     # 24x24  5
+            batch_norm2=nn.BatchNorm2d(14),
+            relu2=nn.ReLU(),
+            pool1=nn.MaxPool2d(2, 2),                                   # 12x12  6
+            conv3=nn.Conv2d(14, 14, 3, bias=False),                     # 10x10  10
+            batch_norm3=nn.BatchNorm2d(14),
+            relu3=nn.ReLU(),
+            conv4=nn.Conv2d(14, 16, 3, bias=False),                     # 8x8    14
+            batch_norm4=nn.BatchNorm2d(16),
+            relu4=nn.ReLU(),
+            conv5=nn.Conv2d(16, 16, 3, bias=False),                     # 6x6    18
+            batch_norm5=nn.BatchNorm2d(16),
+            relu5=nn.ReLU(),
+            gap=nn.AdaptiveAvgPool2d(1),                                # 1x1    28
+            point1=nn.Conv2d(16, 10, 1),                                # 1x1    28
+            flatten=nn.Flatten(),
+            log_softmax=nn.LogSoftmax(dim=1),
+        ))
+
+
+class SmallerNet(nn.Sequential):
+    """Stage 10: stage 9, with fewer channels."""
+
+    def __init__(self) -> None:
+        super().__init__(OrderedDict(                                   # size   field
+            conv1=nn.Conv2d(1, 8, 3, bias=False),                       # 26x26  3
+            batch_norm1=nn.BatchNorm2d(8),
+            relu1=nn.ReLU(),
+            conv2=nn.Conv2d(8, 10, 3, bias=False),                      # 24x24  5
+            batch_norm2=nn.BatchNorm2d(10),
+            relu2=nn.ReLU(),
+            pool1=nn.MaxPool2d(2, 2),                                   # 12x12  6
+            conv3=nn.Conv2d(10, 10, 3, bias=False),                     # 10x10  10
+            batch_norm3=nn.BatchNorm2d(10),
+            relu3=nn.ReLU(),
+            conv4=nn.Conv2d(10, 11, 3, bias=False),                     # 8x8    14
+            batch_norm4=nn.BatchNorm2d(11),
+            relu4=nn.ReLU(),
+            conv5=nn.Conv2d(11, 11, 3, bias=False),                     # 6x6    18
+            batch_norm5=nn.BatchNorm2d(11),
+            relu5=nn.ReLU(),
+            gap=nn.AdaptiveAvgPool2d(1),                                # 1x1    28
+            point1=nn.Conv2d(11, 10, 1),                                # 1x1    28
+            flatten=nn.Flatten(),
+            log_softmax=nn.LogSoftmax(dim=1),
+        ))
+
+
 class StrideNet(nn.Sequential):
     """Stage 11: a first layer that looks at every third place; the rest is small and quick."""
 

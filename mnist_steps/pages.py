@@ -9,7 +9,8 @@ import hashlib
 import html
 import inspect
 import math
-from collections.abc import Callable, Sequence
+import statistics
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +18,13 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import DiffLexer, PythonLexer
 
-from mnist_steps import evidence, receptive_field, runs, stages
+from mnist_steps import evidence, receptive_field, runs, stages, study
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.evidence import Summary
 from mnist_steps.runs import Replay
+from mnist_steps.search import Candidate
 from mnist_steps.stages import Recipe, Stage, claim_of
-from mnist_steps.study import Store
+from mnist_steps.study import Outcome, Store
 from mnist_steps.training import Run
 
 TEST_IMAGES = 10_000
@@ -355,6 +357,37 @@ def ladder_table(store: Store | None = None) -> Html:
             else ""
         )
         + notes,
+    )
+
+
+def search_table(outcomes: Iterable[tuple[Candidate, Sequence[Outcome]]]) -> Html:
+    """The candidates of a search with what the validation images said, the lowest loss first.
+
+    outcomes: as `search.outcomes` gives it; candidates without runs are left out
+    """
+    found = []
+    for candidate, made in outcomes:
+        if made:
+            losses = [outcome.epochs["test_loss"][-1] for outcome in made]
+            found.append((statistics.fmean(losses), candidate, made))
+    found.sort(key=lambda each: each[0])
+    rows = [
+        [
+            candidate.tried,
+            candidate.layers,
+            f"{candidate.stage.parameters:,}",
+            f"{loss:.4f}",
+            study.summarize(made).mean_and_sd,
+            f"{min(outcome.figures.last_three_min for outcome in made):.2f}",
+            f"{len(made)}",
+        ]
+        for loss, candidate, made in found
+    ]
+    return table(
+        ["tried", "layers", "parameters", "loss", "accuracy", "least of three", "seeds"],
+        rows,
+        "On the validation images, after the last epoch: mean loss, mean accuracy and its standard "
+        "deviation in percent. Then the lowest accuracy of all runs' last three epochs.",
     )
 
 

@@ -237,6 +237,17 @@ FASTER = replace(
     test_shifts=1,
 )
 
+RELIABLE = replace(
+    FASTER,
+    batch_size=64,
+    epochs=15,
+    optimizer=SGD(lr=0.01, momentum=0.9, weight_decay=1e-4),
+    augmentation=(
+        RandomResizedCrop(0.92, 1.0), RandomRotation(degrees=8), RandomTranslation(share=0.03),
+    ),
+    shifted_epochs=3,
+)  # fmt: skip
+
 STAGES: tuple[Stage, ...] = (
     Stage(
         number=1,
@@ -571,6 +582,10 @@ STAGES: tuple[Stage, ...] = (
             },
         ),
     ),
+    Stage(
+        number=9, slug="09_reliable", title="Reliable", model=models.ReliableNet, recipe=RELIABLE
+    ),
+    Stage(number=10, slug="10_smaller", title="Smaller", model=models.SmallerNet, recipe=RELIABLE),
     Stage(
         number=11,
         slug="11_faster",

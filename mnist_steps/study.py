@@ -248,6 +248,21 @@ def train(task: Task) -> Outcome:
     return _outcome(task, run, judge.labels, seconds)
 
 
+def recorded(task: Task) -> Outcome | None:
+    """The outcome of a record that is this very run, so that nobody has to make it again.
+
+    None where there is none. Raises RecordMismatch for one that is damaged or not of today.
+    """
+    stage = stages.get(task.number)
+    if not (runs.folder_of(stage, task.seed) / "run.json").is_file():
+        return None
+    run = runs.load(task.number, task.seed)
+    if not run.finished or runs.digest(runs.identity(stage, task.seed)) != task.digest:
+        return None
+    seconds = sum(run.environment.seconds)
+    return _outcome(task, run, data.mnist().test.labels, seconds)
+
+
 def _outcome(task: Task, run: Run, labels: Tensor, seconds: float) -> Outcome:
     columns = [asdict(epoch) for epoch in run.epochs]
     wrong = (run.predictions != labels).nonzero().flatten().tolist()

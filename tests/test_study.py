@@ -564,6 +564,35 @@ def test_the_command_as_json(command, simulated_processes, store):
     assert (content["made"], content["left"], content["failures"]) == (3, {}, [])
 
 
+def test_the_packages_study_takes_over_what_its_records_have(
+    command, simulated_processes, store, tmp_path
+):
+    """Seed 8 of stage 8 is recorded: nobody makes it again. In a folder of one's own one does."""
+    status, out, _ = command("--stages", "8", "--seeds", "7,8", "--json")
+    content = json.loads(out)
+    assert (status, content["found"], content["made"]) == (0, 1, 1)
+    run = runs.load(8)
+    (outcome,) = (one for one in store.outcomes(stages.get(8)) if one.seed == 8)
+    assert outcome.figures.final == pytest.approx(run.final_test_accuracy, abs=1e-5)
+    assert outcome.predictions(data.mnist().test.labels).tolist() == run.predictions.tolist()
+    status, out, _ = command("--stages", "8", "--seeds", "8,8", "--folder", tmp_path, "--json")
+    assert (status, json.loads(out)["made"]) == (0, 1)
+
+
+def test_a_record_stands_for_no_other_run():
+    stage = stages.get(8)
+    (task,) = study.tasks_for(stage, [8])
+    assert study.recorded(task) is not None
+    recipe = dataclasses.replace(stage.recipe, epochs=5)
+    others = [
+        *study.tasks_for(stage, [7]),
+        *study.tasks_for(dataclasses.replace(stage, recipe=recipe), [8], "short"),
+        *study.tasks_for(stage, [8], "chosen", judged_on="validation"),
+        *study.tasks_for(stage, [8], "few", train_images=1000),
+    ]
+    assert [study.recorded(task) for task in others] == [None] * 4
+
+
 def test_a_dry_run_says_what_is_missing_and_what_is_stale(command, store, threads, monkeypatch):
     simulate(study.tasks_for(changed(stages.get(8), epochs=3), [0]), threads, store)
     simulate(study.tasks_for(stages.get(8), [1]), threads, store)

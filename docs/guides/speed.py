@@ -361,6 +361,44 @@ pages.table(
 # | keeping freed memory for the next step | saves the system from clearing it for large batches; part of `--fast` |
 # | one process a core, for several seeds | better than one process on all cores; `mnist-steps study` does so |
 #
+# ## Many runs
+#
+# A study makes the same training with many seeds. Its runs know nothing of each other, so they share a
+# machine well: a process for each core, one thread each. What does it cost to hand runs out? The
+# processes have to start, import torch and read the data, and at the end one of them may wait for the
+# other. Here the runs are full trainings of stage 8, one for each worker, so that the start counts as much
+# as it can; `tests/benchmarks/bench_study.py` measured it.
+
+# %% tags=["hide-input"]
+studied = json.loads(
+    (runs.RECORDS / "benchmarks" / "study.json").read_text(encoding="utf-8")
+)
+pages.table(
+    ["workers", "runs", "seconds", "runs per hour", "overhead"],
+    [
+        [
+            f"{row['workers']} × {row['executor']}",
+            f"{row['runs']}",
+            f"{row['seconds']:.0f}",
+            f"{row['runs_per_hour']:.1f}",
+            f"{row['overhead']:.1%}",
+        ]
+        for row in studied["rows"]
+    ],
+    f"Stage 8 in full with --fast, one thread a worker, on {studied['processor']}, torch {studied['torch']}. Overhead: what the "
+    "workers took beyond their trainings, in parts of these.",
+)
+
+# %% tags=["hide-input"]
+one, two, *_ = studied["rows"]
+worst = max(row["overhead"] for row in studied["rows"])
+pages.hold_to("a small price", worst < 0.05)
+Text(
+    f"Two workers make {two['runs_per_hour'] / one['runs_per_hour']:.2f} times as many runs per hour as one. The overhead is "
+    f"{worst:.1%} at most, a small price, and smaller still in a long study, which starts its workers once."
+)
+
+# %% [markdown]
 # ## On your machine
 #
 # ```

@@ -1,0 +1,67 @@
+"""What stages 9 and 10 are compared with, on the test images: chosen by nothing, only measured.
+
+A family of networks from the smallest to the largest, all with the layers and the recipe of stage
+10 and other numbers of channels, shows what a parameter buys. And stage 9's and 10's trainings,
+judged by one view of each test image instead of nine, show what the views are worth.
+
+    mnist-steps study --frontier --seeds 5 --workers 2 --fast
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+
+from mnist_steps import search, stages
+from mnist_steps.stages import Stage
+from mnist_steps.study import Outcome, Store, Task, tasks_for
+
+SEEDS = 5
+
+
+@dataclass(frozen=True)
+class Member:
+    """arm: the name of its runs; None for stage 10's own. layers: as for `search.network`."""
+
+    arm: str | None
+    layers: str
+    stage: Stage
+
+
+def _member(layers: str) -> Member:
+    stage = replace(stages.get(10), model=partial(search.network, layers=layers.split()))
+    return Member(f"frontier-{stage.parameters}", layers, stage)
+
+
+FAMILY = (
+    _member("2@3 3@3 pool 3@3 4@3 4@3 4@3 average 10@1"),
+    _member("3@3 4@3 pool 4@3 5@3 5@3 5@3 average 10@1"),
+    _member("4@3 5@3 pool 5@3 7@3 7@3 7@3 average 10@1"),
+    _member("5@3 7@3 pool 7@3 8@3 8@3 8@3 average 10@1"),
+    Member(None, search.SMALL, stages.get(10)),
+    _member("7@3 10@3 pool 10@3 12@3 12@3 12@3 average 10@1"),
+    _member(search.DEEP),
+    _member("12@3 18@3 pool 18@3 20@3 20@3 20@3 average 10@1"),
+)
+
+
+def one_view(stage: Stage) -> Stage:
+    """The same training, whose weights judge each test image by itself alone to the end."""
+    return replace(stage, recipe=replace(stage.recipe, test_shifts=0, shifted_epochs=1))
+
+
+def all_tasks(seeds: Iterable[int], device: str = "cpu", fast: bool = True) -> list[Task]:
+    """The runs of the family, from the smallest, and of the one view."""
+    seeds = list(seeds)
+    arms = [(member.stage, member.arm) for member in FAMILY]
+    arms += [(one_view(stages.get(number)), "one-view") for number in (9, 10)]
+    return [
+        task
+        for stage, arm in arms
+        for task in tasks_for(stage, seeds, arm, device=device, fast=fast)
+    ]
+
+
+def outcomes(store: Store | None = None) -> list[tuple[Member, list[Outcome]]]:
+    """The family with its runs; store: None for the package's own."""
+    store = store or Store()
+    return [(member, store.outcomes(member.stage, member.arm)) for member in FAMILY]
