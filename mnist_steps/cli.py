@@ -333,7 +333,7 @@ def make_study(
         typer.Option(
             "--search",
             help="Instead of stages, the candidates for stages 9 and 10, judged on the validation "
-            "images [2 seeds unless --seeds says otherwise].",
+            "images [1 seed unless --seeds says otherwise].",
         ),
     ] = False,
     compare: Annotated[

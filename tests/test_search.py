@@ -2,12 +2,14 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import pytest
+import simulated
 import torch
 from torch import nn
 
-from mnist_steps import cli, search
+from mnist_steps import cli, pages, search, study
 
 
 def test_a_list_of_layers_becomes_a_network():
@@ -46,3 +48,35 @@ def test_the_command_names_the_runs_that_are_missing(monkeypatch, capsys, tmp_pa
     assert not stop.value.code
     left = json.loads(capsys.readouterr().out)["left"]
     assert set(left) == {task.name for task in search.all_tasks([0])}
+
+
+def put(store, candidate, loss, seeds):
+    tasks = study.tasks_for(
+        candidate.stage, range(seeds), candidate.arm, judged_on="validation", fast=True
+    )
+    for task in tasks:
+        epochs = {"test_loss": [0.5, loss], "test_accuracy": [99.0, 99.5]}
+        store.put(replace(simulated.simulate(task), epochs=epochs, images=5000,
+                          wrong=dict.fromkeys(range(25), 0)))  # fmt: skip
+
+
+def test_the_table_lists_a_stages_candidates_with_runs_the_lowest_loss_first(tmp_path):
+    store = study.Store(tmp_path)
+    first, second, third = (each for each in search.CANDIDATES[:3])
+    other = next(each for each in search.CANDIDATES if each.stage.number == 10)
+    put(store, first, 0.03, 1)
+    put(store, third, 0.01, 2)
+    put(store, other, 0.02, 1)
+    lines = str(pages.search_table(search.outcomes(9, store))).splitlines()
+    places = [
+        next(number for number, line in enumerate(lines) if each.tried in line)
+        for each in (third, first)
+    ]
+    assert places == sorted(places)
+    assert "0.0100" in lines[places[0]] and "99.00" in lines[places[0]]
+    shown = "\n".join(lines)
+    assert second.tried not in shown and other.tried not in shown
+
+
+def test_the_committed_search_has_a_run_of_every_candidate():
+    assert all(made for number in (9, 10) for _, made in search.outcomes(number))
