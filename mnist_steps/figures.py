@@ -282,7 +282,8 @@ def histories(runs: Sequence[Sequence[float]], target: float) -> Figure:
         axes.plot(epochs, run, color=PALETTE["muted"], linewidth=0.7)
     axes.plot(epochs, means, color=PALETTE["test"], linewidth=2.6)
     # The first epochs lie far below; what counts is near the target.
-    axes.set(xlabel="epoch", ylabel="test accuracy in percent", ylim=(target - 0.9, None))
+    top = max(target, *(max(run) for run in runs)) + 0.1
+    axes.set(xlabel="epoch", ylabel="test accuracy in percent", ylim=(target - 0.9, top))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.annotate(f"{target:g} %", (1, target), xytext=(0, 4), textcoords="offset points",
                   color=PALETTE["accent"])  # fmt: skip
@@ -339,8 +340,8 @@ def frontier(
     axes.set_xticks([tick for tick in ticks if low < tick < high])
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.minorticks_off()
-    axes.annotate(f"{target:g} %", (high, target), xytext=(-2, 4), textcoords="offset points",
-                  ha="right", color=PALETTE["accent"])  # fmt: skip
+    axes.annotate(f"{target:g} %", (low, target), xytext=(4, 4), textcoords="offset points",
+                  color=PALETTE["accent"])  # fmt: skip
     parts = [f"{count:,}: {mean:.2f}" for count, mean in zip(counts, means, strict=True)]
     rest = [f"{label} {count:,}: {statistics.fmean(runs):.2f}" for label, count, runs in others]
     public = [f"{count:,}: {accuracy:.2f}" for count, accuracy in published]

@@ -378,16 +378,14 @@ def search_table(outcomes: Iterable[tuple[Candidate, Sequence[Outcome]]]) -> Htm
             f"{candidate.stage.parameters:,}",
             f"{loss:.4f}",
             study.summarize(made).mean_and_sd,
-            f"{min(outcome.figures.last_three_min for outcome in made):.2f}",
             f"{len(made)}",
         ]
         for loss, candidate, made in found
     ]
     return table(
-        ["tried", "layers", "parameters", "loss", "accuracy", "least of three", "seeds"],
+        ["tried", "layers", "parameters", "loss", "accuracy", "seeds"],
         rows,
-        "On the validation images, after the last epoch: mean loss, mean accuracy and its standard "
-        "deviation in percent. Then the lowest accuracy of all runs' last three epochs.",
+        "On the validation images, after the last epoch: mean loss, and mean accuracy in percent.",
     )
 
 

@@ -73,7 +73,7 @@ def test_the_table_lists_a_stages_candidates_with_runs_the_lowest_loss_first(tmp
         for each in (third, first)
     ]
     assert places == sorted(places)
-    assert "0.0100" in lines[places[0]] and "99.00" in lines[places[0]]
+    assert "0.0100" in lines[places[0]] and "99.50" in lines[places[0]]
     shown = "\n".join(lines)
     assert second.tried not in shown and other.tried not in shown
 

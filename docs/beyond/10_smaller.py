@@ -181,7 +181,7 @@ family = [
 ]
 others = [
     (f"stage {number}", stages.get(number).parameters, found)
-    for number in (6, 7, 8, 9, 11)
+    for number in (6, 7, 8)
     if (
         found := [
             outcome.figures.final
