@@ -21,7 +21,7 @@ from mnist_steps import evidence, models, stages
 from mnist_steps.augment import RandomResizedCrop, RandomRotation
 from mnist_steps.evidence import Comparison
 from mnist_steps.stages import OneCycle, Stage
-from mnist_steps.study import Store, Task, tasks_for
+from mnist_steps.study import Store, Task, tasks_of
 
 EPOCHS = 5
 SEEDS = 5  # fewer runs of an arm are a preliminary result
@@ -271,13 +271,8 @@ def all_tasks(seeds: Iterable[int], device: str = "cpu", fast: bool = False) -> 
 
     device, fast: as for `training.fit`
     """
-    seeds = list(seeds)
     arms = [BASELINE, *(arm for factor in FACTORS for arm in factor.arms)]
-    return [
-        task
-        for arm in arms
-        for task in tasks_for(arm.stage, seeds, arm=arm.name, device=device, fast=fast)
-    ]
+    return tasks_of([(arm.stage, arm.name) for arm in arms], seeds, device=device, fast=fast)
 
 
 # --- What came out --------------------------------------------------------------------------

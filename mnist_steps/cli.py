@@ -378,11 +378,12 @@ def make_study(
     else:
         tasks = study_tasks(store, numbers, seeds, device, fast)
     tasks = [replace(task, threads=threads) for task in tasks]
+    left = {task.name: state for task in tasks if (state := store.state(task)) != "done"}
     if folder is None and not dry_run:
         for task in tasks:
-            if store.state(task) != "done" and (outcome := study.recorded(task)) is not None:
+            if task.name in left and (outcome := study.recorded(task)) is not None:
                 store.put(outcome)
-    left = {task.name: state for task in tasks if (state := store.state(task)) != "done"}
+                del left[task.name]
     report = study.Report(found=len(tasks) - len(left), made=0, failures=())
     if left and not dry_run:
         if fast and scheduler is None:

@@ -13,7 +13,7 @@ from functools import partial
 
 from mnist_steps import search, stages
 from mnist_steps.stages import Stage
-from mnist_steps.study import Outcome, Store, Task, tasks_for
+from mnist_steps.study import Outcome, Store, Task, tasks_of
 
 SEEDS = 5
 
@@ -41,20 +41,14 @@ FAMILY = (
     Member(None, search.WIDE, stages.get(9)),
 )
 
-
 _STAGE = stages.get(9)
 ONE_VIEW = replace(_STAGE, recipe=replace(_STAGE.recipe, test_shifts=0, shifted_epochs=1))
 
 
 def all_tasks(seeds: Iterable[int], device: str = "cpu", fast: bool = True) -> list[Task]:
     """The runs of the family but for the stages' own, from the smallest, and of the one view."""
-    seeds = list(seeds)
     arms = [(member.stage, member.arm) for member in FAMILY if member.arm is not None]
-    return [
-        task
-        for stage, arm in [*arms, (ONE_VIEW, "one-view")]
-        for task in tasks_for(stage, seeds, arm, device=device, fast=fast)
-    ]
+    return tasks_of([*arms, (ONE_VIEW, "one-view")], seeds, device=device, fast=fast)
 
 
 def outcomes(store: Store | None = None) -> list[tuple[Member, list[Outcome]]]:

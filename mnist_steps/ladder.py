@@ -13,7 +13,7 @@ from typing import Any
 
 from mnist_steps import stages
 from mnist_steps.stages import OneCycle, Stage
-from mnist_steps.study import Outcome, Store, Task, tasks_for
+from mnist_steps.study import Outcome, Store, Task, tasks_of
 
 TOP = stages.get(11)
 SEEDS = 5
@@ -51,11 +51,7 @@ RUNGS = _rungs()
 
 def all_tasks(seeds: Iterable[int], device: str = "cpu", fast: bool = True) -> list[Task]:
     """The runs of all rungs, rung by rung."""
-    return [
-        task
-        for rung in RUNGS
-        for task in tasks_for(rung.stage, seeds, rung.arm, device=device, fast=fast)
-    ]
+    return tasks_of([(rung.stage, rung.arm) for rung in RUNGS], seeds, device=device, fast=fast)
 
 
 def outcomes(store: Store | None = None) -> list[tuple[Rung, list[Outcome]]]:

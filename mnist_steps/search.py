@@ -16,7 +16,7 @@ from torch import nn
 from mnist_steps import stages
 from mnist_steps.augment import RandomResizedCrop, RandomRotation, RandomTranslation
 from mnist_steps.stages import SGD, TRAIN_PIXELS, OneCycle, Recipe, Stage
-from mnist_steps.study import Outcome, Store, Task, tasks_for
+from mnist_steps.study import Outcome, Store, Task, tasks_of
 
 SEEDS = 1  # many candidates rather than many seeds: what a few can tell apart is far apart
 
@@ -96,8 +96,7 @@ SMALL = "6@3 8@3 pool 8@3 10@3 10@3 10@3 average 10@1"
 
 CANDIDATES = (
     _candidate(9, "deep", "four layers behind the pooling", DEEP),
-    _candidate(
-        9, "wide", "three layers behind the pooling, wider", WIDE),
+    _candidate(9, "wide", "three layers behind the pooling, wider", WIDE),
     _candidate(
         9, "pointwise", "a 1×1 layer behind the pooling",
         "8@3 16@3 pool 10@1 16@3 16@3 16@3 average 10@1",
@@ -130,10 +129,7 @@ CANDIDATES = (
         batch_size=128, schedule=OneCycle(max_lr=0.6),
     ),
     _candidate(9, "wide-light", "lighter crops", WIDE, augmentation=LIGHT),
-    _candidate(
-        9, "wide-decay", "weight decay", WIDE,
-        optimizer=DECAY,
-    ),
+    _candidate(9, "wide-decay", "weight decay", WIDE, optimizer=DECAY),
     _candidate(9, "wide-no-crop", "no crops", WIDE, augmentation=NO_CROP),
     _candidate(
         9, "wide-light-decay", "lighter crops, weight decay", WIDE,
@@ -179,13 +175,8 @@ CANDIDATES = (
 
 def all_tasks(seeds: Iterable[int], device: str = "cpu", fast: bool = True) -> list[Task]:
     """The runs of all candidates, in the order of the search."""
-    return [
-        task
-        for candidate in CANDIDATES
-        for task in tasks_for(
-            candidate.stage, seeds, candidate.arm, judged_on="validation", device=device, fast=fast
-        )
-    ]
+    arms = [(candidate.stage, candidate.arm) for candidate in CANDIDATES]
+    return tasks_of(arms, seeds, judged_on="validation", device=device, fast=fast)
 
 
 def outcomes(number: int, store: Store | None = None) -> list[tuple[Candidate, list[Outcome]]]:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from mnist_steps import batch, data, evidence, runs, stages, training
 from mnist_steps.batch import Report
-from mnist_steps.errors import MnistStepsError
+from mnist_steps.errors import MnistStepsError, RecordMismatch
 from mnist_steps.evidence import RunFigures, Summary
 from mnist_steps.stages import Recipe, Stage
 from mnist_steps.training import Run, Training
@@ -131,6 +131,17 @@ def tasks_for(
             )
         )
     return tasks
+
+
+def tasks_of(
+    variations: Iterable[tuple[Stage, str | None]], seeds: Iterable[int], **choices: Any
+) -> list[Task]:
+    """The tasks of several stages or variations, each with its arm, in their order.
+
+    choices: as for `tasks_for`
+    """
+    seeds = list(seeds)
+    return [task for stage, arm in variations for task in tasks_for(stage, seeds, arm, **choices)]
 
 
 def _importable(model: Callable[[], nn.Module]) -> tuple[str, dict[str, Any]]:
@@ -251,16 +262,20 @@ def train(task: Task) -> Outcome:
 def recorded(task: Task) -> Outcome | None:
     """The outcome of a record that is this very run, so that nobody has to make it again.
 
-    None where there is none. Raises RecordMismatch for one that is damaged or not of today.
+    None where there is none, or none of today's; `runs.verify` says what is wrong with a record.
     """
     stage = stages.get(task.number)
     if not (runs.folder_of(stage, task.seed) / "run.json").is_file():
         return None
-    run = runs.load(task.number, task.seed)
-    if not run.finished or runs.digest(runs.identity(stage, task.seed)) != task.digest:
+    if runs.digest(runs.identity(stage, task.seed)) != task.digest:
+        return None  # of a variation
+    try:
+        run = runs.load(task.number, task.seed)
+    except RecordMismatch:
         return None
-    seconds = sum(run.environment.seconds)
-    return _outcome(task, run, data.mnist().test.labels, seconds)
+    if not run.finished:
+        return None
+    return _outcome(task, run, data.mnist().test.labels, sum(run.environment.seconds))
 
 
 def _outcome(task: Task, run: Run, labels: Tensor, seconds: float) -> Outcome:

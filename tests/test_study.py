@@ -593,6 +593,16 @@ def test_a_record_stands_for_no_other_run():
     assert [study.recorded(task) for task in others] == [None] * 4
 
 
+def test_a_record_of_yesterdays_recipe_does_not_keep_a_study_from_making_the_run(
+    command, simulated_processes, monkeypatch
+):
+    longer = changed(stages.get(8), epochs=16)
+    known = tuple(longer if stage.number == 8 else stage for stage in stages.STAGES)
+    monkeypatch.setattr(stages, "STAGES", known)
+    status, out, _ = command("--stages", "8", "--seeds", "8,8", "--json")
+    assert (status, json.loads(out)["made"]) == (0, 1)
+
+
 def test_a_dry_run_says_what_is_missing_and_what_is_stale(command, store, threads, monkeypatch):
     simulate(study.tasks_for(changed(stages.get(8), epochs=3), [0]), threads, store)
     simulate(study.tasks_for(stages.get(8), [1]), threads, store)
