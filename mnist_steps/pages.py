@@ -10,7 +10,7 @@ import html
 import inspect
 import math
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -358,6 +358,27 @@ def ladder_table(store: Store | None = None) -> Html:
         )
         + notes,
     )
+
+
+def studies_table(
+    studies: Mapping[str, Sequence[Outcome]],
+    target: float,
+    more: Sequence[Sequence[str]],
+    caption: str,
+) -> Html:
+    """Final accuracies of several stages' runs, a column for each, and what was to be reached.
+
+    target: of the mean, in percent
+    more: further rows, each a name, a figure for each column, and what was to be reached
+    """
+    finals = [[outcome.figures.final for outcome in made] for made in studies.values()]
+    rows = [
+        ["mean", *(f"{statistics.fmean(each):.3f}" for each in finals), f"{target:.2f}"],
+        ["standard deviation", *(f"{statistics.stdev(each):.3f}" for each in finals), ""],
+        ["least", *(f"{min(each):.2f}" for each in finals), ""],
+        ["most", *(f"{max(each):.2f}" for each in finals), ""],
+    ]
+    return table(["", *studies, "target"], [*rows, *more], caption)
 
 
 def search_table(outcomes: Iterable[tuple[Candidate, Sequence[Outcome]]]) -> Html:

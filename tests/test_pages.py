@@ -196,6 +196,30 @@ def test_a_network_with_other_parameters_than_claimed_fails_the_page():
         pages.results(dataclasses.replace(run, stage=other))
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_what_a_page_is_held_to_is_what_it_says(page):
+    text = " ".join(page.read_text(encoding="utf-8").replace("\n#", "\n").split())
+    statements = re.findall(r'pages\.hold_to\(\s*"([^"]+)"', text)
+    assert len(statements) == text.count("pages.hold_to(")
+    for statement in statements:
+        assert text.count(statement) == 2, statement
+
+
+def test_stages_beside_each_other_have_a_column_each_and_the_mean_a_target(tmp_path):
+    store = Store(tmp_path)
+    for task in tasks_for(stages.get(8), range(3)):
+        store.put(simulate(task))
+    made = store.outcomes(stages.get(8))
+    shown = str(
+        pages.studies_table({"all": made, "two": made[:2]}, 99.45, [["seeds", "3", "2", "10"]], "")
+    )
+    rows = {line.split("  ")[0]: line.split()[-3:] for line in shown.splitlines()}
+    assert rows["mean"] == ["99.490", "99.495", "99.45"]
+    assert rows["standard deviation"][-2:] == ["0.010", "0.007"]
+    assert rows["least"][-2:] == ["99.48", "99.49"] and rows["most"][-2:] == ["99.50", "99.50"]
+    assert rows["seeds"] == ["3", "2", "10"]
+
+
 def test_a_target_shown_as_met_that_is_not_fails_the_page():
     """Stage 5 says so of its budget: its cell, executed with a network that is too large."""
     text = STAGE_PAGES[4].read_text(encoding="utf-8")

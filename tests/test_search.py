@@ -1,6 +1,7 @@
 """What to try for stage 9 can be asked for, keeps to the budget, and never sees a test image."""
 
 import json
+import statistics
 import sys
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import simulated
 import torch
 from torch import nn
 
-from mnist_steps import cli, pages, search, study
+from mnist_steps import cli, pages, search, stages, study
 
 
 def test_a_list_of_layers_becomes_a_network():
@@ -80,3 +81,15 @@ def test_the_table_lists_a_stages_candidates_with_runs_the_lowest_loss_first(tmp
 
 def test_the_committed_search_has_a_run_of_every_candidate():
     assert all(made for number in (9, 10) for _, made in search.outcomes(number))
+
+
+@pytest.mark.parametrize("number", [9, 10])
+def test_a_stage_is_the_candidate_with_the_lowest_validation_loss(number):
+    chosen, _ = min(
+        search.outcomes(number),
+        key=lambda each: statistics.fmean(run.epochs["test_loss"][-1] for run in each[1]),
+    )
+    stage = stages.get(number)
+    assert chosen.stage.recipe == stage.recipe
+    shapes = [parameter.shape for parameter in chosen.stage.build().parameters()]
+    assert shapes == [parameter.shape for parameter in stage.build().parameters()]
