@@ -395,16 +395,16 @@ def search_table(outcomes: Iterable[tuple[Candidate, Sequence[Outcome]]]) -> Htm
     rows = [
         [
             candidate.tried,
-            candidate.layers,
-            f"{candidate.stage.parameters:,}",
             f"{loss:.4f}",
             study.summarize(made).mean_and_sd,
             f"{len(made)}",
+            f"{candidate.stage.parameters:,}",
+            candidate.layers,
         ]
         for loss, candidate, made in found
     ]
     return table(
-        ["tried", "layers", "parameters", "loss", "accuracy", "seeds"],
+        ["tried", "loss", "accuracy", "seeds", "parameters", "layers"],
         rows,
         "On the validation images, after the last epoch: mean loss, and mean accuracy in percent.",
     )
