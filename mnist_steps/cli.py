@@ -539,7 +539,7 @@ def arms_tasks(
 ) -> list["Task"]:
     """The runs of the ablation, the ladder, the search or the frontier, whose option was given.
 
-    Raises MnistStepsError for several of them, for stages, or when there are no seeds.
+    Raises MnistStepsError for several of them, or for stages.
     """
     from mnist_steps import ablation, frontier, ladder, search, training
 
@@ -557,16 +557,18 @@ def arms_tasks(
         "--search": (search.all_tasks, search.SEEDS),
         "--frontier": (frontier.all_tasks, frontier.SEEDS),
     }[name]
-    chosen = range(usual) if seeds is None else parse_seeds(seeds)
-    tasks = make(chosen, device, fast)
-    if not tasks:
-        raise MnistStepsError(f"--seeds {seeds!r} names no seeds: give a number above 0.")
-    return tasks
+    return make(range(usual) if seeds is None else parse_seeds(seeds), device, fast)
 
 
 def parse_seeds(text: str) -> list[int]:
-    """'10' is the first ten seeds; else as `parse_numbers`."""
-    return list(range(int(text))) if text.isdecimal() else parse_numbers("--seeds", text)
+    """'10' is the first ten seeds; else as `parse_numbers`. Raises MnistStepsError for none."""
+    if not text.isdecimal():
+        return parse_numbers("--seeds", text)
+    if int(text) == 0:
+        raise MnistStepsError(
+            "--seeds 0 names no seeds: give how many, such as 10, or which ones, such as 0-0."
+        )
+    return list(range(int(text)))
 
 
 def parse_numbers(option: str, text: str) -> list[int]:
@@ -578,6 +580,8 @@ def parse_numbers(option: str, text: str) -> list[int]:
             raise MnistStepsError(
                 f"{option} {text!r} names no numbers: give some such as 3-8 or 1,4-6."
             )
+        if last and int(last) < int(first):
+            raise MnistStepsError(f"{option} {text!r} counts down: write {last}-{first}.")
         numbers.update(range(int(first), int(last or first) + 1))
     return sorted(numbers)
 

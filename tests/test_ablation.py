@@ -284,7 +284,7 @@ def test_the_command_makes_all_arms_and_goes_on_with_what_is_missing(command, st
     "arguments, expected",
     [
         (["--ablation", "--stages", "8"], "found --ablation and --stages"),
-        (["--ablation", "--seeds", "0"], "--seeds '0' names no seeds"),
+        (["--ablation", "--seeds", "0"], "--seeds 0 names no seeds"),
         (["--ablation", "--seeds", "x"], "--seeds 'x' names no numbers"),
     ],
 )
