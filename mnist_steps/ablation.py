@@ -25,10 +25,6 @@ from mnist_steps.study import Store, Task, tasks_of
 
 EPOCHS = 5
 SEEDS = 5  # fewer runs of an arm are a preliminary result
-# A bootstrap of n runs is too narrow by the square root of (n - 1) / n, and knows of no t
-# distribution. With five runs a side its 99 % interval is as wide as the 95 % one of a t-test,
-# 2.3 standard errors to each side: where nothing differs, about one in twenty leaves out zero.
-CONFIDENCE = 0.99
 
 # --- The networks ---------------------------------------------------------------------------
 
@@ -341,7 +337,7 @@ def effects(store: Store | None = None) -> list[Effect]:
                 comparison = (
                     _compare_pairs(base, finals)
                     if trains_alike(arm)
-                    else evidence.compare(list(base.values()), list(finals.values()), CONFIDENCE)
+                    else evidence.compare(list(base.values()), list(finals.values()))
                 )
             found.append(Effect(factor, arm, len(finals), len(base), comparison))
     return found
@@ -367,8 +363,6 @@ def _compare_pairs(base: dict[int, float], other: dict[int, float]) -> Compariso
     if not differences:
         return None
     mean = statistics.fmean(differences)
-    if len(differences) < 2:
+    if len(differences) < evidence.FEWEST_RUNS:
         return Comparison(mean, None, None)
-    return Comparison(
-        mean, evidence.bootstrap(differences, CONFIDENCE), statistics.stdev(differences)
-    )
+    return Comparison(mean, evidence.bootstrap(differences), statistics.stdev(differences))

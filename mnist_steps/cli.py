@@ -601,7 +601,9 @@ def describe_study(
         "title": stage.title,
         "arm": arm,
         "study": asdict(study.summarize(outcomes)) if finals else None,
-        "interval": asdict(evidence.bootstrap(finals)) if len(finals) > 1 else None,
+        "interval": (
+            asdict(evidence.bootstrap(finals)) if len(finals) >= evidence.FEWEST_RUNS else None
+        ),
         "runs": [
             {"seed": outcome.seed, **asdict(outcome.figures), "seconds": outcome.seconds}
             for outcome in outcomes
@@ -655,12 +657,9 @@ def describe_effects(store: "Store") -> list[dict[str, Any]]:
 
 
 def print_effects(effects: Sequence[dict[str, Any]]) -> None:
-    from mnist_steps import ablation
-
     table = Table(
         caption="Against the baseline: difference of the means in percentage points, its "
-        f"{ablation.CONFIDENCE:.0%} interval over seeds, and whether that supports what the "
-        "original concluded."
+        "95 % interval over seeds, and whether that supports what the original concluded."
     )
     for heading in ("factor", "arm", "effect", "verdict"):
         table.add_column(heading, justify="right" if heading == "effect" else "left")

@@ -14,10 +14,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import special
 
 from mnist_steps.errors import MnistStepsError
 
 TARGET = 99.4  # percent: what the original set out to reach
+
+# An interval over seeds needs so many runs. A bootstrap of fewer draws the same few means again
+# and again, and promises too much: what it makes of two runs holds the true mean half the time.
+FEWEST_RUNS = 5
 
 
 @dataclass(frozen=True)
@@ -157,22 +162,30 @@ def mcnemar(wrong_first: Collection[int], wrong_second: Collection[int]) -> McNe
 def bootstrap(
     values: Sequence[float], confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
 ) -> Interval:
-    """Percentile bootstrap interval of the mean over seeds.
+    """Bootstrap interval of the mean over seeds.
 
     values: one figure for each seed
     The runs are drawn again, with replacement, `resamples` times; the interval holds the middle
-    of the means that come out. With five to ten runs it is a little too narrow.
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
-    Raises MnistStepsError for fewer than two values.
+    of the means that come out. How much of it: the more the fewer runs there are, because few
+    runs show less spread than there is. Of 100 such intervals for 95 %, 95 hold the true mean when
+    there are ten runs, 92 when there are five; without the correction 91 and 83.
+    Source: T. Hesterberg, What Teachers Should Know About the Bootstrap (2015),
+    arXiv:1411.5279, the expanded percentile interval.
+    Raises MnistStepsError for fewer than FEWEST_RUNS values.
     """
-    return _middle(_resampled_means(values, resamples, np.random.default_rng(seed)), confidence)
+    if len(values) < FEWEST_RUNS:
+        raise MnistStepsError(
+            f"found {len(values)} run(s): an interval over seeds needs at least {FEWEST_RUNS}."
+        )
+    means = _resampled_means(values, resamples, np.random.default_rng(seed))
+    return _middle(means, confidence, len(values), models=1)
 
 
 @dataclass(frozen=True)
 class Comparison:
     """Two models over seeds. difference: second minus first, in percentage points.
 
-    interval: of the difference, over seeds; None when a model has a single run
+    interval: of the difference, over seeds; None when a model has fewer runs than FEWEST_RUNS
     spread: the larger of the two standard deviations between runs; None likewise
     """
 
@@ -194,7 +207,7 @@ class Comparison:
     def verdict(self, first: str, second: str) -> str:
         """In words, with the models' names. Never names a winner that is not `ranked`."""
         if self.interval is None:
-            return f"{first} and {second}: not ranked, a single run shows no spread"
+            return f"{first} and {second}: not ranked, that takes {FEWEST_RUNS} runs of each"
         size = f"{abs(self.difference):.2f} points"
         if not self.ranked:
             return f"{first} and {second}: not ranked, {size} apart is within the spread"
@@ -219,26 +232,30 @@ def compare(
     if not first or not second:
         raise MnistStepsError("found a model without runs: a comparison needs runs of both.")
     difference = statistics.fmean(second) - statistics.fmean(first)
-    if min(len(first), len(second)) < 2:
+    if min(len(first), len(second)) < FEWEST_RUNS:
         return Comparison(difference, None, None)
     generator = np.random.default_rng(seed)
     means = [_resampled_means(values, resamples, generator) for values in (first, second)]
     spread = max(statistics.stdev(first), statistics.stdev(second))
-    return Comparison(difference, _middle(means[1] - means[0], confidence), spread)
+    runs = len(first) + len(second)
+    return Comparison(difference, _middle(means[1] - means[0], confidence, runs, models=2), spread)
 
 
 def _resampled_means(
     values: Sequence[float], resamples: int, generator: np.random.Generator
 ) -> np.ndarray:
-    if len(values) < 2:
-        raise MnistStepsError(
-            f"found {len(values)} value(s): an interval over seeds needs at least two runs."
-        )
     drawn = generator.integers(len(values), size=(resamples, len(values)))
     return np.asarray(values, dtype=float)[drawn].mean(axis=1)
 
 
-def _middle(values: np.ndarray, confidence: float) -> Interval:
-    outside = (1 - confidence) / 2
-    low, high = np.quantile(values, [outside, 1 - outside])
+def _middle(means: np.ndarray, confidence: float, runs: int, models: int) -> Interval:
+    """The middle of resampled means, or of their differences, expanded as `bootstrap` says.
+
+    runs: of all models together
+    """
+    # As many standard errors to each side as a t-test goes. They seem smaller by resampling, for
+    # runs that are drawn again spread around the mean of the runs, which lies amid them.
+    free = runs - models
+    errors = special.stdtrit(free, (1 + confidence) / 2) * math.sqrt(runs / free)
+    low, high = np.quantile(means, special.ndtr([-errors, errors]))
     return Interval(float(low), float(high))

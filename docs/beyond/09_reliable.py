@@ -216,7 +216,8 @@ print(
     f"{len(always)} digits are wrong in all {len(own)} runs, {len(ever)} in at least one"
 )
 print(
-    f"the best that any of these networks could do together: {100 - len(ever) / 100:.2f} %"
+    f"all runs get {100 - len(ever) / 100:.2f} % right; whoever chose, for each digit, "
+    f"a run that gets it right would reach {100 - len(always) / 100:.2f} %"
 )
 
 # %% [markdown]
