@@ -136,14 +136,21 @@ def curves(run: Run) -> Figure:
     """Loss and error of training and test, epoch by epoch; the same axes on every page."""
     figure, (loss_axes, error_axes) = axes_grid(1, 2, 8.6, 3.3)
     epochs = range(1, len(run.epochs) + 1)
+    last = run.epochs[-1]
+    # The upper curve's name stands above its end and the other's below: curves that meet there do
+    # not write over each other.
+    upper_loss = "train" if last.train_loss > last.test_loss else "test"
+    upper_accuracy = "train" if last.train_accuracy > last.test_accuracy else "test"
     for kind in ("train", "test"):
         losses = [getattr(epoch, f"{kind}_loss") for epoch in run.epochs]
         errors = [100 - getattr(epoch, f"{kind}_accuracy") for epoch in run.epochs]
-        for axes, values in ((loss_axes, losses), (error_axes, errors)):
+        for axes, values, upper in (
+            (loss_axes, losses, upper_loss), (error_axes, errors, upper_accuracy)
+        ):  # fmt: skip
             axes.plot(epochs, values, color=PALETTE[kind], marker=".", markersize=5)
             axes.annotate(
                 kind, (len(epochs), values[-1]), xytext=(6, 0), textcoords="offset points",
-                color=PALETTE[kind], va="center",
+                color=PALETTE[kind], va="bottom" if kind == upper else "top",
             )  # fmt: skip
     loss_axes.set(title="loss", ylim=LOSS_LIMITS)
     error_axes.set(title="accuracy in percent", ylim=ERROR_LIMITS)
@@ -159,7 +166,6 @@ def curves(run: Run) -> Figure:
     marks = (0.5, 1, 2, 5, 10, 20, 50, 90)
     error_axes.set_yticks(marks, [f"{100 - error:g}" for error in marks])
     error_axes.invert_yaxis()
-    last = run.epochs[-1]
     return finish(
         figure,
         f"Two charts over {len(epochs)} epochs, logarithmic. Left: the training loss falls to "
