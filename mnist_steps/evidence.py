@@ -167,8 +167,9 @@ def bootstrap(
     values: one figure for each seed
     The runs are drawn again, with replacement, `resamples` times; the interval holds the middle
     of the means that come out. How much of it: the more the fewer runs there are, because few
-    runs show less spread than there is. Of 100 such intervals for 95 %, 95 hold the true mean when
-    there are ten runs, 92 when there are five; without the correction 91 and 83.
+    runs show less spread than there is. With normal figures, 95 of 100 such intervals for 95 %
+    hold the true mean when there are ten runs, 92 when there are five; without the correction
+    91 and 83.
     Source: T. Hesterberg, What Teachers Should Know About the Bootstrap (2015),
     arXiv:1411.5279, the expanded percentile interval.
     Raises MnistStepsError for fewer than FEWEST_RUNS values.

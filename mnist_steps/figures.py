@@ -136,17 +136,16 @@ def curves(run: Run) -> Figure:
     """Loss and error of training and test, epoch by epoch; the same axes on every page."""
     figure, (loss_axes, error_axes) = axes_grid(1, 2, 8.6, 3.3)
     epochs = range(1, len(run.epochs) + 1)
-    last = run.epochs[-1]
+    kinds = ("train", "test")
+    losses = {kind: [getattr(epoch, f"{kind}_loss") for epoch in run.epochs] for kind in kinds}
+    errors = {
+        kind: [100 - getattr(epoch, f"{kind}_accuracy") for epoch in run.epochs] for kind in kinds
+    }
     # The upper curve's name stands above its end and the other's below: curves that meet there do
-    # not write over each other.
-    upper_loss = "train" if last.train_loss > last.test_loss else "test"
-    upper_accuracy = "train" if last.train_accuracy > last.test_accuracy else "test"
-    for kind in ("train", "test"):
-        losses = [getattr(epoch, f"{kind}_loss") for epoch in run.epochs]
-        errors = [100 - getattr(epoch, f"{kind}_accuracy") for epoch in run.epochs]
-        for axes, values, upper in (
-            (loss_axes, losses, upper_loss), (error_axes, errors, upper_accuracy)
-        ):  # fmt: skip
+    # not write over each other. The axis of errors is upside down.
+    for axes, measured, highest in ((loss_axes, losses, max), (error_axes, errors, min)):
+        upper = highest(kinds, key=lambda kind: measured[kind][-1])
+        for kind, values in measured.items():
             axes.plot(epochs, values, color=PALETTE[kind], marker=".", markersize=5)
             axes.annotate(
                 kind, (len(epochs), values[-1]), xytext=(6, 0), textcoords="offset points",
@@ -166,6 +165,7 @@ def curves(run: Run) -> Figure:
     marks = (0.5, 1, 2, 5, 10, 20, 50, 90)
     error_axes.set_yticks(marks, [f"{100 - error:g}" for error in marks])
     error_axes.invert_yaxis()
+    last = run.epochs[-1]
     return finish(
         figure,
         f"Two charts over {len(epochs)} epochs, logarithmic. Left: the training loss falls to "

@@ -73,11 +73,11 @@ def test_the_bootstrap_interval_is_scipys_expanded_for_few_runs():
     # which leaves 0.855 % of a normal distribution outside on each side.
     expected = stats.bootstrap(
         (FINALS,), lambda values, axis: values.mean(axis=axis), method="percentile",
-        confidence_level=1 - 2 * 0.00855, n_resamples=10_000, rng=1,
+        confidence_level=1 - 2 * 0.00855, n_resamples=100_000, rng=1,
     ).confidence_interval  # fmt: skip
-    found = evidence.bootstrap(FINALS)
-    assert found.low == pytest.approx(expected.low, abs=0.003)
-    assert found.high == pytest.approx(expected.high, abs=0.003)
+    found = evidence.bootstrap(FINALS, resamples=100_000)
+    assert found.low == pytest.approx(expected.low, abs=0.001)
+    assert found.high == pytest.approx(expected.high, abs=0.001)
 
 
 def test_with_many_runs_the_bootstrap_is_a_t_interval():
@@ -159,7 +159,7 @@ def test_the_interval_of_a_difference_covers_as_often_as_it_says():
         second = generator.normal(99.40, 0.05, 10).tolist()
         interval = evidence.compare(first, second, resamples=1000).interval
         covered += interval is not None and 0.05 in interval
-    assert 0.9 <= covered / 200 <= 0.99
+    assert 0.9 <= covered / 200 <= 0.98
 
 
 @pytest.mark.parametrize(
