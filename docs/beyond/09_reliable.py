@@ -143,8 +143,8 @@ figures.histories(
 )
 
 # %% [markdown]
-# The jump three epochs before the end is where the nine views begin. What are they worth? The same
-# trainings, judged by one view to the end, tell:
+# After each of the last three epochs nine views decide. Part of the climb there is theirs, part is the
+# falling learning rate's. What are the views worth? The same trainings, judged by one view to the end, tell:
 
 # %% tags=["hide-input"]
 plain = store.outcomes(frontier.ONE_VIEW, "one-view")

@@ -221,7 +221,7 @@ for seeds in (2, 3, 5, 20):
     simple = np.mean(
         [simple_interval_leaves_out_zero(seeds) for study in range(1_000)]
     )
-    print(f"{seeds:2} seeds: {simple:.0%} of simple intervals find something")
+    print(f"{seeds:2} seeds: {100 * simple:.0f} % of simple intervals find something")
 for seeds in (5, 20):
     without_zero, ranked = simulated_studies(seeds, 0)
     print(
