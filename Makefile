@@ -33,10 +33,10 @@ slow-test: $(INSTALLED)
 
 # On the site as it stands: build it first.
 browser-test: $(INSTALLED)
-	MNIST_STEPS_SITE=site OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_browser.py -n 2 --dist worksteal
+	MNIST_STEPS_SITE=site OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/site/test_browser.py -n 2 --dist worksteal
 
 notebook-test: $(INSTALLED)
-	MNIST_STEPS_SITE=site OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_notebooks.py -n 2 --dist worksteal
+	MNIST_STEPS_SITE=site OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/site/test_notebooks.py -n 2 --dist worksteal
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

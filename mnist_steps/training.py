@@ -25,10 +25,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from tqdm import tqdm
 
-from mnist_steps import data, winograd
-from mnist_steps import fast as fast_way
+from mnist_steps import data
+from mnist_steps import engine as fast_way
 from mnist_steps.augment import augment, draw
 from mnist_steps.data import Split
+from mnist_steps.engine import winograd
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.stages import Normalization, Recipe, Stage
 
@@ -259,7 +260,7 @@ class Run:
 class Training:
     """A training of one stage under way: everything that the next epoch depends on.
 
-    fast: on a CPU, compute small networks by our own C code, as `mnist_steps.fast` says; this
+    fast: on a CPU, compute small networks by our own C code, as `mnist_steps.engine` says; this
         changes results by rounding only. Raises MnistStepsError when there is no C compiler.
     """
 

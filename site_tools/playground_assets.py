@@ -105,7 +105,7 @@ def cached_data(cache: Path) -> Path:
 def _digest(package: Path) -> str:
     """Of what the data depends on: the package's code, its records, and this file."""
     digest = hashlib.sha256()
-    files = [Path(__file__), *sorted(package.glob("*.py")), *sorted(package.glob("records/**/*"))]
+    files = [Path(__file__), *sorted(package.rglob("*.py")), *sorted(package.glob("records/**/*"))]
     for file in files:
         if file.is_file():
             content = file.read_bytes()
@@ -115,7 +115,8 @@ def _digest(package: Path) -> str:
 
 def write_data(folder: Path) -> None:
     """Write stage-N/model.json and weights.bin for each stage, and playground.json."""
-    from mnist_steps import export, runs
+    from mnist_steps import runs
+    from mnist_steps.pages import export
 
     chosen = []
     for number in STAGES:

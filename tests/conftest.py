@@ -9,7 +9,8 @@ import torch
 from browser import address, browser, pytest_terminal_summary, visit  # noqa: F401, fixtures
 from handed_in import with_few_images, without_a_jail
 
-from mnist_steps import cli, data, stages
+from mnist_steps import data, stages
+from mnist_steps.commands import main
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +60,7 @@ def mnist_steps_command(monkeypatch, capsys):
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["mnist-steps", *map(str, arguments)])
         with pytest.raises(SystemExit) as stop:
-            cli.main()
+            main.main()
         printed = capsys.readouterr()
         return stop.value.code or 0, printed.out, printed.err
 

@@ -13,17 +13,8 @@
 # ## Target
 
 # %%
-from mnist_steps import (
-    evidence,
-    figures,
-    frontier,
-    pages,
-    runs,
-    search,
-    stages,
-    study,
-    summary,
-)
+from mnist_steps import figures, pages, runs, stages, summary
+from mnist_steps.experiments import evidence, frontier, search, study
 from mnist_steps.pages import Text
 
 MEAN = 99.55

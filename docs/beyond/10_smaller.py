@@ -16,17 +16,8 @@
 # - Fifteen epochs at most.
 
 # %%
-from mnist_steps import (
-    evidence,
-    figures,
-    frontier,
-    pages,
-    runs,
-    search,
-    stages,
-    study,
-    summary,
-)
+from mnist_steps import figures, pages, runs, stages, summary
+from mnist_steps.experiments import evidence, frontier, search, study
 from mnist_steps.pages import Text
 
 stage, before = stages.get(10), stages.get(9)

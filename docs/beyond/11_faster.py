@@ -22,21 +22,10 @@ import time
 
 import torch
 
-from mnist_steps import (
-    bench,
-    data,
-    evidence,
-    figures,
-    ladder,
-    pages,
-    runs,
-    stages,
-    study,
-    summary,
-    training,
-)
+from mnist_steps import data, figures, pages, runs, stages, summary, training
+from mnist_steps.experiments import bench, evidence, ladder, study
 from mnist_steps.errors import MnistStepsError
-from mnist_steps.fast import compiler
+from mnist_steps.engine import compiler
 from mnist_steps.pages import Text
 
 stage, before = stages.get(11), stages.get(8)

@@ -16,7 +16,8 @@
 # that larger than chance? Chance has a say here, for another seed gives another network.
 
 # %%
-from mnist_steps import ablation, figures, pages, stages, study
+from mnist_steps import figures, pages, stages
+from mnist_steps.experiments import ablation, study
 from mnist_steps.pages import Text
 
 store = study.Store()
@@ -180,7 +181,7 @@ Text(
 # %% tags=["solution"]
 import numpy as np
 
-from mnist_steps import evidence
+from mnist_steps.experiments import evidence
 
 generator = np.random.default_rng(0)
 

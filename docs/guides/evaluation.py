@@ -17,7 +17,8 @@ import statistics
 import numpy as np
 import torch
 
-from mnist_steps import data, evidence, figures, pages, runs, stages, study, training
+from mnist_steps import data, figures, pages, runs, stages, training
+from mnist_steps.experiments import evidence, study
 from mnist_steps.pages import Text
 
 test = data.mnist().test

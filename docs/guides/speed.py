@@ -20,18 +20,10 @@ import time
 import torch
 import torchvision
 
-from mnist_steps import (
-    augment,
-    bench,
-    data,
-    figures,
-    pages,
-    runs,
-    stages,
-    training,
-)
+from mnist_steps import augment, data, figures, pages, runs, stages, training
+from mnist_steps.experiments import bench
 from mnist_steps.errors import MnistStepsError
-from mnist_steps.fast import compiler
+from mnist_steps.engine import compiler
 from mnist_steps.pages import Text
 
 stage = stages.get(8)
@@ -287,7 +279,7 @@ pages.table(
 # channels fill it well. Ours have ten, so every other vector is mostly padding. But whatever the
 # network, there are plenty of images in a batch: with sixteen of them side by side, every vector is
 # full. `--fast` does that, with layers, resampling and updates of its own
-# (`mnist_steps/fast/layers.c`, `network.c`); results differ by rounding.
+# (`mnist_steps/engine/layers.c`, `network.c`); results differ by rounding.
 #
 # Measured in this build, in turns:
 

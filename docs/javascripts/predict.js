@@ -3,7 +3,7 @@
 //
 // What the reader answers stays in this browser, under one key of its local storage, and a button
 // erases it. A classic script without imports, for a page that was opened from a folder may not
-// load modules. Its two places are made by predict() and predictions() in mnist_steps/pages.py.
+// load modules. Its two places are made by predict() and predictions() in mnist_steps/pages/parts.py.
 {
   const KEY = "mnist-steps.predictions";
 

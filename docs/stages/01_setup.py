@@ -25,16 +25,7 @@ import torchvision
 from torch.utils.data import DataLoader, Subset
 from torchvision import transforms
 
-from mnist_steps import (
-    augment,
-    data,
-    figures,
-    pages,
-    runs,
-    stages,
-    summary,
-    training,
-)
+from mnist_steps import augment, data, figures, pages, runs, stages, summary, training
 from mnist_steps.pages import Text
 
 stage = stages.get(1)

@@ -20,16 +20,7 @@ import math
 import torch
 from torch import nn
 
-from mnist_steps import (
-    augment,
-    data,
-    figures,
-    pages,
-    runs,
-    stages,
-    summary,
-    training,
-)
+from mnist_steps import augment, data, figures, pages, runs, stages, summary, training
 from mnist_steps.pages import Text
 
 stage, before = stages.get(3), stages.get(2)

@@ -18,7 +18,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mnist_steps import batch
 from mnist_steps.assignment import checking, rubric, sandbox, submission, trainings
 from mnist_steps.assignment.checking import Checked, CheckOutcome
 from mnist_steps.assignment.findings import Finding, SubmissionError, one_line
@@ -29,6 +28,7 @@ from mnist_steps.assignment.submission import LARGEST, Submission
 from mnist_steps.assignment.trainings import TrainingOutcome, TrainingTask
 from mnist_steps.data import write_atomically
 from mnist_steps.errors import MnistStepsError
+from mnist_steps.experiments.tasks import perform_all
 
 FORMAT = 1
 
@@ -354,7 +354,7 @@ def grade(
         for folder, files in read.items()
     }
     check_journal = Journal(out / "journal" / "checks", CheckOutcome)
-    check_report = batch.perform_all(
+    check_report = perform_all(
         _once(checks.values()), check_executor, check_journal, checking.perform,
         title="checks", progress=settings.progress,
     )  # fmt: skip
@@ -370,7 +370,7 @@ def grade(
         if one.trainable
     }
     training_journal = Journal(out / "journal" / "trainings", TrainingOutcome)
-    training_report = batch.perform_all(
+    training_report = perform_all(
         _once(task for tasks in wanted.values() for task in tasks),
         training_executor, training_journal, trainings.perform,
         title="trainings", progress=settings.progress,

@@ -98,7 +98,7 @@ class Network:
         return RebuiltNetwork(self.description)
 
     def build_for_speed(self) -> nn.Module:
-        """As `build`, with the same weights, in the form that `mnist_steps.fast` can compute.
+        """As `build`, with the same weights, in the form that `mnist_steps.engine` can compute.
 
         That is nn.Sequential, where every layer takes what the one before it gives; other networks
         stay as they are.

@@ -24,11 +24,13 @@ from pathlib import Path
 
 import psutil
 
-from mnist_steps import batch, executors, stages
+from mnist_steps import stages
 from mnist_steps.assignment import checking, example, grading
 from mnist_steps.assignment.checking import CheckOutcome, CheckTask
 from mnist_steps.assignment.journal import Journal
 from mnist_steps.assignment.rules import Assignment
+from mnist_steps.experiments import executors
+from mnist_steps.experiments.tasks import perform_all
 
 PR_SET_CHILD_SUBREAPER = 36  # of Linux's prctl
 
@@ -85,7 +87,7 @@ def main(count: int, workers: int) -> None:
 def check(tasks: list[CheckTask], journal: Journal[CheckOutcome], workers: int) -> int:
     """Returns how many failed."""
     with executors.Processes(workers) as executor:
-        report = batch.perform_all(
+        report = perform_all(
             tasks, executor, journal, checking.perform, title="checks", progress=True
         )
     return len(report.failures)

@@ -13,7 +13,7 @@ import statistics
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 from browser import CHROMIUM, QUIET, served, transferred  # noqa: E402
 from playwright.sync_api import sync_playwright  # noqa: E402
 

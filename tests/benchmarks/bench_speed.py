@@ -16,7 +16,8 @@ import json
 import sys
 from pathlib import Path
 
-from mnist_steps import cli, data
+from mnist_steps import data
+from mnist_steps.commands.main import main as mnist_steps_command
 
 
 def main() -> None:
@@ -28,7 +29,7 @@ def main() -> None:
     sys.argv[1:] = ["bench", "--json", *options]
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         try:
-            cli.main()
+            mnist_steps_command()
         except SystemExit as end:
             if end.code:
                 raise

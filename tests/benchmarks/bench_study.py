@@ -19,8 +19,9 @@ from pathlib import Path
 
 from distributed import LocalCluster
 
-from mnist_steps import executors, stages, study, training
-from mnist_steps.fast import compiler
+from mnist_steps import stages, training
+from mnist_steps.engine import compiler
+from mnist_steps.experiments import executors, study
 
 STAGE = stages.get(8)
 

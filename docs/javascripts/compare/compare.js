@@ -2,7 +2,7 @@
 /**
  * Two stages side by side: what the reader picks, and what is shown of it.
  *
- * All that is compared stands in the page as data, made by mnist_steps/comparison.py, so the page
+ * All that is compared stands in the page as data, made by mnist_steps/pages/comparison.py, so the page
  * works from a folder too. The two numbers are kept in the address: a comparison can be linked.
  */
 

@@ -2,7 +2,7 @@
 /**
  * A small network that the reader puts together, and the fields of its units: the calculator's
  * twin for networks that are a chain of convolutions and poolings. A test compares both on the
- * networks of tests/receptive_field_cases.json.
+ * networks of tests/helpers/receptive_field_cases.json.
  */
 
 import { fields, measures } from "../playground/field.js";

@@ -1,0 +1,1 @@
+"""Many runs: what they are, where they are made, and what they prove together."""

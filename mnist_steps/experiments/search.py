@@ -1,0 +1,189 @@
+"""The search for stages 9 and 10: networks and recipes, judged on the validation images only.
+
+Candidates for stage 9 keep to fewer than 8,000 parameters, those for stage 10 to fewer than 4,000;
+all keep to 15 epochs. The best of each become the stages, and the test images judge those alone.
+
+    mnist-steps study --search --workers 2 --fast
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from mnist_steps import stages
+from mnist_steps.augment import RandomResizedCrop, RandomRotation, RandomTranslation
+from mnist_steps.experiments.study import Outcome, Store, Task, tasks_of
+from mnist_steps.stages import SGD, TRAIN_PIXELS, OneCycle, Recipe, Stage
+
+SEEDS = 1  # many candidates rather than many seeds: what a few can tell apart is far apart
+
+
+def network(layers: Sequence[str]) -> nn.Sequential:
+    """A network from a list such as ['8@3', '16@3', 'pool', '16@3', 'average', '10@1'].
+
+    '16@3' is a convolution to 16 channels with a 3×3 kernel, then batch normalization and ReLU;
+    '24@4/3' has stride 3. Behind 'average', the global average pooling, stand scores: they have a
+    bias and nothing behind them. 'pool' takes the largest of 2×2.
+    """
+    parts: list[nn.Module] = []
+    channels, averaged = 1, False
+    for layer in layers:
+        if layer == "pool":
+            parts.append(nn.MaxPool2d(2))
+        elif layer == "average":
+            parts.append(nn.AdaptiveAvgPool2d(1))
+            averaged = True
+        else:
+            outputs, _, kernel = layer.partition("@")
+            size, _, stride = kernel.partition("/")
+            convolution = nn.Conv2d(
+                channels, int(outputs), int(size), stride=int(stride or 1), bias=averaged
+            )
+            channels = int(outputs)
+            parts.append(convolution)
+            if not averaged:
+                parts += [nn.BatchNorm2d(channels), nn.ReLU()]
+    return nn.Sequential(*parts, nn.Flatten(), nn.LogSoftmax(dim=1))
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """arm: the name of its runs. tried: what tells it from the others. layers: as for `network`."""
+
+    arm: str
+    tried: str
+    layers: str
+    stage: Stage
+
+
+# Where all candidates start, unless they say otherwise. Each test image is judged by nine views
+# after the last three epochs, as in stage 11.
+START = Recipe(
+    batch_size=64,
+    epochs=15,
+    optimizer=SGD(lr=0.01, momentum=0.9),
+    augmentation=(RandomResizedCrop(0.85, 1.0), RandomRotation(8), RandomTranslation(0.03)),
+    normalize_train=TRAIN_PIXELS,
+    normalize_test=TRAIN_PIXELS,
+    schedule=OneCycle(max_lr=0.3),
+    test_shifts=1,
+    shifted_epochs=3,
+)
+MILD = (RandomRotation(10), RandomTranslation(0.05))
+LIGHT = (RandomResizedCrop(0.92, 1.0), RandomRotation(8), RandomTranslation(0.03))
+NO_CROP = (RandomRotation(8), RandomTranslation(0.03))
+STRONG = (RandomResizedCrop(0.75, 1.0), RandomRotation(12), RandomTranslation(0.06))
+DECAY = SGD(lr=0.01, momentum=0.9, weight_decay=1e-4)
+MORE_DECAY = SGD(lr=0.01, momentum=0.9, weight_decay=3e-4)
+
+
+def _candidate(number: int, name: str, tried: str, layers: str, **recipe: Any) -> Candidate:
+    stage = replace(
+        stages.get(number),
+        model=partial(network, layers=layers.split()),
+        recipe=replace(START, **recipe),
+    )
+    return Candidate(f"search-{name}", tried, layers, stage)
+
+
+DEEP = "8@3 12@3 pool 12@3 14@3 14@3 14@3 average 10@1"
+WIDE = "10@3 14@3 pool 14@3 16@3 16@3 average 10@1"
+SMALL_WIDE = "8@3 10@3 pool 10@3 11@3 11@3 average 10@1"
+SMALL = "6@3 8@3 pool 8@3 10@3 10@3 10@3 average 10@1"
+
+CANDIDATES = (
+    _candidate(9, "deep", "four layers behind the pooling", DEEP),
+    _candidate(9, "wide", "three layers behind the pooling, wider", WIDE),
+    _candidate(
+        9, "pointwise", "a 1×1 layer behind the pooling",
+        "8@3 16@3 pool 10@1 16@3 16@3 16@3 average 10@1",
+    ),
+    _candidate(
+        9, "late", "three layers before the pooling",
+        "8@3 9@3 12@3 pool 14@3 16@3 14@3 average 10@1",
+    ),
+    _candidate(
+        9, "large-kernel", "a first layer of 5×5", "12@5 pool 16@3 16@3 16@3 average 10@1"
+    ),
+    _candidate(9, "peak-0.1", "a peak rate of 0.1", DEEP, schedule=OneCycle(max_lr=0.1)),
+    _candidate(9, "peak-0.6", "a peak rate of 0.6", DEEP, schedule=OneCycle(max_lr=0.6)),
+    _candidate(
+        9, "batch-32", "batches of 32, a peak rate of 0.15", DEEP,
+        batch_size=32, schedule=OneCycle(max_lr=0.15),
+    ),
+    _candidate(9, "mild", "milder augmentation", DEEP, augmentation=MILD),
+    _candidate(9, "strong", "stronger augmentation", DEEP, augmentation=STRONG),
+    _candidate(
+        9, "wide-early", "more channels in the first layer",
+        "12@3 14@3 pool 12@3 16@3 16@3 average 10@1",
+    ),
+    _candidate(
+        9, "wide-direct", "the last layer makes the scores",
+        "10@3 14@3 pool 16@3 17@3 10@3 average",
+    ),
+    _candidate(
+        9, "wide-batch-128", "batches of 128, a peak rate of 0.6", WIDE,
+        batch_size=128, schedule=OneCycle(max_lr=0.6),
+    ),
+    _candidate(9, "wide-light", "lighter crops", WIDE, augmentation=LIGHT),
+    _candidate(9, "wide-decay", "weight decay", WIDE, optimizer=DECAY),
+    _candidate(9, "wide-no-crop", "no crops", WIDE, augmentation=NO_CROP),
+    _candidate(
+        9, "wide-light-decay", "lighter crops, weight decay", WIDE,
+        augmentation=LIGHT, optimizer=DECAY,
+    ),
+    _candidate(
+        9, "wide-light-decay-more", "lighter crops, more weight decay", WIDE,
+        augmentation=LIGHT, optimizer=MORE_DECAY,
+    ),
+    _candidate(
+        9, "wide-light-batch-128", "lighter crops, batches of 128, a peak rate of 0.6", WIDE,
+        augmentation=LIGHT, batch_size=128, schedule=OneCycle(max_lr=0.6),
+    ),
+    _candidate(10, "small", "like the deep one, narrower", SMALL),
+    _candidate(
+        10, "small-pointwise", "a 1×1 layer behind the pooling",
+        "6@3 10@3 pool 8@1 11@3 12@3 10@3 average 10@1",
+    ),
+    _candidate(
+        10, "small-direct", "the last layer makes the scores",
+        "5@3 8@3 pool 8@3 10@3 11@3 10@3 average",
+    ),
+    _candidate(10, "small-mild", "milder augmentation", SMALL, augmentation=MILD),
+    _candidate(10, "small-light", "lighter crops", SMALL, augmentation=LIGHT),
+    _candidate(10, "small-wide", "three layers behind the pooling, wider", SMALL_WIDE),
+    _candidate(
+        10, "small-wide-direct", "three layers behind the pooling, the last makes the scores",
+        "8@3 10@3 pool 10@3 11@3 10@3 average",
+    ),
+    _candidate(10, "small-wide-light", "lighter crops", SMALL_WIDE, augmentation=LIGHT),
+    _candidate(
+        10, "small-wide-light-decay", "lighter crops, weight decay", SMALL_WIDE,
+        augmentation=LIGHT, optimizer=DECAY,
+    ),
+    _candidate(10, "small-wide-no-crop", "no crops", SMALL_WIDE, augmentation=NO_CROP),
+    _candidate(10, "small-wide-mild", "milder augmentation", SMALL_WIDE, augmentation=MILD),
+    _candidate(
+        10, "small-wide-batch-128", "batches of 128, a peak rate of 0.6", SMALL_WIDE,
+        batch_size=128, schedule=OneCycle(max_lr=0.6),
+    ),
+)  # fmt: skip
+
+
+def all_tasks(seeds: Iterable[int], device: str = "cpu", fast: bool = True) -> list[Task]:
+    """The runs of all candidates, in the order of the search."""
+    arms = [(candidate.stage, candidate.arm) for candidate in CANDIDATES]
+    return tasks_of(arms, seeds, judged_on="validation", device=device, fast=fast)
+
+
+def outcomes(number: int, store: Store | None = None) -> list[tuple[Candidate, list[Outcome]]]:
+    """The candidates for a stage with their runs; store: None for the package's own."""
+    store = store or Store()
+    return [
+        (each, store.outcomes(each.stage, each.arm, judged_on="validation"))
+        for each in CANDIDATES
+        if each.stage.number == number
+    ]

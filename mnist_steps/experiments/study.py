@@ -1,0 +1,415 @@
+"""A study: many runs over stages and seeds, on any `concurrent.futures.Executor`.
+
+A task is plain data, so it can travel to another process or another machine; what comes back is
+plain data too, a few kilobytes without weights. Each outcome is one small file in a store,
+written when its run ends and marked with the digest of all that decided the run: recipe,
+network and data. So a study can stop at any moment, a second start makes only the runs that are
+missing, and a changed recipe makes exactly its own runs stale.
+"""
+
+import functools
+import importlib
+import json
+import math
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from mnist_steps import data, runs, stages, training
+from mnist_steps.errors import MnistStepsError, RecordMismatch
+from mnist_steps.experiments import evidence
+from mnist_steps.experiments.evidence import RunFigures, Summary
+from mnist_steps.experiments.tasks import ATTEMPTS, Report, perform_all
+from mnist_steps.stages import Recipe, Stage
+from mnist_steps.training import Run, Training
+
+STUDIES = runs.RECORDS / "studies"
+FORMAT = 1
+JUDGES = ("test", "validation")
+
+
+# --- Tasks ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run to make. `tasks_for` makes tasks; every field is plain data.
+
+    number: of the stage
+    arm: the name of a variation of the stage; None is the stage itself
+    model: 'module:name' of what builds the network, called with `arguments`
+    recipe: as `Recipe.as_data` gives it
+    train_images: train on the first so many images only; None is all
+    judged_on: 'test', or 'validation' to train on the first 55,000 training images and judge on
+        the other 5,000, as every choice should be made
+    device, fast: as for `training.fit`; they decide no more than rounding
+    threads: of the processor; likewise
+    digest: of the recipe with this seed, the traced network and the data
+    """
+
+    number: int
+    arm: str | None
+    seed: int
+    model: str
+    arguments: dict[str, Any]
+    recipe: dict[str, Any]
+    train_images: int | None
+    judged_on: str
+    device: str
+    digest: str
+    fast: bool = False
+    threads: int = 1
+
+    @property
+    def name(self) -> str:
+        arm = f", {self.arm}" if self.arm else ""
+        return f"stage {self.number}{arm}, seed {self.seed}"
+
+    def stage(self) -> Stage:
+        """The stage, with this task's model and recipe in place of its own."""
+        module, _, attribute = self.model.partition(":")
+        model = getattr(importlib.import_module(module), attribute)
+        if self.arguments:
+            model = functools.partial(model, **self.arguments)
+        recipe = Recipe.from_data(self.recipe)
+        return replace(stages.get(self.number), model=model, recipe=recipe)
+
+
+def tasks_for(
+    stage: Stage,
+    seeds: Iterable[int],
+    arm: str | None = None,
+    train_images: int | None = None,
+    judged_on: str = "test",
+    device: str = "cpu",
+    fast: bool = False,
+) -> list[Task]:
+    """A task for each seed of a stage, or of a variation of it under the name `arm`.
+
+    A variation is `dataclasses.replace(stage, recipe=..., model=...)`. Its model must be one
+    that another process can import: a class, a function at the top level of a module, or a
+    functools.partial of one with named arguments of plain data.
+    Raises MnistStepsError when the model, the arm's name or another choice is not of that kind.
+    """
+    if arm is not None and not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", arm):
+        raise MnistStepsError(
+            f"arm {arm!r} cannot name a folder: use small letters, digits, '_', '-' and '.'."
+        )
+    if judged_on not in JUDGES:
+        raise MnistStepsError(f"judged_on is {judged_on!r}: expected {' or '.join(JUDGES)}.")
+    model, arguments = _importable(stage.model)
+    limits: dict[str, Any] = {}
+    if train_images is not None:
+        limits["train_images"] = train_images
+    if judged_on != "test":
+        limits["judged_on"] = judged_on
+    identity: dict[str, Any] | None = None
+    tasks = []
+    for seed in seeds:
+        identity = identity or runs.identity(stage, seed)  # tracing takes time; once is enough
+        identity["recipe"]["seed"] = seed
+        tasks.append(
+            Task(
+                number=stage.number,
+                arm=arm,
+                seed=seed,
+                model=model,
+                arguments=arguments,
+                recipe=stage.recipe.as_data() | {"seed": seed},
+                train_images=train_images,
+                judged_on=judged_on,
+                device=device,
+                digest=runs.digest(identity | limits),
+                fast=fast,
+            )
+        )
+    return tasks
+
+
+def tasks_of(
+    variations: Iterable[tuple[Stage, str | None]], seeds: Iterable[int], **choices: Any
+) -> list[Task]:
+    """The tasks of several stages or variations, each with its arm, in their order.
+
+    choices: as for `tasks_for`
+    """
+    seeds = list(seeds)
+    return [task for stage, arm in variations for task in tasks_for(stage, seeds, arm, **choices)]
+
+
+def _importable(model: Callable[[], nn.Module]) -> tuple[str, dict[str, Any]]:
+    """'module:name' and arguments by which another process finds the same model."""
+    arguments: dict[str, Any] = {}
+    function: Any = model
+    if isinstance(model, functools.partial):
+        function, arguments = model.func, model.keywords
+        if model.args:
+            raise MnistStepsError(
+                f"the model {model!r} has arguments without names: give partial their names."
+            )
+    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
+    found = getattr(sys.modules.get(module or ""), name, None)
+    if found is not function or module == "__main__":
+        raise MnistStepsError(
+            f"the model {model!r} cannot be found by another process: put it at the top level of "
+            "a module that can be imported."
+        )
+    return f"{module}:{name}", arguments
+
+
+# --- Outcomes -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is kept of one run; every field is plain data.
+
+    digest: the task's
+    epochs: for each figure of `training.Epoch`, one value an epoch: losses, accuracies in
+        percent; a loss that was not finite is None
+    images: how many images the run was judged on
+    wrong: position of each image not recognised after the last epoch, and the digit predicted
+    seconds: wall time from reading the data to the trained network, evaluations included
+    environment: as `training.Environment`
+    """
+
+    number: int
+    arm: str | None
+    seed: int
+    digest: str
+    model: str
+    arguments: dict[str, Any]
+    recipe: dict[str, Any]
+    train_images: int | None
+    judged_on: str
+    epochs: dict[str, list[Any]]
+    images: int
+    wrong: dict[int, int]
+    seconds: float
+    environment: dict[str, Any]
+
+    @property
+    def test_accuracies(self) -> list[float]:
+        """Percent after each epoch; on the validation images when those were the judge."""
+        return self.epochs["test_accuracy"]
+
+    @property
+    def figures(self) -> RunFigures:
+        return evidence.run_figures(self.test_accuracies)
+
+    @property
+    def headline(self) -> str:
+        return f"{self.figures.final:.2f} %, {self.seconds:.0f} s"
+
+    def predictions(self, labels: Tensor) -> Tensor:
+        """The digit predicted for each image, given the right ones, (N,)."""
+        predicted = labels.clone()
+        for position, digit in self.wrong.items():
+            predicted[position] = digit
+        return predicted
+
+
+def summarize(outcomes: Sequence[Outcome]) -> Summary:
+    """Accuracies and wall time of several runs of one model. Raises MnistStepsError for none."""
+    return evidence.summarize(
+        [outcome.test_accuracies for outcome in outcomes],
+        seconds=[outcome.seconds for outcome in outcomes],
+    )
+
+
+def train(task: Task) -> Outcome:
+    """Make a task's run, here and now, on the task's device with the task's CPU threads.
+
+    Raises MnistStepsError when this installation of mnist_steps would make another run.
+    """
+    stage = task.stage()
+    (here,) = tasks_for(
+        stage, [task.seed], task.arm, task.train_images, task.judged_on, task.device
+    )
+    if here.digest != task.digest:
+        raise MnistStepsError(
+            f"{task.name}: the mnist_steps on this worker has another network, recipe or data "
+            "than where the study was started. Install the same version on both."
+        )
+    with training.one_at_a_time(task.threads):
+        start = time.perf_counter()
+        data.mnist.cache_clear()  # each run reads the data, so that all take the same
+        mnist = data.mnist()
+        train_split, judge = mnist.full_train, mnist.test
+        if task.judged_on == "validation":
+            train_split, judge = mnist.train, mnist.validation
+        under_way = Training(
+            stage,
+            task.seed,
+            training.pick_device(task.device),
+            train_split[: task.train_images],
+            judge,
+            fast=task.fast,
+        )
+        training.run_to_end(under_way, progress=False)
+        run = under_way.run()
+        seconds = time.perf_counter() - start
+    return _outcome(task, run, judge.labels, seconds)
+
+
+def recorded(task: Task) -> Outcome | None:
+    """The outcome of a record that is this very run, so that nobody has to make it again.
+
+    None where there is none, or none of today's; `runs.verify` says what is wrong with a record.
+    """
+    stage = stages.get(task.number)
+    if not (runs.folder_of(stage, task.seed) / "run.json").is_file():
+        return None
+    if runs.digest(runs.identity(stage, task.seed)) != task.digest:
+        return None  # of a variation
+    try:
+        run = runs.load(task.number, task.seed)
+    except RecordMismatch:
+        return None
+    if not run.finished:
+        return None
+    return _outcome(task, run, data.mnist().test.labels, sum(run.environment.seconds))
+
+
+def _outcome(task: Task, run: Run, labels: Tensor, seconds: float) -> Outcome:
+    columns = [asdict(epoch) for epoch in run.epochs]
+    wrong = (run.predictions != labels).nonzero().flatten().tolist()
+    environment = asdict(run.environment)
+    del environment["seconds"]  # of each epoch
+    return Outcome(
+        number=task.number,
+        arm=task.arm,
+        seed=task.seed,
+        digest=task.digest,
+        model=task.model,
+        arguments=task.arguments,
+        recipe=task.recipe,
+        train_images=task.train_images,
+        judged_on=task.judged_on,
+        epochs={
+            name: [round(row[name], 6) if math.isfinite(row[name]) else None for row in columns]
+            for name in columns[0]
+        },
+        images=len(labels),
+        wrong={position: int(run.predictions[position]) for position in wrong},
+        seconds=round(seconds, 2),
+        environment=environment,
+    )
+
+
+# --- The store ------------------------------------------------------------------------------
+
+
+class Store:
+    """Outcomes as files: <folder>/<stage's slug>/seed-N.json, an arm's in a folder below.
+
+    A run is 'done', 'missing', or 'stale' when its file belongs to another recipe, network or
+    data than the task. Tasks that differ in `train_images` or `judged_on` only would share a
+    file: give them an arm's name or a store of their own.
+    """
+
+    def __init__(self, folder: Path = STUDIES) -> None:
+        self.folder = folder
+
+    def path(self, of: Task | Outcome) -> Path:
+        folder = self.folder / stages.get(of.number).slug
+        return (folder / of.arm if of.arm else folder) / f"seed-{of.seed}.json"
+
+    def get(self, task: Task) -> Outcome | None:
+        """The task's outcome, None unless it is done. Raises MnistStepsError when damaged."""
+        outcome = self._read(self.path(task))
+        return outcome if outcome and outcome.digest == task.digest else None
+
+    def state(self, task: Task) -> str:
+        outcome = self._read(self.path(task))
+        if outcome is None:
+            return "missing"
+        return "done" if outcome.digest == task.digest else "stale"
+
+    def put(self, outcome: Outcome) -> None:
+        # One line for each field: compact, and a difference between two versions can be read.
+        fields = {"format": FORMAT, **asdict(outcome)}
+        lines = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in fields.items()]
+        content = "{\n" + ",\n".join(lines) + "\n}\n"
+        data.write_atomically(self.path(outcome), content.encode())
+
+    def outcomes(self, stage: Stage, arm: str | None = None, **choices: Any) -> list[Outcome]:
+        """All runs of a stage, or of its variation `arm`, that belong to today's code, by seed.
+
+        choices: as for `tasks_for`
+        """
+        tasks = tasks_for(stage, self.seeds(stage, arm), arm, **choices)
+        return [outcome for task in tasks if (outcome := self.get(task)) is not None]
+
+    def seeds(self, stage: Stage, arm: str | None = None) -> list[int]:
+        """The seeds that there are files for, done or stale, in order."""
+        folder = self.folder / stage.slug
+        found = (folder / arm if arm else folder).glob("seed-*.json")
+        names = (re.fullmatch(r"seed-(\d+)\.json", path.name) for path in found)
+        return sorted(int(name[1]) for name in names if name)
+
+    def summary(self, stage: Stage, arm: str | None = None, **choices: Any) -> Summary | None:
+        """Over all seeds that the store has, None when it has none."""
+        outcomes = self.outcomes(stage, arm, **choices)
+        return summarize(outcomes) if outcomes else None
+
+    def check_writable(self) -> None:
+        """Raises MnistStepsError when outcomes could not be saved: better now than after a run."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MnistStepsError(f"cannot make the folder {self.folder}: {error}.") from error
+        if not os.access(self.folder, os.W_OK):
+            raise MnistStepsError(f"cannot write into {self.folder}: choose another --folder.")
+
+    def _read(self, path: Path) -> Outcome | None:
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            version = content.pop("format")
+            if version > FORMAT:
+                raise MnistStepsError(
+                    f"{path} has format {version}, this version of mnist_steps reads up to "
+                    f"{FORMAT}. Update mnist_steps."
+                )
+            content["wrong"] = {int(key): digit for key, digit in content["wrong"].items()}
+            outcome = Outcome(**content)
+            # The two statements of the final accuracy must agree, up to rounding.
+            right = 100 - 100 * len(outcome.wrong) / outcome.images
+            if abs(right - outcome.test_accuracies[-1]) > 1e-5:
+                raise ValueError(f"the images say {right:.2f} %")
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise MnistStepsError(
+                f"{path} cannot be read as a run ({error!r}). Delete it to make the run again."
+            ) from error
+        return outcome
+
+
+# --- The study ------------------------------------------------------------------------------
+
+
+def run_study(
+    tasks: Sequence[Task],
+    executor: Executor,
+    store: Store,
+    *,
+    perform: Callable[[Task], Outcome] = train,
+    attempts: int = ATTEMPTS,
+    progress: bool = True,
+) -> Report:
+    """Make the runs that the store does not have, and save each as soon as it ends.
+
+    As `tasks.perform_all`, which says what the arguments are and what is raised.
+    """
+    return perform_all(
+        tasks, executor, store, perform, title="study", attempts=attempts, progress=progress
+    )

@@ -1,0 +1,3 @@
+"""What the site's pages show, each in one call."""
+
+from mnist_steps.pages.parts import *  # noqa: F403

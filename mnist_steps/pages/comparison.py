@@ -1,0 +1,270 @@
+"""All stages in one table, and any two of them side by side.
+
+The second needs a reader who picks, so it is plain data: the site's script compares two entries of
+it. Everything comes from the records and, where there is one, from the study over many seeds. A
+stage without a record is shown by one of the study's runs, which hold all that is compared.
+"""
+
+import base64
+import html
+import inspect
+import io
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from mnist_steps import data, pages, runs, stages, summary
+from mnist_steps.experiments import evidence, study
+from mnist_steps.experiments.evidence import RunFigures
+from mnist_steps.experiments.study import Outcome, Store
+from mnist_steps.pages import Html
+from mnist_steps.stages import Stage
+from mnist_steps.summary import Table
+from mnist_steps.training import Run
+
+SHEET_COLUMNS = 32  # digits in a row of the sheet
+SIDE = 28  # pixels of a digit
+INKS = 16  # shades that are kept: enough for the eye, and half a byte a pixel
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The one run of a stage that stands beside another stage's.
+
+    recorded: whether it is the stage's record, else it is of the study
+    test_accuracies: percent after each epoch
+    wrong: position of each test image not recognised at the end, and the digit it was taken for
+    seconds: wall time of all epochs
+    """
+
+    seed: int
+    recorded: bool
+    finished: bool
+    test_accuracies: Sequence[float]
+    wrong: dict[int, int]
+    seconds: float
+
+    @property
+    def figures(self) -> RunFigures:
+        return evidence.run_figures(self.test_accuracies)
+
+    @property
+    def mark(self) -> str:
+        """Behind its accuracy, for what the table's caption says of it."""
+        return ("" if self.finished else " *") + ("" if self.recorded else " †")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A stage with all that is compared.
+
+    outcomes: of the study, empty without one
+    """
+
+    stage: Stage
+    run: Shown
+    table: Table
+    outcomes: Sequence[Outcome]
+
+
+def entries(store: Store | None = None) -> list[Entry]:
+    """All stages that were trained, by number.
+
+    store: of the study; None for the package's own
+    A stage of our own with neither a record nor a study is left out: nothing is known of it yet.
+    Raises what `runs.load` and `Store.outcomes` raise.
+    """
+    store = store or Store()
+    found = []
+    for stage in stages.STAGES:
+        recorded, outcomes = runs.load_if_any(stage), store.outcomes(stage)
+        if recorded is not None:
+            run = _of_record(recorded)
+        elif outcomes:
+            run = _of_study(outcomes[0])
+        else:
+            continue
+        table = summary.summarize(stage.build(), runs.INPUT_SHAPE)
+        found.append(Entry(stage, run, table, outcomes))
+    return found
+
+
+def _of_record(run: Run) -> Shown:
+    wrong = (run.predictions.long() != data.mnist().test.labels).nonzero().flatten().tolist()
+    return Shown(
+        seed=run.seed,
+        recorded=True,
+        finished=run.finished,
+        test_accuracies=[epoch.test_accuracy for epoch in run.epochs],
+        wrong={position: int(run.predictions[position]) for position in wrong},
+        seconds=sum(run.environment.seconds),
+    )
+
+
+def _of_study(outcome: Outcome) -> Shown:
+    return Shown(
+        seed=outcome.seed,
+        recorded=False,
+        finished=True,  # a study keeps no other runs
+        test_accuracies=outcome.test_accuracies,
+        wrong=outcome.wrong,
+        seconds=outcome.seconds,
+    )
+
+
+# --- All stages -----------------------------------------------------------------------------
+
+
+def overview(compared: Sequence[Entry]) -> Html:
+    """One row a stage; the site's script lets readers sort the rows and leave some out."""
+    studied = any(entry.outcomes for entry in compared)
+    headings = ["stage", "parameters", "MACs", "batch size", "final epoch", "best epoch",
+                "original's best", *(["study"] if studied else []), "minutes"]  # fmt: skip
+    rows = []
+    for entry in compared:
+        run, claim, minutes = entry.run, entry.stage.claim, entry.run.seconds / 60
+        row = [
+            f"{entry.stage.number}. {entry.stage.title}",
+            f"{entry.table.total_params:,}",
+            f"{entry.table.total_macs:,}",
+            f"{entry.stage.recipe.batch_size}",
+            f"{run.figures.final:.2f}{run.mark}",
+            f"{run.figures.best:.2f}",
+            "–" if claim is None else f"{claim.best_test_accuracy:.2f}",
+            *([describe_study(entry.outcomes)] if studied else []),
+            f"{minutes:.1f}" if minutes < 2 else f"{minutes:.0f}",
+        ]
+        rows.append(row)
+    caption = (
+        "All stages. Test accuracy in percent, of one run with the seed of the original; "
+        "MACs are multiply-accumulate operations for one image; minutes are those of the training."
+    )
+    if studied:
+        caption += " Study: mean ± standard deviation of the final epoch, and the number of seeds."
+    if not all(entry.run.finished for entry in compared):
+        caption += " * This run is unfinished."
+    if not all(entry.run.recorded for entry in compared):
+        caption += " † No record: the study's first run, with a seed of its own."
+    shown = pages.table(headings, rows, caption)
+    markup = shown.markup
+    for entry, (name, *_) in zip(compared, rows, strict=True):
+        name = f'<th scope="row">{html.escape(name)}</th>'
+        link = f'<a href="{entry.stage.page}">'
+        markup = markup.replace(name, name.replace('">', f'">{link}').replace("</th", "</a></th"))
+    return Html(f'<div class="all-stages" data-stages>{markup}</div>', shown.text)
+
+
+def describe_study(outcomes: Sequence[Outcome]) -> str:
+    """Such as '99.41 ± 0.04 (20)'; a dash without runs."""
+    if not outcomes:
+        return "–"
+    found = study.summarize(outcomes)
+    return f"{found.mean_and_sd} ({found.seeds})"
+
+
+# --- Two stages -----------------------------------------------------------------------------
+
+
+def two_stages(compared: Sequence[Entry]) -> Html:
+    """The place where the site's script compares two stages; without it, where to read instead."""
+    steps = "".join(
+        f'<li><a href="{after.stage.page}#the-model">'
+        f"What stage {after.stage.number} changes</a> after stage {before.stage.number}</li>"
+        for before, after in itertools.pairwise(compared)
+    )
+    content, sheet = describe(compared)
+    # A script's text ends at the first "</", in whatever string that may be.
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+    markup = (
+        '<div class="compare" data-compare>'
+        "<p>Picking two stages needs JavaScript. Each stage's page shows what it changes:</p>"
+        f"<ul>{steps}</ul></div>"
+        f'<script type="application/json" id="compare-data">{text}</script>'
+        f'<img id="compare-digits" hidden alt="" src="data:image/png;base64,{sheet}">'
+    )
+    return Html(markup, "The site's page lets its reader pick two stages to compare.")
+
+
+def describe(compared: Sequence[Entry]) -> tuple[dict[str, Any], str]:
+    """What the site's script compares, and the sheet of digits that it cuts digits from.
+
+    Returns plain data, and a PNG image in base64: each test digit that some stage got wrong once,
+    in the order of `content["digits"]`, row by row.
+    """
+    labels = data.mnist().test.labels
+    positions = sorted({position for entry in compared for position in entry.run.wrong})
+    place = {position: index for index, position in enumerate(positions)}
+    described = [
+        _describe(entry)
+        | {"wrong": [[place[position], digit] for position, digit in entry.run.wrong.items()]}
+        for entry in compared
+    ]
+    chance = {
+        f"{one.stage.number}-{other.stage.number}": evidence.mcnemar(
+            one.run.wrong, other.run.wrong
+        ).p_value
+        for one, other in itertools.combinations(compared, 2)
+    }
+    content = {
+        "columns": list(summary.COLUMNS),
+        "stages": described,
+        "chance": {pair: float(f"{value:.2g}") for pair, value in chance.items()},
+        "digits": [[position, int(labels[position])] for position in positions],
+        "sheet": {"columns": SHEET_COLUMNS, "side": SIDE},
+    }
+    return content, _sheet(positions)
+
+
+def _describe(entry: Entry) -> dict[str, Any]:
+    stage, run, table = entry.stage, entry.run, entry.table
+    claim = stage.claim
+    return {
+        "number": stage.number,
+        "title": stage.title,
+        "facts": {
+            "parameters": table.total_params,
+            "multiply-accumulates per image": table.total_macs,
+            "test accuracy, final epoch": round(run.figures.final, 2),
+            "test accuracy, best epoch": round(run.figures.best, 2),
+            "the original's best epoch": None if claim is None else claim.best_test_accuracy,
+        },
+        "seed": run.seed,
+        "finished": run.finished,
+        "study": _spread(entry.outcomes) if entry.outcomes else None,
+        "recipe": pages.describe_recipe(stage.recipe),
+        "source": inspect.getsource(stage.model).rstrip(),
+        "layers": [summary.cells(row) for row in table.rows],
+        "test": [round(accuracy, 2) for accuracy in run.test_accuracies],
+    }
+
+
+def _spread(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Over the seeds of a study, test accuracy by epoch: the mean, the least and the most."""
+    found = np.array([outcome.test_accuracies for outcome in outcomes])  # (seeds, epochs)
+    return {
+        "text": describe_study(outcomes),
+        "mean": found.mean(axis=0).round(3).tolist(),
+        "low": found.min(axis=0).round(2).tolist(),
+        "high": found.max(axis=0).round(2).tolist(),
+    }
+
+
+def _sheet(positions: Sequence[int]) -> str:
+    """Test digits in rows as one PNG in base64: black ink, as opaque as it was inked."""
+    rows = -(-len(positions) // SHEET_COLUMNS)
+    sheet = np.zeros((rows * SIDE, SHEET_COLUMNS * SIDE), dtype=np.uint8)
+    for index, position in enumerate(positions):
+        top, left = SIDE * (index // SHEET_COLUMNS), SIDE * (index % SHEET_COLUMNS)
+        digit = data.mnist().test.images[position, 0].numpy()
+        sheet[top : top + SIDE, left : left + SIDE] = digit // (256 // INKS)
+    image = Image.fromarray(sheet, mode="P")
+    image.putpalette([0, 0, 0] * INKS)
+    opacity = bytes(round(255 * ink / (INKS - 1)) for ink in range(INKS))
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", bits=4, transparency=opacity, optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode()

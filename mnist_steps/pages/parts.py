@@ -1,0 +1,532 @@
+"""What every page shows in the same way: source, differences, recipe, results, provenance.
+
+Each function returns something that a notebook or page renders by itself when it is the last
+expression of a cell, and that prints as plain text elsewhere.
+"""
+
+import difflib
+import hashlib
+import html
+import inspect
+import math
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import DiffLexer, PythonLexer
+
+from mnist_steps import receptive_field, runs, stages
+from mnist_steps.errors import MnistStepsError
+from mnist_steps.experiments import evidence, study
+from mnist_steps.experiments.evidence import Summary
+from mnist_steps.experiments.search import Candidate
+from mnist_steps.experiments.study import Outcome, Store
+from mnist_steps.runs import Replay
+from mnist_steps.stages import Recipe, Stage, claim_of
+from mnist_steps.training import Run
+
+TEST_IMAGES = 10_000
+
+
+class Text(str):
+    """Markdown with computed numbers in it: pages render it as prose."""
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
+
+
+@dataclass(frozen=True)
+class Html:
+    """Markup for pages, plain text for terminals."""
+
+    markup: str
+    text: str
+
+    def _repr_html_(self) -> str:
+        return self.markup
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> Html:
+    """A table whose first column names the rows and whose other columns are right-aligned."""
+    name = caption.partition(".")[0]
+    head = "".join(
+        f'<th scope="col">{html.escape(heading)}</th>' if heading else "<td></td>"
+        for heading in headings
+    )
+    body = "".join(
+        f'<tr><th scope="row">{html.escape(first)}</th>'
+        + "".join(f"<td>{html.escape(cell)}</td>" for cell in rest)
+        + "</tr>"
+        for first, *rest in rows
+    )
+    markup = (
+        f'<div class="table-scroll" role="group" aria-label="{html.escape(name)}" tabindex="0">'
+        f'<table class="layers"><caption>'
+        f"{html.escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
+        "</table></div>"
+    )
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in (headings, *rows)
+    ]
+    return Html(markup, "\n".join([caption, *lines]))
+
+
+# --- Source and differences -----------------------------------------------------------------
+
+
+def source(thing: Callable[..., Any] | type) -> Html:
+    """The package's own source of a class or function, so that a page cannot drift from it."""
+    text = inspect.getsource(thing)
+    return Html(_highlighted(text, PythonLexer()), text)
+
+
+def model_difference(before: Stage, after: Stage) -> Html:
+    """The networks' sources of two stages as a diff."""
+    old, new = (inspect.getsource(stage.model).splitlines() for stage in (before, after))
+    lines = list(difflib.unified_diff(old, new, lineterm="", n=2))[2:]
+    text = "\n".join(line for line in lines if not line.startswith("@@"))
+    return Html(_highlighted(text, DiffLexer()), text)
+
+
+def _highlighted(text: str, lexer: PythonLexer | DiffLexer) -> str:
+    return str(highlight(text, lexer, HtmlFormatter(cssclass="highlight package-source")))
+
+
+def recipe(stage: Stage, before: Stage | None = None) -> Html:
+    """The stage's recipe; with `before`, also that stage's values where they differ."""
+    now = describe_recipe(stage.recipe)
+    if before is None:
+        return table(["", "value"], list(now.items()), f"Recipe of stage {stage.number}")
+    old = describe_recipe(before.recipe)
+    rows = [
+        [name, old[name] if old[name] != value else "unchanged", value]
+        for name, value in now.items()
+    ]
+    return table(
+        ["", f"stage {before.number}", f"stage {stage.number}"],
+        rows,
+        f"Recipe of stage {stage.number} beside stage {before.number}",
+    )
+
+
+def describe_recipe(recipe: Recipe) -> dict[str, str]:
+    """Each part of a recipe in words."""
+    train, test = recipe.normalize_train, recipe.normalize_test
+    views, last = (2 * recipe.test_shifts + 1) ** 2, recipe.shifted_epochs
+    when = "at the end" if last == 1 else f"after each of the last {last} epochs"
+    return {
+        "batch size": f"{recipe.batch_size}",
+        "epochs": f"{recipe.epochs}",
+        "optimizer": str(recipe.optimizer),
+        "schedule": str(recipe.schedule) if recipe.schedule else "constant learning rate",
+        "augmentation": ", then ".join(map(str, recipe.augmentation)) or "none",
+        "train images": f"(pixel − {train.mean}) / {train.sd}",
+        "test images": f"(pixel − {test.mean}) / {test.sd}"
+        + (f"; {when} the mean of {views} shifts" if recipe.test_shifts else ""),
+        "loss": recipe.loss,
+        "seed": f"{recipe.seed}",
+    }
+
+
+# --- Results --------------------------------------------------------------------------------
+
+
+def standard_error(accuracy: float, images: int = TEST_IMAGES) -> float:
+    """Binomial standard error of an accuracy, both in percentage points."""
+    share = accuracy / 100
+    return 100 * math.sqrt(share * (1 - share) / images)
+
+
+def results(run: Run, store: Store | None = None) -> Html:
+    """This run beside what the original claimed, the difference, and whether the two agree.
+
+    Below, what the study over many seeds says, when it has runs of this stage. For a stage of our
+    own, which nobody claimed anything of, there are just our figures.
+    store: of the study; None for the package's own
+
+    Two accuracies agree here when they differ by at most three standard errors of a difference.
+    Raises MnistStepsError when the number of parameters, which chance cannot change, differs.
+    """
+    summary = (store or Store()).summary(run.stage)
+    if run.stage.claim is None:
+        return _own_results(run, summary)
+    claim = run.stage.claim
+    count = run.stage.parameters
+    if count != claim.parameters:
+        raise MnistStepsError(
+            f"stage {run.stage.number} has {count:,} parameters, the original "
+            f"{claim.parameters:,}: its network in mnist_steps/models.py was changed."
+        )
+    pairs = [
+        ("test accuracy, final epoch", run.final_test_accuracy, claim.final_test_accuracy),
+        ("test accuracy, best epoch", run.best_test_accuracy, claim.best_test_accuracy),
+    ]
+    rows = [["parameters", f"{count:,}", f"{claim.parameters:,}", "0", "yes"]]
+    for name, ours, claimed in pairs:
+        error = math.hypot(standard_error(ours), standard_error(claimed))
+        agree = "yes" if abs(ours - claimed) <= 3 * error else "no"
+        rows.append([name, f"{ours:.2f}", f"{claimed:.2f}", f"{ours - claimed:+.2f}", agree])
+    ours, claimed = run.best_train_accuracy, claim.best_train_accuracy
+    rows.append(["train accuracy, best epoch", f"{ours:.2f}", f"{claimed:.2f}",
+                 f"{ours - claimed:+.2f}", ""])  # fmt: skip
+    if summary is not None:
+        passed = evidence.run_figures(claim.test_accuracies).passes()
+        beside = (
+            [f"{claim.final_test_accuracy:.2f}",
+             f"{summary.mean - claim.final_test_accuracy:+.2f}", ""],
+            ["", "", ""],
+            ["yes" if passed else "no", "", ""],
+        )  # fmt: skip
+        rows += [ours + theirs for ours, theirs in zip(_study_rows(summary), beside, strict=True)]
+    return table(
+        ["", f"this run (seed {run.seed})", "the original", "difference", "agree?"],
+        rows,
+        f"{FINAL_AND_BEST} Test accuracies agree when they differ by at most "
+        "three standard errors, as far as the choice of test images alone may move them."
+        + _notes_on(run, summary),
+    )
+
+
+def _own_results(run: Run, summary: Summary | None) -> Html:
+    rows = [
+        ["parameters", f"{run.stage.parameters:,}"],
+        ["test accuracy, final epoch", f"{run.final_test_accuracy:.2f}"],
+        ["test accuracy, best epoch", f"{run.best_test_accuracy:.2f}"],
+        ["train accuracy, best epoch", f"{run.best_train_accuracy:.2f}"],
+        ["wall time", describe_seconds(sum(run.environment.seconds))],
+    ]
+    if summary is not None:
+        rows += _study_rows(summary)
+        if summary.seconds is not None:
+            rows.append(
+                [f"wall time, mean of {_seeds(summary)}", describe_seconds(summary.seconds)]
+            )
+    return table(
+        ["", f"this run (seed {run.seed})"], rows, FINAL_AND_BEST + _notes_on(run, summary)
+    )
+
+
+FINAL_AND_BEST = (
+    "Accuracies in percent. The headline is the final epoch; the best epoch was picked by "
+    "looking at the test set and flatters."
+)
+
+
+def _study_rows(summary: Summary) -> list[list[str]]:
+    """What a study says of one stage: the names of its figures, and the figures."""
+    seeds = _seeds(summary)
+    return [
+        [f"final epoch, mean{' ± sd' if summary.sd is not None else ''} of {seeds}",
+         summary.mean_and_sd],
+        [f"final epoch, least of {seeds}", f"{summary.min:.2f}"],
+        [f"last three epochs all at {evidence.TARGET}, share of {seeds}",
+         f"{summary.pass_rate:.0%}"],
+    ]  # fmt: skip
+
+
+def _seeds(summary: Summary) -> str:
+    return f"{summary.seeds} seed{'s'[: summary.seeds > 1]}"
+
+
+def _notes_on(run: Run, summary: Summary | None) -> str:
+    return ("" if run.finished else f" This run is unfinished: {describe_epochs(run)}.") + (
+        "" if summary is None else " The rows with seeds are of the study, not of this run."
+    )
+
+
+def hold_to(statement: str, holds: bool) -> None:
+    """For what a page's text says in fixed words, such as that a target is met.
+
+    Raises MnistStepsError when it does not hold, and so fails the build: either the text has to
+    change, or something got worse.
+    """
+    if not holds:
+        raise MnistStepsError(
+            f"the page says '{statement}', which does not hold in this build. Find out what "
+            "changed; when that is as it should be, change the text."
+        )
+
+
+def field_claims(stage: Stage) -> Html:
+    """The receptive field of each layer that the original states one for, beside ours.
+
+    Fields here are square; the number is the side in pixels.
+    Raises MnistStepsError for a stage of our own.
+    """
+    analysis = receptive_field.analyze(stage.build(), runs.INPUT_SHAPE)
+    rows = []
+    for name, claimed in claim_of(stage).receptive_fields.items():
+        height, width = analysis[name].size
+        assert height == width, f"{name} has a field of {height}×{width}: not a square"
+        rows.append([name, f"{claimed}", f"{height}", "" if height == claimed else "differs"])
+    wrong = sum(row[3] != "" for row in rows)
+    return table(
+        ["layer", "the original", "computed", ""],
+        rows,
+        f"Receptive fields, side in pixels: {wrong or 'none'} of the original's {len(rows)} "
+        f"figures {'differs' if wrong == 1 else 'differ'} from the computed ones.",
+    )
+
+
+def provenance(run: Run, steps: int = 10, images: int | None = 1000) -> Html:
+    """Where the run's figures come from, and whether its first steps give the same today.
+
+    steps, images: as for `runs.check`; `mnist-steps verify` compares all images
+    Raises RecordMismatch when they do not, or when the recorded weights give other predictions.
+    """
+    where = run.environment
+    parts = [
+        f"Run of {where.date}",
+        f"commit {where.commit or 'unknown'}",
+        f"torch {where.torch}",
+        f"{where.device} ({where.processor}, {where.threads} thread{'s'[: where.threads > 1]})",
+        f"{describe_seconds(sum(where.seconds))}",
+        f"seed {run.seed}",
+        *([] if run.finished else [f"unfinished, {describe_epochs(run)}"]),
+        _describe_replay(runs.check(run, steps, images)),
+    ]
+    text = " · ".join(parts)
+    return Html(f'<p class="provenance">{html.escape(text)}</p>', text)
+
+
+def _describe_replay(replay: Replay) -> str:
+    if replay.max_difference == 0:
+        return f"first {replay.steps} steps repeated in this build: identical losses"
+    return (
+        f"first {replay.steps} steps repeated in this build: losses within "
+        f"{replay.max_difference:.1e} of the record"
+    )
+
+
+def describe_epochs(run: Run) -> str:
+    """Such as '7 of 15 epochs'."""
+    return f"{len(run.epochs)} of {run.stage.recipe.epochs} epochs"
+
+
+def describe_seconds(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+def ladder_table(store: Store | None = None) -> Html:
+    """All stages with their recorded results, those of the study, and what the original claimed.
+
+    A stage of our own has no claim, and without a record only what the study says of it.
+    store: of the study; None for the package's own. Without any run its columns are left out.
+    """
+    store = store or Store()
+    summaries = {stage.number: store.summary(stage) for stage in stages.STAGES}
+    studied = any(summaries.values())
+    rows = []
+    notes = ""
+    for stage in stages.STAGES:
+        run = runs.load_if_any(stage)
+        recorded = ["–", "–"]
+        if run is not None:
+            mark = "" if run.finished else " *"
+            recorded = [f"{run.final_test_accuracy:.2f}{mark}", f"{run.best_test_accuracy:.2f}"]
+            if not run.finished:
+                notes += f" * Unfinished, {describe_epochs(run)}."
+        rows.append(
+            [
+                f"{stage.number}. {stage.title}",
+                f"{stage.parameters:,}",
+                *recorded,
+                *(_describe_study(summaries[stage.number]) if studied else []),
+                "–" if stage.claim is None else f"{stage.claim.best_test_accuracy:.2f}",
+            ]
+        )
+    columns = ["seeds", "mean ± sd", "least", "passed"] if studied else []
+    return table(
+        ["stage", "parameters", "final epoch", "best epoch", *columns, "original's best"],
+        rows,
+        "Test accuracy in percent, one run of each stage with the seed of the original."
+        + (
+            " Over many seeds: mean, standard deviation and least of the final epoch, and the "
+            f"share of runs whose last three epochs all reach {evidence.TARGET}."
+            if studied
+            else ""
+        )
+        + notes,
+    )
+
+
+def studies_table(
+    studies: Mapping[str, Sequence[Outcome]],
+    target: float,
+    more: Sequence[Sequence[str]],
+    caption: str,
+) -> Html:
+    """Final accuracies of several stages' runs, a column for each, and what was to be reached.
+
+    target: of the mean, in percent
+    more: further rows, each a name, a figure for each column, and what was to be reached
+    """
+    finals = [[outcome.figures.final for outcome in made] for made in studies.values()]
+    rows = [
+        ["mean", *(f"{statistics.fmean(each):.3f}" for each in finals), f"{target:.2f}"],
+        ["standard deviation", *(f"{statistics.stdev(each):.3f}" for each in finals), ""],
+        ["least", *(f"{min(each):.2f}" for each in finals), ""],
+        ["most", *(f"{max(each):.2f}" for each in finals), ""],
+    ]
+    return table(["", *studies, "target"], [*rows, *more], caption)
+
+
+def search_table(outcomes: Iterable[tuple[Candidate, Sequence[Outcome]]]) -> Html:
+    """The candidates of a search with what the validation images said, the lowest loss first.
+
+    outcomes: as `search.outcomes` gives it; candidates without runs are left out
+    """
+    found = []
+    for candidate, made in outcomes:
+        if made:
+            losses = [outcome.epochs["test_loss"][-1] for outcome in made]
+            found.append((statistics.fmean(losses), candidate, made))
+    found.sort(key=lambda each: each[0])
+    rows = [
+        [
+            candidate.tried,
+            f"{loss:.4f}",
+            study.summarize(made).mean_and_sd,
+            f"{len(made)}",
+            f"{candidate.stage.parameters:,}",
+            candidate.layers,
+        ]
+        for loss, candidate, made in found
+    ]
+    return table(
+        ["tried", "loss", "accuracy", "seeds", "parameters", "layers"],
+        rows,
+        "On the validation images, after the last epoch: mean loss, and mean accuracy in percent.",
+    )
+
+
+def ladder_points(store: Store | None = None) -> list[tuple[str, int, float, float | None]]:
+    """What `figures.ladder` takes, of all stages that were trained.
+
+    The accuracy is that of the record's final epoch; of a stage without a record, the mean over
+    the study's. store: of the study; None for the package's own
+    """
+    store = store or Store()
+    points = []
+    for stage in stages.STAGES:
+        if (run := runs.load_if_any(stage)) is not None:
+            accuracy = run.final_test_accuracy
+        elif (summary := store.summary(stage)) is not None:
+            accuracy = summary.mean
+        else:
+            continue  # nothing is known of it yet
+        claimed = None if stage.claim is None else stage.claim.best_test_accuracy
+        points.append((str(stage.number), stage.parameters, accuracy, claimed))
+    return points
+
+
+def _describe_study(summary: Summary | None) -> list[str]:
+    if summary is None:
+        return ["–"] * 4
+    return [
+        f"{summary.seeds}",
+        summary.mean_and_sd,
+        f"{summary.min:.2f}",
+        f"{summary.pass_rate:.0%}",
+    ]
+
+
+# --- The index ------------------------------------------------------------------------------
+
+LARGEST_SQUARE = 300  # pixels, on a wide screen
+
+
+def hero() -> Html:
+    """What the reader will be able to do, and the original's eight stages as squares.
+
+    A square's area is the number of parameters.
+    """
+    ladder = stages.STAGES[:8]
+    counts = [stage.parameters for stage in ladder]
+    recorded = [runs.load(stage.number) for stage in ladder]
+    steps = []
+    for stage, count, run in zip(ladder, counts, recorded, strict=True):
+        side = LARGEST_SQUARE * math.sqrt(count / max(counts))
+        accuracy = f"{run.final_test_accuracy:.2f} %{'' if run.finished else ' *'}"
+        steps.append(
+            f'<li><a href="{stage.page}"><span class="step-square" style="--side: {side:.1f}">'
+            f'</span><span class="step-text"><span class="step-title">{stage.number}. '
+            f"{html.escape(stage.title)}</span> <strong>{count:,}</strong> "
+            f"<span>{accuracy}</span></span></a></li>"
+        )
+    sentence = (
+        f"You will be able to take a network of {counts[0]:,} parameters down to {counts[-1]:,}, "
+        "keep its accuracy, and say how sure you are of it."
+    )
+    markup = (
+        f'<div class="hero"><p class="hero-promise">{sentence}</p>'
+        '<p class="page-buttons"><a class="md-button md-button--primary" '
+        f'href="{ladder[0].page}">Start with stage {ladder[0].number}</a> '
+        '<a class="md-button" href="playground.md">Look inside a network</a></p>'
+        f'<ol class="steps" aria-label="The eight stages">{"".join(steps)}</ol>'
+        '<p class="steps-note">The area of a square is the number of parameters; below it, the '
+        "share of the test digits that the network reads after its last epoch."
+        f"{'' if all(run.finished for run in recorded) else ' * This training is unfinished.'}"
+        "</p></div>"
+    )
+    return Html(markup, sentence)
+
+
+# --- Predict first --------------------------------------------------------------------------
+
+
+def predict(question: str, choices: Sequence[str], answer: int, explanation: str) -> Html:
+    """A question to answer before the results: what will happen?
+
+    answer: the right choice's place in `choices`, computed from the run by the page's own cell
+    explanation: what was measured, and why
+
+    On the site, a script makes a form of it, and keeps the reader's answer in the browser.
+    Everywhere else the answer is folded. Raises ValueError unless there are three choices and the
+    answer is one of them.
+    """
+    if len(choices) != 3 or answer not in range(3):
+        raise ValueError(f"three choices and one of them: got {len(choices)}, and answer {answer}")
+    name = hashlib.sha256("\n".join([question, *choices]).encode()).hexdigest()[:12]
+    listed = "".join(f"<li>{html.escape(choice)}</li>" for choice in choices)
+    markup = (
+        f'<div class="predict" data-predict="{name}" data-answer="{answer}">'
+        '<p class="predict-question"><strong>What will happen?</strong> '
+        f"{html.escape(question)}</p>"
+        f'<ol type="A">{listed}</ol>'
+        f"<details><summary>What was measured</summary><p><strong>{html.escape(choices[answer])}."
+        f"</strong> {html.escape(explanation)}</p></details></div>"
+    )
+    lines = [f"{letter}. {choice}" for letter, choice in zip("ABC", choices, strict=True)]
+    return Html(
+        markup,
+        "\n".join(
+            [f"What will happen? {question}", *lines, f"Measured: {'ABC'[answer]}. {explanation}"]
+        ),
+    )
+
+
+def predictions() -> Html:
+    """The stages as a list in which the site's script notes what the reader predicted of each."""
+    steps = "".join(
+        f'<li><a href="{stage.page}">{stage.number}. {html.escape(stage.title)}</a> '
+        "<span></span></li>"
+        for stage in stages.STAGES[:8]
+    )
+    text = "The pages of the site ask for a prediction before they show a result."
+    return Html(
+        f'<div class="predictions" data-predictions><p role="status">Without JavaScript nothing is '
+        f'kept; each page shows its answer in a fold.</p><ul role="list">{steps}</ul></div>',
+        text,
+    )

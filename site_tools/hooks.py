@@ -1,0 +1,220 @@
+"""What MkDocs calls while it builds the site, in the order of a build.
+
+An executed page is a Python file in percent format. It is executed when its text changed, or
+the package, its records, the installed libraries or these tools; otherwise its page comes from
+the cache. mkdocs-jupyter lets MkDocs see such files as pages, and converts them. Its own cache
+and execution are not used: they know nothing of the package's code and run page after page.
+"""
+
+import hashlib
+import json
+import os
+import posixpath
+import re
+import sys
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.plugins import get_plugin_logger
+from mkdocs.structure.files import Files
+from mkdocs.structure.pages import Page
+from mkdocs.structure.toc import get_toc
+from mkdocs_jupyter.plugin import NotebookFile
+
+# MkDocs loads this file by its path: the project's folder need not be where Python looks.
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from site_tools import checks, downloads, execution, offline, privacy, rendering  # noqa: E402
+from site_tools.rendering import Rendered  # noqa: E402
+
+log = get_plugin_logger("site")
+
+# What shows on an executed page without being in one of our files.
+LIBRARIES = ("torch", "torchvision", "numpy", "matplotlib", "ipykernel", "jupytext", "nbclient",
+             "nbconvert", "pygments", "mkdocs-jupyter")  # fmt: skip
+PAGE_LINK = re.compile(r'\b(href|src)="([^"#:?]+)(#[^"]*)?"')
+OWN_FILES = (Path(__file__).parent,)
+
+# The executed pages of this build, by their path under docs/.
+rendered: dict[str, Rendered] = {}
+serving = False
+
+
+def on_startup(command: str, dirty: bool) -> None:
+    """`mkdocs serve` puts a script of its own into pages, which their policy would refuse."""
+    global serving
+    serving = command == "serve"
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Apply the one setting of the project's address: without it, no link to it appears."""
+    repository = (config.extra.get("repository") or "").rstrip("/").removesuffix(".git")
+    config.extra["repository"] = repository
+    config.extra["offline"] = not serving  # a page that is being written should never be an old one
+    if repository:
+        config.repo_url = repository
+        config.repo_name = "/".join(repository.split("/")[-2:])
+        config.edit_uri = "edit/main/docs/"
+    # Newer versions of mkdocs-jupyter put a MathJax loader into every page except for version 2,
+    # whose loader is in the template that we do not use.
+    notebooks = config.plugins["mkdocs-jupyter"].config
+    if "mathjax_version" in notebooks:
+        notebooks["mathjax_version"] = 2
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Execute each page that has no entry in the cache; raise PluginError when one fails."""
+    cache = _project(config) / ".cache" / "pages"
+    surroundings = _digest_of_surroundings(config)
+    entries = {
+        file.src_uri: cache / f"{_digest(surroundings, file.src_uri, _bytes(file))}.json"
+        for file in files
+        # A NotebookFile wraps MkDocs' own, which knows whether it is left out of the site.
+        if isinstance(file, NotebookFile) and not file.file.inclusion.is_excluded()
+    }
+    stale = [name for name, entry in entries.items() if not entry.is_file()]
+    outcomes = execution.execute_all(
+        [Path(config.docs_dir, name) for name in stale],
+        _project(config),
+        imports=config.extra.get("executed_pages_import", []),
+        then=rendering.render,
+    )
+    failures = [str(outcome) for outcome in outcomes if isinstance(outcome, execution.PageError)]
+    for name, outcome in zip(stale, outcomes, strict=True):
+        if not isinstance(outcome, execution.PageError):
+            log.info(f"executed {name}")
+            _write(entries[name], json.dumps(asdict(outcome)))
+    if failures:
+        raise PluginError("\n\n".join(failures))
+
+    for unused in set(cache.glob("*.json")) - set(entries.values()):
+        unused.unlink()
+    rendered.clear()
+    for name, entry in entries.items():
+        rendered[name] = Rendered(**json.loads(entry.read_text(encoding="utf-8")))
+    return files
+
+
+def on_pre_page(page: Page, config: MkDocsConfig, files: Files) -> Page:
+    """Let an executed page show what its execution gave, in place of Markdown."""
+    if page.file.src_uri in rendered:
+        page.render = lambda config, files: _show(page, rendered[page.file.src_uri])  # type: ignore[method-assign]
+    return page
+
+
+def _show(page: Page, result: Rendered) -> None:
+    page.content = result.content
+    page.toc = get_toc(result.contents)  # type: ignore[arg-type]
+    if result.title and "title" not in vars(page):  # mkdocs.yml may name a page otherwise
+        page.title = result.title
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str | None:
+    """Point an executed page's links at pages, as MkDocs does for Markdown; add its buttons."""
+    source = page.file.src_uri
+    if source not in rendered:
+        return None
+
+    def resolved(found: re.Match[str]) -> str:
+        attribute, address, fragment = found[1], found[2], found[3] or ""
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(source), address))
+        target = files.get_file_from_path(path)
+        if target is not None:
+            return f'{attribute}="{target.url_relative_to(page.file)}{fragment}"'
+        if path.endswith((".py", ".md")):
+            raise PluginError(f"{source}: a link leads nowhere: {address}")
+        return found[0]
+
+    html = PAGE_LINK.sub(resolved, html)
+    if page.is_homepage:
+        return html
+    return html.replace("</h1>", f"</h1>\n{_buttons(source, config)}", 1)
+
+
+def _buttons(source: str, config: MkDocsConfig) -> str:
+    stem = posixpath.splitext(source)[0]
+    name = posixpath.basename(stem) + ".ipynb"
+    buttons = [f'<a class="md-button" href="{name}" download>Download notebook</a>']
+    colab = downloads.colab_address(config.extra["repository"], stem)
+    if colab:
+        buttons.append(f'<a class="md-button" href="{colab}">Open in Colab</a>')
+    return f'<p class="page-buttons">{" ".join(buttons)}</p>'
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> None:
+    """Write the notebook that the button names, beside the page."""
+    if page.file.src_uri in rendered and not page.is_homepage:
+        source = Path(config.docs_dir, page.file.src_uri)
+        folder = Path(page.file.abs_dest_path).parent
+        notebook = downloads.notebook_of(source, config.extra["repository"])
+        _write(folder / f"{source.stem}.ipynb", notebook)
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Make the site private, searchable from a folder and readable offline; prove it whole."""
+    if not serving:
+        privacy.restrict(Path(config.site_dir))
+    index = Path(config.site_dir, "search", "search_index.json")
+    if index.is_file():  # pages opened from a folder may run a script, but not read a file
+        _write(index.with_suffix(".js"), f"var __index = {index.read_text(encoding='utf-8')};\n")
+    if not serving:
+        offline.write_worker(Path(config.site_dir))
+    base = urlsplit(config.site_url or "").path.rstrip("/") + "/"
+    found = list(checks.problems(Path(config.site_dir), base))
+    if found:
+        raise PluginError("the built site is not whole:\n  " + "\n  ".join(found))
+
+
+def _digest_of_surroundings(config: MkDocsConfig) -> str:
+    """Of everything outside a page that its execution depends on.
+
+    `extra.executed_pages_use` in mkdocs.yml lists the folders that pages import or read.
+    """
+    folders = [_project(config) / name for name in config.extra["executed_pages_use"]]
+    files = sorted(
+        file
+        for place in (*OWN_FILES, *folders)
+        for file in (place.rglob("*") if place.is_dir() else [place])
+        if file.is_file() and "__pycache__" not in file.parts
+    )
+    return _digest(
+        *(part for file in files for part in (file.name, file.read_bytes())),
+        *(f"{name} {_version(name)}" for name in LIBRARIES),
+        sys.version,
+        os.environ.get("MNIST_STEPS_TRAIN", ""),
+    )
+
+
+def _digest(*parts: str | bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        content = part.encode() if isinstance(part, str) else part
+        digest.update(len(content).to_bytes(8, "big") + content)
+    return digest.hexdigest()
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "none"
+
+
+def _bytes(file: NotebookFile) -> bytes:
+    return Path(file.abs_src_path).read_bytes()
+
+
+def _project(config: MkDocsConfig) -> Path:
+    return Path(config.config_file_path).resolve().parent
+
+
+def _write(file: Path, text: str) -> None:
+    """Under a temporary name first: a build that is stopped leaves no half-written entry."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(".part")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(file)

@@ -1,0 +1,157 @@
+"""The command: what it prints, and that bad input is one clear line and exit status 2."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from mnist_steps import data, runs, stages, training
+
+
+@pytest.fixture
+def command(mnist_steps_command):
+    return mnist_steps_command
+
+
+def test_help_lists_every_command(command):
+    status, out, _ = command("--help")
+    assert status == 0
+    for name in ("stages", "summary", "rf", "train", "record", "verify"):
+        assert name in out
+
+
+def test_help_does_not_wait_for_torch():
+    code = "import sys, mnist_steps.commands.main; assert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_stages_as_json_carries_claims_and_records(command):
+    status, out, _ = command("stages", "--json")
+    assert status == 0
+    rows = json.loads(out)
+    assert [row["number"] for row in rows] == [stage.number for stage in stages.STAGES]
+    last = rows[7]
+    assert last["slug"] == "08_lr_scheduler"
+    assert last["parameters"] == 7884
+    assert last["claim"]["best_test_accuracy"] == 99.44
+    recorded = runs.load(8)
+    assert last["record"]["final"] == recorded.final_test_accuracy
+    assert last["record"]["best"] == recorded.best_test_accuracy
+    assert last["record"]["last_three"] == list(recorded.last_three_test_accuracies)
+    assert last["record"]["seconds"] > 0
+
+
+def test_stages_prints_a_table(command):
+    status, out, _ = command("stages")
+    assert status == 0
+    assert "7,884" in out and "99.44" in out
+
+
+def test_summary_of_a_stage(command):
+    status, out, _ = command("summary", "8")
+    assert status == 0
+    assert "7,884" in out and "conv5" in out
+
+
+def test_summary_as_json_of_a_readers_own_network(command, tmp_path, monkeypatch):
+    (tmp_path / "readers_net.py").write_text(
+        "from torch import nn\ndef build():\n    return nn.Sequential(nn.Conv2d(3, 4, 3))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    status, out, _ = command("summary", "readers_net:build", "--input", "3,8,8", "--json")
+    assert status == 0
+    assert json.loads(out)["total_params"] == 3 * 4 * 9 + 4
+
+
+def test_receptive_fields_of_a_stage_as_json(command):
+    status, out, _ = command("rf", "8", "--json")
+    assert status == 0
+    fields = {layer["name"]: layer["size"] for layer in json.loads(out)}
+    assert fields["conv5"] == [14, 14]
+
+
+def test_receptive_fields_as_a_picture(command, tmp_path):
+    status, _, _ = command("rf", "8", "--plot", str(tmp_path / "growth.svg"))
+    assert status == 0
+    assert (tmp_path / "growth.svg").read_text().startswith("<svg")
+
+
+def test_train_prints_every_epoch_and_the_comparison(command, monkeypatch):
+    recorded = runs.load(8)
+    monkeypatch.setattr(training, "fit", lambda stage, seed, device, fast: recorded)
+    status, out, _ = command("train", "8")
+    assert status == 0
+    assert f"{recorded.final_test_accuracy:.2f}" in out
+    assert "the original's best was 99.44" in " ".join(out.split())
+
+
+def test_verify_reports_what_holds(command):
+    status, out, _ = command("verify", "8", "--steps", "2")
+    assert status == 0
+    assert "stage 8, seed 8: holds (2 steps replayed" in out
+
+
+def test_verify_ends_with_status_2_when_a_record_does_not_hold(command, monkeypatch, tmp_path):
+    monkeypatch.setattr(runs.verify, "__defaults__", (None, 10, tmp_path, lambda result: None))
+    status, out, err = command("verify", "8", "--json")
+    assert status == 2
+    assert "RecordMismatch: stage 8, seed 8: there is no record" in err
+    assert json.loads(out)[0]["ok"] is False
+
+
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        (["train", "99"], "there is no stage 99: the stages are 1, 2, 3"),
+        (["train", "eight"], "valid integer"),
+        (["trian"], "No such command"),
+        (["train", "8", "--device", "tpu"], "device 'tpu' is not available here"),
+        (["summary", "nowhere:Net"], "'nowhere:Net' cannot be imported"),
+        (["summary", "torch.nn:NoSuch"], "cannot be imported"),
+        (["summary", "justaname"], "names no model: give a stage's number or package.module:Name"),
+        (["summary", "json:dumps"], "'json:dumps' could not be called without arguments"),
+        (["summary", "builtins:dict"], "gave a dict, expected a torch.nn.Module"),
+        (["summary", "8", "--input", "1x28x28"], "--input '1x28x28' is no shape"),
+        (["summary", "8", "--input", "1,0,28"], "--input '1,0,28' is no shape"),
+        (["record"], "give one stage's number, or --all"),
+        (["verify", "77"], "there is no stage 77"),
+        (["verify", "--steps", "0"], "greater than or equal to 1"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_status_2(command, arguments, expected):
+    status, out, err = command(*arguments)
+    assert status == 2
+    assert expected in err
+    assert err.count("\n") == 1
+    assert "Traceback" not in err + out
+
+
+def test_an_unwritable_cache_is_one_clear_line(command, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("MNIST_STEPS_DATA", str(tmp_path / "file"))
+    data.mnist.cache_clear()
+    status, _, err = command("train", "8")
+    data.mnist.cache_clear()
+    assert status == 2
+    assert "cannot write" in err and err.count("\n") == 1
+
+
+def test_ctrl_c_ends_without_a_traceback(command, monkeypatch):
+    def stop(*_, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "fit", stop)
+    status, _, err = command("train", "8")
+    assert status == 130
+    assert "stopped" in err and "Traceback" not in err
+
+
+def test_ctrl_c_while_recording_says_how_to_go_on(command, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "record", stop)
+    status, _, err = command("record", "8")
+    assert status == 130
+    assert "the same command goes on from there" in err

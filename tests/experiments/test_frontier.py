@@ -1,0 +1,92 @@
+"""What stages 9 and 10 are compared with: one family, one recipe, and one view of each image."""
+
+import json
+import statistics
+from dataclasses import replace
+
+import pytest
+from torch import nn
+
+from mnist_steps import figures, stages
+from mnist_steps.experiments import frontier, search, study
+
+
+def kernels(model):
+    return [
+        (type(layer).__name__, getattr(layer, "kernel_size", None))
+        for layer in model
+        if not isinstance(layer, nn.BatchNorm2d | nn.ReLU)
+    ]
+
+
+def test_the_family_has_the_layers_and_the_recipe_of_both_stages():
+    of_stage_10 = kernels(stages.get(10).build())
+    assert stages.get(9).recipe == stages.get(10).recipe
+    for member in frontier.FAMILY:
+        assert kernels(member.stage.build()) == of_stage_10, member.layers
+        assert member.stage.recipe == stages.get(10).recipe
+
+
+def test_the_family_grows_and_each_members_runs_are_named_by_its_parameters():
+    counts = [member.stage.parameters for member in frontier.FAMILY]
+    assert counts == sorted(set(counts)) and counts[0] < 1000 and counts[-1] < 8000
+    for member, count in zip(frontier.FAMILY, counts, strict=True):
+        assert member.arm in (None, f"frontier-{count}")
+
+
+def test_the_members_that_are_stages_say_so_in_layers_as_well():
+    members = [member for member in frontier.FAMILY if member.arm is None]
+    assert [member.stage.number for member in members] == [10, 9]
+    for member in members:
+        described = search.network(member.layers.split())
+        shapes = [parameter.shape for parameter in described.parameters()]
+        assert shapes == [parameter.shape for parameter in member.stage.build().parameters()]
+
+
+def test_one_view_trains_as_stage_9_does_and_judges_each_image_once():
+    stage = stages.get(9)
+    assert stage.recipe.test_shifts > 0 == frontier.ONE_VIEW.recipe.test_shifts
+    views = {"test_shifts": stage.recipe.test_shifts, "shifted_epochs": stage.recipe.shifted_epochs}
+    recipe = replace(frontier.ONE_VIEW.recipe, **views)
+    assert replace(frontier.ONE_VIEW, recipe=recipe) == stage
+
+
+def test_all_runs_are_different_ones_judged_on_test_images():
+    tasks = frontier.all_tasks([0, 1])
+    arms = [member.arm for member in frontier.FAMILY if member.arm is not None]
+    assert {task.arm for task in tasks} == {*arms, "one-view"}
+    assert len({task.digest for task in tasks}) == len(tasks) == 2 * (len(arms) + 1)
+    assert {task.judged_on for task in tasks} == {"test"}
+
+
+def test_the_command_names_the_runs_that_are_missing(mnist_steps_command, tmp_path):
+    options = ["--frontier", "--folder", tmp_path, "--seeds", "1", "--dry-run", "--json"]
+    status, out, _ = mnist_steps_command("study", *options)
+    assert status == 0
+    assert set(json.loads(out)["left"]) == {task.name for task in frontier.all_tasks([0])}
+
+
+def test_the_members_runs_are_found_by_their_names(tmp_path):
+    store = study.Store(tmp_path)
+    assert [member for member, _ in frontier.outcomes(store)] == list(frontier.FAMILY)
+    assert all(found == [] for _, found in frontier.outcomes(store))
+
+
+# --- Their figures --------------------------------------------------------------------------
+
+
+def test_the_frontier_says_what_it_shows():
+    family = [(500, [98.0, 98.2]), (4000, [99.4, 99.5])]
+    figure = figures.frontier(family, [("stage 8", 7884, [99.3])], [(5854, 99.41)], 99.4)
+    for part in ("500: 98.10", "4,000: 99.45", "stage 8 7,884: 99.30", "5,854: 99.41"):
+        assert part in figure.alt
+    assert "stage 8" in figure.svg.replace("\n", " ")
+
+
+def test_histories_say_where_the_runs_end():
+    runs = [[97.0, 99.3, 99.5], [97.2, 99.2, 99.4]]
+    figure = figures.histories(runs, 99.4)
+    assert f"{statistics.fmean((99.5, 99.4)):.2f} at the end" in figure.alt
+    assert "between 99.40 and 99.50" in figure.alt
+    with pytest.raises(ValueError):
+        figures.histories([[97.0, 99.3], [97.2]], 99.4)

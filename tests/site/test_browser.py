@@ -1,0 +1,390 @@
+"""Every page of a built site in a real browser: both themes, a phone's width and a desk's.
+
+MNIST_STEPS_SITE=site names the built site; without it there is nothing to look at and the tests
+are skipped. axe-core comes with axe-playwright-python. Screenshots are kept in .cache/screenshots.
+"""
+
+import functools
+import inspect
+import os
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from browser import MISSING, missing, outside, served, transferred, watch
+
+from mnist_steps import data, runs, stages
+from mnist_steps.experiments import study
+
+ROOT = Path(__file__).parents[2]
+SCREENSHOTS = ROOT / ".cache" / "screenshots"
+WIDTHS = (1280, 400)
+THEMES = {"light": "default", "dark": "slate"}
+FIRST_VISIT = 350 * 1024  # bytes, compressed
+LAYOUT_SHIFT = 0.05
+
+if "MNIST_STEPS_SITE" not in os.environ:
+    pytest.skip(
+        "no site to look at: build one, then set MNIST_STEPS_SITE=site", allow_module_level=True
+    )
+SITE = Path(os.environ["MNIST_STEPS_SITE"]).resolve()
+PAGES = sorted(file.relative_to(SITE).as_posix() for file in SITE.rglob("*.html"))
+assert "index.html" in PAGES, f"{SITE} is no built site"
+
+RUN_AXE = """async () => (await axe.run(document, { resultTypes: ["violations"] }))
+  .violations.flatMap(({ id, help, nodes }) =>
+    nodes.map((node) => `${id} (${help}): ${node.html.slice(0, 160)} ${node.target}`))"""
+OVERFLOWING = """() => {
+  const width = document.documentElement.clientWidth;
+  if (document.documentElement.scrollWidth <= width) return [];
+  return [...document.querySelectorAll("main *")]
+    .filter((one) => one.getBoundingClientRect().right > width + 1)
+    .slice(0, 5).map((one) => `${one.tagName}.${one.className}`);
+}"""
+# From before the first script on: how far things moved that nobody had touched.
+COUNT_SHIFTS = """globalThis.shifted = 0;
+new PerformanceObserver((list) => {
+  for (const { hadRecentInput, value } of list.getEntries())
+    if (!hadRecentInput) globalThis.shifted += value;
+}).observe({ type: "layout-shift", buffered: true });"""
+
+
+# --- A site, a browser ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def site():
+    return SITE
+
+
+@pytest.fixture(scope="module")
+def axe():
+    try:
+        import axe_playwright_python
+    except ImportError as error:
+        missing(f"{MISSING}: {error}")
+    return Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def contexts(browser):
+    """One for each theme: later pages find in its cache what all pages share."""
+    contexts = {
+        theme: browser.new_context(
+            color_scheme=theme, reduced_motion="reduce", service_workers="block"
+        )
+        for theme in THEMES
+    }
+    for context in contexts.values():
+        context.add_init_script(COUNT_SHIFTS)
+    yield contexts
+    for context in contexts.values():
+        context.close()
+
+
+# --- Every page -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("theme", THEMES)
+def test_a_page_is_quiet_private_accessible_and_fits(contexts, address, axe, theme, name):
+    page = watch(contexts[theme].new_page())
+    page.set_viewport_size({"width": WIDTHS[0], "height": 900})
+    page.goto(address + name.removesuffix("index.html"), wait_until="load")
+    assert page.get_attribute("body", "data-md-color-scheme") == THEMES[theme]
+    problems = []
+    for width in WIDTHS:
+        if width != WIDTHS[0]:  # loaded anew: a phone has its own moves while a page loads
+            page.set_viewport_size({"width": width, "height": 900})
+            page.reload(wait_until="load")
+        page.wait_for_timeout(100)  # the theme makes what scrolls reachable by keyboard
+        shifted = page.evaluate("shifted")
+        if shifted > LAYOUT_SHIFT:
+            problems.append(f"at {width} px things move by {shifted:.3f} while it loads")
+        keep(page, name, theme, width)
+        page.evaluate(axe)  # the page's own policy would refuse it as a script
+        problems += [f"axe at {width} px: {found}" for found in page.evaluate(RUN_AXE)]
+        problems += [f"too wide at {width} px: {found}" for found in page.evaluate(OVERFLOWING)]
+    problems += [f"dead link: {link}" for link in dead_links(page)]
+    problems += [f"asked for {url}" for url in outside(page, address)]
+    problems += page.complaints
+    page.close()
+    assert not problems, "\n".join([f"{name}, {theme}:", *dict.fromkeys(problems)])
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_first_visit_takes_no_more_than_it_may(visit, name):
+    """All of it, shared files too, compressed as a server sends it."""
+    page = visit(name.removesuffix("index.html"))
+    bytes_taken = transferred(page)
+    print(f"\n{name}: {bytes_taken / 1024:.0f} KB")
+    assert bytes_taken <= FIRST_VISIT, f"{bytes_taken / 1024:.0f} KB"
+
+
+def keep(page, name, theme, width):
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    stem = name.removesuffix("/index.html").removesuffix(".html").replace("/", "-")
+    page.screenshot(path=SCREENSHOTS / f"{stem}-{theme}-{width}.png", full_page=True)
+
+
+@functools.cache
+def anchors(file):
+    from site_tools import checks
+
+    return checks._anchors(file)
+
+
+def dead_links(page):
+    """Links to this site, as the browser sees them, scripts and all, that lead to nothing."""
+    here = urlsplit(page.url)
+    links = page.evaluate("() => [...document.links].map((link) => link.href)")
+    for link in sorted(set(links)):
+        parts = urlsplit(link)
+        if parts.netloc != here.netloc or parts.path == here.path:
+            continue
+        file = SITE / unquote(parts.path).lstrip("/")
+        file = file / "index.html" if file.is_dir() else file
+        known = file.is_file() and (
+            not parts.fragment or file.suffix != ".html" or unquote(parts.fragment) in anchors(file)
+        )
+        if not known:
+            yield link
+
+
+# --- Search, and a folder instead of a server ---------------------------------------------------
+
+
+def search(page, words):
+    page.keyboard.press("/")
+    page.keyboard.type(words)
+    page.wait_for_selector(".md-search-result__item a")
+    return page.eval_on_selector_all(
+        ".md-search-result__item > a.md-search-result__link", "links => links.map((a) => a.href)"
+    )
+
+
+def test_search_finds_each_stage_by_its_title(contexts, address):
+    page = watch(contexts["light"].new_page())
+    page.goto(address)
+    stages = sorted(name.split("/")[1] for name in PAGES if name.startswith("stages/"))
+    for stage in stages:
+        page.goto(f"{address}stages/{stage}/")
+        title = page.evaluate("document.querySelector('h1').firstChild.textContent").strip()
+        words = title.partition(". ")[2] or title
+        page.goto(address)
+        found = search(page, words)
+        assert any(f"stages/{stage}/" in link for link in found), f"{words!r} finds {found}"
+    assert not page.complaints
+    page.close()
+
+
+def test_from_a_folder_pages_are_quiet_links_lead_to_pages_and_search_finds(contexts):
+    page = watch(contexts["light"].new_page())
+    page.goto((SITE / "index.html").as_uri())
+    page.click(".md-content a[href*='get-started']")
+    page.wait_for_url("**/get-started/index.html")
+    search(page, "schedule")
+    page.click(".md-search-result__item a[href*='lr_scheduler']")
+    page.wait_for_url("**/08_lr_scheduler/index.html*")
+    assert page.title().startswith("8.")
+    assert page.complaints == []
+    assert [url for url in page.requests if not url.startswith(("file:", "data:", "about:"))] == []
+    page.close()
+
+
+def test_a_page_refuses_a_script_that_was_not_in_it_when_it_was_built(contexts, address):
+    page = contexts["light"].new_page()
+    page.goto(address)
+    page.evaluate(
+        """() => {
+          const script = document.createElement("script");
+          script.textContent = "window.intruder = true";
+          document.head.append(script);
+        }"""
+    )
+    assert page.evaluate("window.intruder") is None
+    refused = page.evaluate("fetch('http://127.0.0.1:9/').then(() => false, () => true)")
+    assert refused
+    page.close()
+
+
+# --- Predict first --------------------------------------------------------------------------------
+
+
+def test_a_prediction_is_made_by_keyboard_kept_counted_and_erased(browser, address):
+    context = browser.new_context(service_workers="block")
+    page = watch(context.new_page())
+    page.goto(f"{address}stages/08_lr_scheduler/")
+    question = page.locator(".predict")
+    assert not question.locator("details").is_visible(), "the answer hides until one is given"
+    page.focus(".predict .md-button")
+    page.keyboard.press("Enter")
+    assert "Choose" in question.locator("[role=status]").inner_text()
+    right = int(question.get_attribute("data-answer"))
+    wrong = (right + 1) % 3
+    radio = question.get_by_role("radio").nth(wrong)
+    radio.focus()
+    page.keyboard.press("Space")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    measured = question.locator("label").nth(right).inner_text()
+    verdict = question.locator("[role=status]").inner_text()
+    assert verdict == f"Not as you predicted. Measured: {measured}."
+    assert question.locator("details p").is_visible()
+
+    page.reload()
+    assert question.locator("[role=status]").inner_text() == verdict
+    page.goto(address)
+    ladder = page.locator(".predictions")
+    assert ladder.locator("[role=status]").inner_text().startswith("1 of 8 predicted, 0 as")
+    assert ladder.locator("li", has_text="8. ").inner_text().endswith("a surprise")
+    ladder.get_by_role("button").click()
+    assert ladder.locator("[role=status]").inner_text() == "Your answers are erased."
+    assert page.evaluate("localStorage.getItem('mnist-steps.predictions')") is None
+    page.goto(f"{address}stages/08_lr_scheduler/")
+    assert question.locator("[role=status]").inner_text() == ""
+    assert page.complaints == []
+    assert outside(page, address) == []
+    context.close()
+
+
+def test_without_scripts_a_question_stands_there_with_its_answer_in_a_fold(visit):
+    page = visit("stages/08_lr_scheduler/", java_script_enabled=False)
+    question = page.locator(".predict")
+    assert question.locator("li").count() == 3
+    answer = question.locator("details p")
+    assert not answer.is_visible()
+    question.locator("summary").click()
+    assert answer.is_visible()
+
+
+# --- The index --------------------------------------------------------------------------------
+
+
+def test_the_first_screen_of_the_index_promises_shows_the_ladder_and_lets_draw(visit):
+    page = visit(viewport={"width": 1280, "height": 800})
+    assert page.locator(".hero-promise").inner_text().startswith("You will be able to")
+    assert page.locator(".steps a").count() == 8
+    for selector in (".hero-promise", ".steps li >> nth=0", ".steps li >> nth=7", "#taste-pad"):
+        box = page.locator(selector).bounding_box()
+        assert box["y"] + box["height"] <= 800, f"{selector} ends at {box['y'] + box['height']:.0f}"
+    sides = page.eval_on_selector_all(
+        ".step-square", "all => all.map((one) => one.getBoundingClientRect().width)"
+    )
+    assert sides[0] / sides[1] == pytest.approx((6_379_786 / 261_216) ** 0.5, rel=0.01)
+
+
+@pytest.mark.parametrize("where", ["server", "folder"])
+def test_a_digit_drawn_on_the_index_is_read(visit, where):
+    page = visit("" if where == "server" else (SITE / "index.html").as_uri())
+    assert not any(url.endswith("weights.bin") for url in page.requests)
+    box = page.locator("#taste-pad").bounding_box()
+    for i, (x, y) in enumerate([(54, 18), (52, 40), (49, 62), (47, 82)]):
+        page.mouse.move(box["x"] + x / 100 * box["width"], box["y"] + y / 100 * box["height"])
+        if i == 0:
+            page.mouse.down()
+    page.mouse.up()
+    page.wait_for_function("document.getElementById('taste-verdict').textContent.includes('as 1')")
+    page.click("#taste-clear")
+    assert page.inner_text("#taste-verdict") == "Nothing drawn yet."
+
+
+# --- Compare ----------------------------------------------------------------------------------
+
+
+def digits_in(page, number):
+    """How many digits the page says are read by the stage of that number alone."""
+    summary = page.locator(".compare-digits summary", has_text=f"Stage {number} reads these")
+    return int(summary.inner_text().rpartition(": ")[2])
+
+
+def test_two_stages_are_picked_by_keyboard_compared_and_linked(visit):
+    page = visit("compare/?a=3&b=8", wait_for=".compare-result")
+    assert page.get_by_label("First stage").input_value() == "3"
+    wrong = {n: runs.load(n).predictions.long() != data.mnist().test.labels for n in (3, 4, 8)}
+    assert digits_in(page, 8) == int((wrong[3] & ~wrong[8]).sum())
+    page.get_by_label("Second stage").focus()
+    page.keyboard.type("4")
+    assert page.url.endswith("compare/?a=3&b=4")
+    assert digits_in(page, 4) == int((wrong[3] & ~wrong[4]).sum())
+    assert digits_in(page, 3) == int((wrong[4] & ~wrong[3]).sum())
+    lines = page.eval_on_selector_all(
+        ".compare .highlight span", "all => all.map((one) => one.textContent)"
+    )
+    for number, signs in ((3, " -"), (4, " +")):
+        kept = "".join(line[2:] for line in lines if line[0] in signs)
+        assert kept == inspect.getsource(stages.get(number).model)
+    assert page.locator(".is-different th").all_inner_texts() == ["batch size"]
+    studied = [number for number in (3, 4) if study.Store().outcomes(stages.get(number))]
+    assert page.locator(".compare-curves polyline").count() == 2 + len(studied)
+    page.get_by_role("button", name="Swap").click()
+    assert page.url.endswith("compare/?a=4&b=3")
+
+
+def test_the_table_of_stages_is_sorted_and_filtered(visit):
+    page = visit("compare/", wait_for=".compare-result")
+    rows = page.locator(".all-stages tbody tr")
+    heading = page.locator(".all-stages th", has=page.get_by_role("button", name="parameters"))
+    heading.get_by_role("button").focus()
+    page.keyboard.press("Enter")
+    counts = [
+        int(text.replace(",", "")) for text in rows.locator("td:nth-child(2)").all_inner_texts()
+    ]
+    assert counts == sorted(counts) and heading.get_attribute("aria-sort") == "ascending"
+    page.keyboard.press("Enter")
+    again = [
+        int(text.replace(",", "")) for text in rows.locator("td:nth-child(2)").all_inner_texts()
+    ]
+    assert again == counts[::-1] and heading.get_attribute("aria-sort") == "descending"
+    page.get_by_label("Show stages with").fill("pooling")
+    shown = [text for text in rows.locator("th").all_inner_texts() if text]
+    assert [row.is_visible() for row in rows.all()].count(True) == 1
+    assert any("Global average pooling" in text for text in shown)
+
+
+def test_without_scripts_the_stages_stand_in_a_table_with_links_to_what_each_changes(visit):
+    page = visit("compare/", java_script_enabled=False)
+    assert page.locator(".all-stages tbody th a").count() >= 8
+    links = page.locator(".compare a")
+    assert links.first.is_visible() and "#the-model" in links.first.get_attribute("href")
+
+
+def test_stages_are_compared_from_a_folder(visit):
+    page = visit((SITE / "compare" / "index.html").as_uri(), wait_for=".compare-result")
+    page.get_by_label("First stage").select_option("1")
+    assert "class SetupNet" in page.locator(".compare .highlight").inner_text()
+
+
+# --- Without a network, and on paper -------------------------------------------------------------
+
+
+def test_after_one_visit_the_site_works_without_a_network(browser, tmp_path):
+    with served(SITE) as address:
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(address)
+        page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+        page.wait_for_function("navigator.serviceWorker.controller")
+    watch(page)  # the server is gone
+    for name in ("stages/08_lr_scheduler/", "playground/", "compare/?a=3&b=8"):
+        page.goto(address + name)
+    page.wait_for_selector(".compare-result")
+    page.goto(address + "playground/")
+    page.wait_for_selector("#pg-layers canvas")
+    found = search(page, "schedule")
+    assert any("08_lr_scheduler" in link for link in found)
+    assert page.complaints == []
+    context.close()
+
+
+def test_a_page_prints_without_what_only_a_screen_needs(visit):
+    page = visit("stages/08_lr_scheduler/", color_scheme="dark")
+    page.emulate_media(media="print", color_scheme="dark")
+    for selector in (".md-header", ".md-sidebar", ".page-buttons", ".md-footer"):
+        assert not any(one.is_visible() for one in page.locator(selector).all()), selector
+    paper, ink = page.evaluate(
+        """() => [document.body, document.querySelector("h1")].map((one, i) =>
+          getComputedStyle(one)[i ? "color" : "backgroundColor"].match(/[\\d.]+/g).map(Number))"""
+    )
+    assert min(paper[:3]) > 240 or paper[3:] == [0]
+    assert max(ink[:3]) < 100

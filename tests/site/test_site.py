@@ -1,0 +1,287 @@
+"""The site's machinery, on a tree of three small pages with the real hooks and configuration."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+
+from site_tools import checks
+
+ROOT = Path(__file__).parents[2]
+
+CONFIGURATION = f"""\
+INHERIT: {(ROOT / "mkdocs.yml").as_posix()}
+extra: {{executed_pages_use: [used], executed_pages_import: [wave]}}
+nav: [index.md, stages/one.py, stages/two.py]
+theme: {{custom_dir: "{(ROOT / "site_tools" / "overrides").as_posix()}"}}
+hooks: ["{(ROOT / "site_tools/hooks.py").as_posix()}"]
+watch: []
+"""
+
+ONE = """\
+# %% [markdown]
+# # Page one
+#
+# [The next](two.py#exercises) page.
+
+# %%
+from used import number
+
+print(f"computed {number} here")
+
+# %% [markdown]
+# ## Exercises
+#
+# Question?
+
+# %% tags=["solution"]
+print("first half")
+
+# %% [markdown] tags=["solution"]
+# Second *half*.
+
+# %% [markdown]
+# After the solution.
+
+# %% tags=["hide-input"]
+hidden_source = print("shown output")
+
+# %% tags=["fold"]
+folded_source = 1
+folded_source + 1
+"""
+
+TWO = """\
+# %% [markdown]
+# # Page two
+# ## Exercises
+
+# %%
+"<quoted> & 'so'"
+"""
+
+
+class Project:
+    """A folder with a configuration, three pages and a package that they use."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def write(self, name, text):
+        file = self.folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+
+    def build(self, repository=""):
+        """Build the site; return the exit status, all output, and which pages were executed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "mkdocs", "build"],
+            cwd=self.folder,
+            env=os.environ | {"MNIST_STEPS_REPOSITORY": repository, "NO_COLOR": "1"},
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=120,
+        )
+        output = done.stdout + done.stderr
+        return done.returncode, output, set(re.findall(r"executed (\S+)", output))
+
+    def page(self, name):
+        return (self.folder / "site" / name).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    project = Project(tmp_path_factory.mktemp("site"))
+    shutil.copytree(ROOT / "docs" / "assets", project.folder / "docs" / "assets")
+    shutil.copytree(ROOT / "docs" / "stylesheets", project.folder / "docs" / "stylesheets")
+    project.write("mkdocs.yml", CONFIGURATION)
+    project.write("docs/index.md", "# Home\n\n[Page one](stages/one.py)\n")
+    project.write("docs/stages/one.py", ONE)
+    project.write("docs/stages/two.py", TWO)
+    project.write("used/__init__.py", "number = 41\n")
+    status, output, executed = project.build()
+    assert status == 0, output
+    assert executed == {"stages/one.py", "stages/two.py"}
+    return project
+
+
+@pytest.fixture
+def project(built, tmp_path):
+    """A copy of the built project, with its cache, to change."""
+    shutil.copytree(built.folder, tmp_path, dirs_exist_ok=True)
+    return Project(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def page(built):
+    return built.page("stages/one/index.html")
+
+
+def test_a_page_shows_its_text_and_what_its_code_printed(page):
+    assert "<title>Page one" in page
+    assert "computed 41 here" in page
+    assert 'href="../two/#exercises"' in page
+
+
+def test_outputs_are_escaped_once(built):
+    assert "&lt;quoted&gt; &amp; 'so'" in built.page("stages/two/index.html")
+
+
+def test_neighbouring_solution_cells_share_one_closed_fold(page):
+    folds = re.findall(r'<details class="solution">(.*?)</details>', page, re.DOTALL)
+    assert len(folds) == 1
+    assert "first half" in folds[0] and "Second <em>half</em>" in folds[0]
+    assert "After the solution" not in folds[0]
+    assert "<details open" not in page
+
+
+def test_tags_hide_or_fold_a_cells_input_and_keep_its_output(page):
+    assert "shown output" in page and "hidden_source" not in page
+    (fold,) = re.findall(r'<details class="fold">(.*?)</details>', page, re.DOTALL)
+    assert "folded_source" in fold and "Show the code" in fold
+
+
+def test_a_page_brings_no_style_or_script_of_its_own_and_no_prompt(page):
+    article = page[page.index('<div class="notebook">') : page.index("</article>")]
+    assert "<style" not in article and "<script" not in article
+    assert "In [" not in article and "In&nbsp;[" not in article
+    assert len(page) < 40_000
+
+
+def test_every_page_downloads_as_a_valid_notebook(built):
+    for name in ("one", "two"):
+        assert f'href="{name}.ipynb"' in built.page(f"stages/{name}/index.html")
+        notebook = nbformat.read(built.folder / f"site/stages/{name}/{name}.ipynb", as_version=4)
+        nbformat.validate(notebook)
+        assert not any(cell.get("outputs") for cell in notebook.cells)
+        assert not any("pip install" in cell.source for cell in notebook.cells)
+
+
+def test_without_an_address_nothing_links_to_a_repository(built):
+    for file in (built.folder / "site").rglob("*.html"):
+        text = file.read_text(encoding="utf-8")
+        assert "colab" not in text.lower() and "md-source" not in text and "/edit/" not in text
+
+
+def test_with_an_address_pages_open_in_colab_and_notebooks_install_the_package(project):
+    status, output, executed = project.build("https://github.com/owner/steps")
+    assert status == 0, output
+    assert not executed
+    page = project.page("stages/one/index.html")
+    assert (
+        "https://colab.research.google.com/github/owner/steps/blob/notebooks/stages/one.ipynb"
+        in page
+    )
+    assert 'data-md-component="source"' not in page  # the theme's own would ask GitHub for stars
+    notebook = nbformat.read(project.folder / "site/stages/one/one.ipynb", as_version=4)
+    assert "git+https://github.com/owner/steps" in notebook.cells[0].source
+
+
+def test_nothing_edited_executes_nothing(project):
+    status, output, executed = project.build()
+    assert status == 0, output
+    assert executed == set()
+
+
+def test_editing_one_page_executes_that_page_alone(project):
+    project.write("docs/stages/two.py", TWO + "\n# %%\nprint('new')\n")
+    status, output, executed = project.build()
+    assert status == 0, output
+    assert executed == {"stages/two.py"}
+    assert len(list((project.folder / ".cache/pages").iterdir())) == 2  # the old page is gone
+
+
+def test_editing_what_pages_use_executes_all(project):
+    project.write("used/__init__.py", "number = 42\n")
+    status, output, executed = project.build()
+    assert status == 0, output
+    assert executed == {"stages/one.py", "stages/two.py"}
+    assert "computed 42 here" in project.page("stages/one/index.html")
+
+
+def test_a_page_begins_with_the_libraries_imported_and_its_process_ends_with_the_build(project):
+    look = "import os, sys\n\nprint('wave' in sys.modules, 'used' in sys.modules, os.getpid())"
+    project.write("docs/stages/two.py", f"{TWO}\n# %%\n{look}\n")
+    status, output, _ = project.build()
+    assert status == 0, output
+    page = project.page("stages/two/index.html")
+    imported, used, process = re.search(r"(True|False) (True|False) (\d+)", page).groups()
+    assert imported == str(sys.platform == "linux")
+    assert used == "False", "an edit of the pages' own package would not count"
+    assert not psutil.pid_exists(int(process))
+
+
+def test_a_page_that_is_left_out_is_not_executed(project):
+    project.write("mkdocs.yml", f"{CONFIGURATION}exclude_docs: stages/three.py\n")
+    project.write("docs/stages/three.py", f"{TWO}\n# %%\n1 / 0\n")
+    status, output, executed = project.build()
+    assert status == 0, output
+    assert "stages/three.py" not in executed
+    assert not (project.folder / "site/stages/three").exists()
+
+
+def test_failing_cells_fail_the_build_and_are_all_named(project):
+    picture = "from IPython.display import HTML\nHTML('<img src=\"data:,\">')"
+    project.write("docs/stages/two.py", f"{TWO}\n# %%\n1 / 0\n")
+    project.write("docs/stages/three.py", f"{TWO}\n# %%\n{picture}\n")
+    project.write("docs/stages/four.py", f"{TWO}\n# %%\nimport os\n\nos._exit(1)\n")
+    unshowable = "class Odd:\n    def _repr_html_(self):\n        raise ValueError('odd')\n\nOdd()"
+    project.write("docs/stages/five.py", f"{TWO}\n# %%\n{unshowable}\n")
+    status, output, executed = project.build()
+    assert status != 0
+    assert executed == set()
+    place = "cell 3 of 3 (line 9)"
+    assert f"stages/two.py, {place} raised ZeroDivisionError: division by zero" in output
+    assert f"stages/three.py, {place} shows an image without alt text" in output
+    assert f"stages/four.py, {place} ended its process" in output
+    assert f"stages/five.py, {place} raised ValueError: odd" in output
+
+
+@pytest.mark.parametrize("links", [["missing.py"], ["one.py#missing", "../../missing/"]])
+def test_a_broken_link_on_an_executed_page_fails_the_build(project, links):
+    written = "".join(f"# [A link]({link})\n" for link in links)
+    project.write("docs/stages/two.py", f"{TWO}\n# %% [markdown]\n{written}")
+    status, output, _ = project.build()
+    assert status != 0
+    assert len(re.findall(r"leads nowhere: \S*missing", output)) == len(links), output
+
+
+def test_a_built_site_fetches_nothing_from_outside(built):
+    assert list(checks.problems(built.folder / "site")) == []
+
+
+@pytest.mark.parametrize(
+    "markup",
+    [
+        '<script src="https://example.org/a.js"></script>',
+        '<link rel="stylesheet" href="//example.org/a.css">',
+        '<img src="https://example.org/a.png" alt="a">',
+        "<style>@import 'https://example.org/a.css';</style>",
+        '<p style="background: url(https://example.org/a.png)">a</p>',
+        '<svg><image xlink:href="https://example.org/a.png"/></svg>',
+        '<img src="a.png">',
+        '<a href="missing/">a</a>',
+        '<a href="#missing">a</a>',
+    ],
+)
+def test_a_check_refuses(tmp_path, markup):
+    (tmp_path / "a.png").touch()
+    (tmp_path / "index.html").write_text(f"<html><body>{markup}</body></html>", encoding="utf-8")
+    assert len(list(checks.problems(tmp_path))) == 1
+
+
+def test_a_check_allows_links_to_elsewhere_and_code_about_them(tmp_path):
+    (tmp_path / "index.html").write_text(
+        '<a href="https://example.org">a</a> <a href="#b">b</a> <b id="b">b</b>'
+        '<script>const s = "<img src=https://example.org/a.png>"</script>'
+        "<code>&lt;img src=&quot;https://example.org/a.png&quot;&gt;</code>",
+        encoding="utf-8",
+    )
+    assert list(checks.problems(tmp_path)) == []
