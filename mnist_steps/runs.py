@@ -24,9 +24,10 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from mnist_steps import data, graph, stages, training
+from mnist_steps import data, evaluation, graph, stages, training
 from mnist_steps.data import write_atomically
 from mnist_steps.errors import MnistStepsError, RecordMismatch
+from mnist_steps.original import SEED
 from mnist_steps.stages import Stage
 from mnist_steps.training import Environment, Epoch, Run, Step, Training
 
@@ -86,9 +87,7 @@ def save(run: Run, records: Path = RECORDS) -> Path:
         "stage": run.stage.number,
         "seed": run.seed,
         "identity": identity(run.stage, run.seed),
-        "epochs": [
-            {name: round(value, 6) for name, value in asdict(epoch).items()} for epoch in run.epochs
-        ],
+        "epochs": [epoch.as_data() for epoch in run.epochs],
         "tensors_sha256": hashlib.sha256(packed).hexdigest(),
     }
     content["digest"] = digest(content)
@@ -100,13 +99,13 @@ def save(run: Run, records: Path = RECORDS) -> Path:
 
 
 def load(number: int, seed: int | None = None, records: Path = RECORDS) -> Run:
-    """A stage's committed record; `seed` picks another than the recipe's own.
+    """A stage's committed record; `seed` picks another than SEED.
 
     Raises MnistStepsError when there is none, and RecordMismatch when it is damaged or its
     recipe, network or data are not today's.
     """
     stage = stages.get(number)
-    seed = stage.recipe.seed if seed is None else seed
+    seed = SEED if seed is None else seed
     folder = folder_of(stage, seed, records)
     name = f"stage {number}, seed {seed}"
     renew = f"Renew it with: mnist-steps record {number} --seed {seed}"
@@ -139,8 +138,8 @@ def load(number: int, seed: int | None = None, records: Path = RECORDS) -> Run:
 
 
 def has_record(stage: Stage, records: Path = RECORDS) -> bool:
-    """Whether there is a record with the recipe's own seed, today's or an old one."""
-    return (folder_of(stage, stage.recipe.seed, records) / "run.json").is_file()
+    """Whether there is a record with the seed SEED, today's or an old one."""
+    return (folder_of(stage, SEED, records) / "run.json").is_file()
 
 
 def load_if_any(stage: Stage) -> Run | None:
@@ -217,7 +216,7 @@ def record(
     run.json and tensors as an uninterrupted one: it uses the same number of CPU threads.
     """
     stage = stages.get(number)
-    seed = stage.recipe.seed if seed is None else seed
+    seed = SEED if seed is None else seed
     under_way = Training(stage, seed, training.pick_device(device))
     checkpoint = checkpoint_path(stage, seed)
     threads = torch.get_num_threads()
@@ -232,7 +231,7 @@ def record(
 
     with training.cpu_threads(threads):
         training.run_to_end(under_way, progress, save_checkpoint)
-        run = under_way.run()
+        run = under_way.result()
     save(run, records)
     checkpoint.unlink(missing_ok=True)
     return run
@@ -327,14 +326,20 @@ def check(run: Run, steps: int = 10, images: int | None = None) -> Replay:
             f"{run.final_test_accuracy:.2f} %. {renew}"
         )
     if run.weights is not None:
-        recipe = run.stage.recipe
         model = run.build().to(memory_format=torch.channels_last)
-        now = training.evaluate(model, data.mnist().test[:images], recipe.normalize_test)
+        test, recipe = data.mnist().test[:images], run.stage.recipe
+        now = evaluation.evaluate(model, test, recipe, final=run.finished)
         different = (now.predictions != run.predictions[:images]).sum().item()
         if different:
             raise RecordMismatch(
                 f"{name}: the recorded weights give other predictions than recorded for "
                 f"{different} test images. {renew}"
+            )
+        stated = run.epochs[-1].one_view_accuracy
+        if images is None and stated != (now.one_view and round(now.one_view.accuracy, 6)):
+            raise RecordMismatch(
+                f"{name}: the recorded weights are {now.one_view and now.one_view.accuracy} % "
+                f"right by one view of each test image, the record says {stated} %. {renew}"
             )
     replayed = replay(run, steps)
     if not replayed.ok:
@@ -345,14 +350,14 @@ def check(run: Run, steps: int = 10, images: int | None = None) -> Replay:
 def recorded_seeds(stage: Stage, records: Path = RECORDS) -> list[int]:
     """The seeds of a stage's records.
 
-    Of a stage that follows the original the recipe's own is always there, so that a missing record
+    Of a stage that follows the original that with SEED is always there, so that a missing record
     is found. A stage of our own may be without any record, and then there is nothing to hold
     against today's code.
     """
     found = {
         int(folder.name.removeprefix("seed-")) for folder in (records / stage.slug).glob("seed-*")
     }
-    return sorted(found if stage.claim is None else found | {stage.recipe.seed})
+    return sorted(found if stage.claim is None else found | {SEED})
 
 
 def verify(
@@ -371,7 +376,7 @@ def verify(
     for stage in stages.STAGES:
         if numbers is not None and stage.number not in numbers:
             continue
-        named = [] if numbers is None else [stage.recipe.seed]
+        named = [] if numbers is None else [SEED]
         for seed in recorded_seeds(stage, records) or named:
             try:
                 replayed = check(load(stage.number, seed, records), steps)

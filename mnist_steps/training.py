@@ -1,6 +1,6 @@
 """The training loop, and what comes out of it: a Run.
 
-`train_epoch` and `evaluate` are the loop that every tutorial shows, on tensors in memory.
+`train_epoch` is the loop that every tutorial shows, on tensors in memory.
 `Training` holds everything that changes while training (weights, optimizer, schedule,
 randomness), so that it can stop after any epoch and go on to the same result.
 """
@@ -25,16 +25,18 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from tqdm import tqdm
 
-from mnist_steps import data
+from mnist_steps import data, evaluation
 from mnist_steps import engine as fast_way
 from mnist_steps.augment import augment, draw
 from mnist_steps.data import Split
 from mnist_steps.engine import winograd
 from mnist_steps.errors import MnistStepsError
-from mnist_steps.stages import Normalization, Recipe, Stage
+from mnist_steps.evaluation import Evaluation, normalize
+from mnist_steps.original import SEED
+from mnist_steps.recipes import Recipe
+from mnist_steps.stages import Stage
 
 DRAWN_AT_ONCE = 64  # batches; a few megabytes of random numbers
-EVALUATION_BATCH = 100  # small enough that a layer's output stays in the processor's cache
 
 
 def train_epoch(
@@ -120,21 +122,6 @@ def moves(
             yield draw(recipe.augmentation, len(group[-1]), generator)
 
 
-@torch.inference_mode()
-def evaluate(model: nn.Module, split: Split, normalization: Normalization) -> "Evaluation":
-    """The network's log-probabilities for every image of a split, without augmentation."""
-    model.eval()
-    parts = [
-        model(normalize(images.float() / 255, normalization))
-        for images in split.images.split(EVALUATION_BATCH)
-    ]
-    return Evaluation(torch.cat(parts).cpu(), split.labels.cpu())
-
-
-def normalize(images: Tensor, normalization: Normalization) -> Tensor:
-    return (images - normalization.mean) / normalization.sd
-
-
 @dataclass(frozen=True)
 class TrainedEpoch:
     """losses: float tensor (steps,); learning_rates: one a step; accuracy in percent."""
@@ -145,38 +132,24 @@ class TrainedEpoch:
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """log_probabilities: float tensor (N, 10); labels: int64 tensor (N,)."""
-
-    log_probabilities: Tensor
-    labels: Tensor
-
-    @property
-    def loss(self) -> float:
-        return F.nll_loss(self.log_probabilities, self.labels).item()
-
-    @property
-    def predictions(self) -> Tensor:
-        return self.log_probabilities.argmax(dim=1)
-
-    @property
-    def accuracy(self) -> float:
-        """In percent."""
-        return 100 * (self.predictions == self.labels).sum().item() / len(self.labels)
-
-
-@dataclass(frozen=True)
 class Epoch:
     """Losses are means over images, accuracies in percent.
 
     The train figures are taken while training, on augmented images and with weights that
-    still change; the test figures after the epoch.
+    still change; the test figures after the epoch. Where these judge by several views, those of
+    the one view without a shift stand beside them, and are None elsewhere.
     """
 
     train_loss: float
     train_accuracy: float
     test_loss: float
     test_accuracy: float
+    one_view_loss: float | None = None
+    one_view_accuracy: float | None = None
+
+    def as_data(self) -> dict[str, float]:
+        """The figures by name, without those that are not there, for JSON."""
+        return {name: round(value, 6) for name, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -328,44 +301,31 @@ class Training:
 
     def evaluate(self, split: Split | None = None, final: bool = False) -> Evaluation:
         """On all test images, or on another split; `final` as after the last epochs."""
-        split, reach = split or self.test_split, self.stage.recipe.test_shifts
-        if not (final and reach):
-            return self._evaluate(split)
-        shifts = range(-reach, reach + 1)
-        total = torch.stack(
-            [
-                self._evaluate(_shifted(split, down, right)).log_probabilities
-                for down in shifts
-                for right in shifts
-            ]
-        ).mean(dim=0)
-        return Evaluation(total.log_softmax(dim=1), split.labels.cpu())
-
-    def _evaluate(self, split: Split) -> Evaluation:
-        normalization = self.stage.recipe.normalize_test
-        if not self.fast:
-            return evaluate(self.model, split, normalization)
-        log_probabilities = fast_way.evaluate(self.model, split.images, normalization)
-        return Evaluation(log_probabilities, split.labels)
+        compute = fast_way.evaluate if self.fast else evaluation.log_probabilities
+        return evaluation.evaluate(
+            self.model, split or self.test_split, self.stage.recipe, final, compute
+        )
 
     def run_epoch(self, on_step: Callable[[Tensor], None] = lambda loss: None) -> Epoch:
         """Train one epoch, evaluate, and note the figures."""
         start = time.perf_counter()
         trained = self.train_epoch(on_step=on_step)
         left = self.stage.recipe.epochs - len(self.epochs) - 1
-        evaluation = self.evaluate(final=left < self.stage.recipe.shifted_epochs)
+        judged = self.evaluate(final=left < self.stage.recipe.shifted_epochs)
         sizes = torch.full((len(trained.losses),), float(self.stage.recipe.batch_size))
         sizes[-1] = len(self.train_split) - sizes[:-1].sum()
         epoch = Epoch(
             train_loss=((trained.losses * sizes).sum() / sizes.sum()).item(),
             train_accuracy=trained.accuracy,
-            test_loss=evaluation.loss,
-            test_accuracy=evaluation.accuracy,
+            test_loss=judged.loss,
+            test_accuracy=judged.accuracy,
+            one_view_loss=judged.one_view.loss if judged.one_view else None,
+            one_view_accuracy=judged.one_view.accuracy if judged.one_view else None,
         )
         self.epochs.append(epoch)
         self.losses.append(trained.losses)
         self.learning_rates.extend(trained.learning_rates)
-        self.last_evaluation = evaluation
+        self.last_evaluation = judged
         self.seconds.append(time.perf_counter() - start)
         return epoch
 
@@ -394,10 +354,10 @@ class Training:
         self.seconds = list(state["seconds"])
         self.last_evaluation = None
 
-    def run(self) -> Run:
-        """The outcome so far, as a Run."""
-        evaluation = self.last_evaluation or self.evaluate(final=self.finished)
-        confidences, predictions = evaluation.log_probabilities.exp().max(dim=1)
+    def result(self) -> Run:
+        """The outcome so far."""
+        judged = self.last_evaluation or self.evaluate(final=self.finished)
+        confidences, predictions = judged.log_probabilities.exp().max(dim=1)
         losses = torch.cat(self.losses).tolist()
         return Run(
             stage=self.stage,
@@ -421,16 +381,16 @@ def fit(
 ) -> Run:
     """Train a stage by its recipe, from the first epoch to the last.
 
-    seed: the recipe's own when None
+    seed: that of the records when None
     device: 'auto' takes CUDA, else Apple's MPS, else the CPU
     progress: a bar in a terminal or notebook; there is never one under CI
     train_split: other training images than all 60,000
     fast: as for Training
     """
-    seed = stage.recipe.seed if seed is None else seed
+    seed = SEED if seed is None else seed
     training = Training(stage, seed, pick_device(device), train_split, fast=fast)
     run_to_end(training, progress)
-    return training.run()
+    return training.result()
 
 
 def run_to_end(
@@ -546,12 +506,3 @@ def _processor() -> str:
 
 def _to_device(split: Split, device: torch.device) -> Split:
     return Split(split.images.to(device), split.labels.to(device))
-
-
-def _shifted(split: Split, down: int, right: int) -> Split:
-    """Images moved by whole pixels; what leaves at one edge is lost, and 0 enters at the other."""
-    height, width = split.images.shape[-2:]
-    edge = max(abs(down), abs(right))
-    wide = F.pad(split.images, (edge,) * 4)
-    top, left = edge - down, edge - right
-    return Split(wide[..., top : top + height, left : left + width], split.labels)

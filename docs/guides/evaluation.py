@@ -17,7 +17,7 @@ import statistics
 import numpy as np
 import torch
 
-from mnist_steps import data, figures, pages, runs, stages, training
+from mnist_steps import data, evaluation, figures, original, pages, runs, stages, training
 from mnist_steps.experiments import evidence, study
 from mnist_steps.pages import Text
 
@@ -29,7 +29,7 @@ outcomes = [
     outcome
     for stage in stages.STAGES[:8]
     for outcome in store.outcomes(stage)
-    if outcome.seed != stage.recipe.seed
+    if outcome.seed != original.SEED
 ]
 
 # %% tags=["hide-input"]
@@ -230,9 +230,7 @@ rows, differences = [], []
 for run in records:
     if run.stage.parameters > 8_000:
         continue  # the small ones do, and take a second each
-    judged = training.evaluate(
-        run.build(), mnist.validation, run.stage.recipe.normalize_test
-    ).accuracy
+    judged = evaluation.evaluate(run.build(), mnist.validation, run.stage.recipe).accuracy
     differences.append(judged - run.final_test_accuracy)
     rows.append(
         [

@@ -20,7 +20,7 @@ import time
 import torch
 import torchvision
 
-from mnist_steps import augment, data, figures, pages, runs, stages, training
+from mnist_steps import augment, data, evaluation, figures, pages, runs, stages, training
 from mnist_steps.experiments import bench
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.engine import compiler
@@ -55,7 +55,7 @@ start = time.perf_counter()
 for chosen in torch.arange(count).split(recipe.batch_size):
     images = split.images[chosen].float() / 255
     images = augment.augment(images, recipe.augmentation, generator)
-    images = training.normalize(images, recipe.normalize_train)
+    images = evaluation.normalize(images, recipe.normalize_train)
 our_seconds = time.perf_counter() - start
 
 # %% tags=["hide-input"]

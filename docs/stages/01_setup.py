@@ -25,7 +25,7 @@ import torchvision
 from torch.utils.data import DataLoader, Subset
 from torchvision import transforms
 
-from mnist_steps import augment, data, figures, pages, runs, stages, summary, training
+from mnist_steps import augment, data, evaluation, figures, pages, runs, stages, summary, training
 from mnist_steps.pages import Text
 
 stage = stages.get(1)
@@ -116,7 +116,7 @@ for chosen in torch.randperm(4096, generator=generator).split(
 ):
     images = mnist.full_train.images[chosen].float() / 255
     images = augment.augment(images, stage.recipe.augmentation, generator)
-    images = training.normalize(images, stage.recipe.normalize_train)
+    images = evaluation.normalize(images, stage.recipe.normalize_train)
 ours_seconds = time.perf_counter() - start
 
 # %% tags=["hide-input"]
@@ -187,7 +187,7 @@ pages.recipe(stage)
 pages.source(training.train_epoch)
 
 # %%
-pages.source(training.evaluate)
+pages.source(evaluation.log_probabilities)
 
 # %% [markdown]
 # Training this network takes long on a CPU, so the page shows a **record**: a run made with exactly

@@ -16,11 +16,12 @@
 # %%
 import bisect
 import math
+from dataclasses import replace
 
 import torch
 from torch import nn
 
-from mnist_steps import augment, data, figures, pages, runs, stages, summary, training
+from mnist_steps import augment, data, evaluation, figures, pages, runs, stages, summary
 from mnist_steps.pages import Text
 
 stage, before = stages.get(3), stages.get(2)
@@ -174,8 +175,11 @@ Text(f"""
 # %% tags=["solution"]
 model = run.build()
 test = data.mnist().test
-as_recorded = training.evaluate(model, test, stage.recipe.normalize_test)
-consistent = training.evaluate(model, test, stage.recipe.normalize_train)
+recipe = stage.recipe
+as_recorded = evaluation.evaluate(model, test, recipe)
+consistent = evaluation.evaluate(
+    model, test, replace(recipe, normalize_test=recipe.normalize_train)
+)
 changed = (as_recorded.predictions != consistent.predictions).sum().item()
 print(f"with the test set's constants:     {as_recorded.accuracy:.2f} %")
 print(f"with the training set's constants: {consistent.accuracy:.2f} %")

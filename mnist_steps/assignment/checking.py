@@ -20,7 +20,7 @@ from mnist_steps.assignment.rules import Assignment
 from mnist_steps.assignment.sandbox import Traced
 from mnist_steps.assignment.schema import GraphRefused
 from mnist_steps.assignment.submission import MODEL, RECIPE, Submission
-from mnist_steps.stages import Recipe
+from mnist_steps.recipes import Recipe
 from mnist_steps.training import Epoch
 
 # Of all outputs that a training step holds: as float32 numbers 1 GiB, and their gradients as much

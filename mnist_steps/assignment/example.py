@@ -20,7 +20,8 @@ from mnist_steps.assignment.sandbox import Traced
 from mnist_steps.assignment.submission import MODEL, RECIPE, REPORT, Submission
 from mnist_steps.assignment.trainings import TrainingOutcome
 from mnist_steps.data import write_atomically
-from mnist_steps.stages import Recipe, Stage, claim_of
+from mnist_steps.recipes import Recipe
+from mnist_steps.stages import Stage, claim_of
 
 
 def write(stages: list[Stage], folder: Path) -> list[Path]:

@@ -25,7 +25,7 @@ from mnist_steps.augment import (
     RandomTranslation,
 )
 from mnist_steps.errors import MnistStepsError
-from mnist_steps.stages import SGD, TRAIN_PIXELS, OneCycle, Recipe
+from mnist_steps.recipes import SGD, TRAIN_PIXELS, OneCycle, Recipe
 
 MODEL, RECIPE, REPORT = "model.py", "recipe.toml", "REPORT.md"
 LARGEST = {MODEL: 64 * 1024, RECIPE: 16 * 1024, REPORT: 256 * 1024}  # bytes

@@ -15,7 +15,8 @@ from mnist_steps import data, runs, training
 from mnist_steps.assignment import rebuild
 from mnist_steps.assignment.rebuild import Network
 from mnist_steps.errors import MnistStepsError
-from mnist_steps.stages import Recipe, Stage
+from mnist_steps.recipes import Recipe
+from mnist_steps.stages import Stage
 from mnist_steps.training import Training
 
 

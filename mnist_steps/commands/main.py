@@ -53,7 +53,7 @@ Model = Annotated[
     str, typer.Argument(help="A stage's number, or `package.module:Name` of a model of yours.")
 ]
 Input = Annotated[str, typer.Option("--input", help="Shape of one input: channels, height, width.")]
-Seed = Annotated[int | None, typer.Option(help="Seed of the run [default: the recipe's own, 8].")]
+Seed = Annotated[int | None, typer.Option(help="Seed of the run [default: 8, as the original's].")]
 
 
 @app.command("stages")

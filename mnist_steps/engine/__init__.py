@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mnist_steps.augment import SIZE, batch_affine
 from mnist_steps.data import Split
 from mnist_steps.engine.network import IMAGES, Network, call, known
-from mnist_steps.stages import Normalization
+from mnist_steps.recipes import Normalization
 
 EVALUATED = 8 * IMAGES  # at a time: few enough that a layer's output stays in the cache
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mnist_steps.engine.compiler import library
-from mnist_steps.stages import Normalization
+from mnist_steps.recipes import Normalization
 
 IMAGES = 16  # in a block, as in layers.h
 

@@ -17,12 +17,13 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from mnist_steps import models, stages
+from mnist_steps import models, recipes, stages
 from mnist_steps.augment import RandomResizedCrop, RandomRotation
 from mnist_steps.experiments import evidence
 from mnist_steps.experiments.evidence import Comparison
 from mnist_steps.experiments.study import Store, Task, tasks_of
-from mnist_steps.stages import OneCycle, Stage
+from mnist_steps.recipes import OneCycle
+from mnist_steps.stages import Stage
 
 EPOCHS = 5
 SEEDS = 5  # fewer runs of an arm are a preliminary result
@@ -217,7 +218,7 @@ FACTORS: tuple[Factor, ...] = (
             _recipe(
                 "old-augmentation",
                 "augmentation of stages 1 to 5",
-                augmentation=stages.SETUP.augmentation,
+                augmentation=recipes.SETUP.augmentation,
             ),
         ),
     ),
@@ -229,7 +230,7 @@ FACTORS: tuple[Factor, ...] = (
             _recipe(
                 "one-normalization",
                 "training constants for test images",
-                normalize_test=stages.TRAIN_PIXELS,
+                normalize_test=recipes.TRAIN_PIXELS,
             ),
         ),
     ),

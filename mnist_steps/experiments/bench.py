@@ -24,7 +24,7 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from torch.utils.data import DataLoader
 from torchvision import transforms
 
-from mnist_steps import data, runs, summary, training
+from mnist_steps import data, evaluation, runs, summary, training
 from mnist_steps import engine as fast_way
 from mnist_steps.augment import (
     SIZE,
@@ -37,7 +37,9 @@ from mnist_steps.augment import (
 )
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.experiments import evidence
-from mnist_steps.stages import TRAIN_PIXELS, Normalization, Stage, settings
+from mnist_steps.original import SEED
+from mnist_steps.recipes import TRAIN_PIXELS, Normalization, settings
+from mnist_steps.stages import Stage
 from mnist_steps.training import Training
 
 ROUNDS = 5
@@ -213,7 +215,7 @@ class Ours:
     """training.Training with its own loop, as `mnist-steps train` runs it."""
 
     def __init__(self, stage: Stage, **options: Any) -> None:
-        self.training = Training(stage, stage.recipe.seed, CPU, **options)
+        self.training = Training(stage, SEED, CPU, **options)
 
     def train(self, steps: int) -> int:
         self.training.train_epoch(max_steps=steps)
@@ -551,7 +553,7 @@ def breakdown(stage: Stage, steps: int, fast: bool = False) -> Breakdown:
 
     fast: as for `training.Training`
     """
-    trained = Training(stage, stage.recipe.seed, CPU, fast=fast)
+    trained = Training(stage, SEED, CPU, fast=fast)
     timed = timed_steps_fast if trained.fast else timed_steps
     timed(trained, 1)
     _, seconds = timed(trained, steps)
@@ -605,7 +607,7 @@ def timed_steps(
         images = move(images, recipe.augmentation, trained.generator)
         marks.append(time.perf_counter())
 
-        log_probabilities = trained.model(training.normalize(images, recipe.normalize_train))
+        log_probabilities = trained.model(evaluation.normalize(images, recipe.normalize_train))
         loss = F.nll_loss(log_probabilities, labels)
         marks.append(time.perf_counter())
 

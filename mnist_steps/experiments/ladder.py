@@ -13,7 +13,8 @@ from typing import Any
 
 from mnist_steps import stages
 from mnist_steps.experiments.study import Outcome, Store, Task, tasks_of
-from mnist_steps.stages import OneCycle, Stage
+from mnist_steps.recipes import OneCycle
+from mnist_steps.stages import Stage
 
 TOP = stages.get(11)
 SEEDS = 5

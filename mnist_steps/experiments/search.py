@@ -16,7 +16,8 @@ from torch import nn
 from mnist_steps import stages
 from mnist_steps.augment import RandomResizedCrop, RandomRotation, RandomTranslation
 from mnist_steps.experiments.study import Outcome, Store, Task, tasks_of
-from mnist_steps.stages import SGD, TRAIN_PIXELS, OneCycle, Recipe, Stage
+from mnist_steps.recipes import SGD, TRAIN_PIXELS, OneCycle, Recipe
+from mnist_steps.stages import Stage
 
 SEEDS = 1  # many candidates rather than many seeds: what a few can tell apart is far apart
 

@@ -28,7 +28,8 @@ from mnist_steps.errors import MnistStepsError, RecordMismatch
 from mnist_steps.experiments import evidence
 from mnist_steps.experiments.evidence import RunFigures, Summary
 from mnist_steps.experiments.tasks import ATTEMPTS, Report, perform_all
-from mnist_steps.stages import Recipe, Stage
+from mnist_steps.recipes import Recipe
+from mnist_steps.stages import Stage
 from mnist_steps.training import Run, Training
 
 STUDIES = runs.RECORDS / "studies"
@@ -123,7 +124,7 @@ def tasks_for(
                 seed=seed,
                 model=model,
                 arguments=arguments,
-                recipe=stage.recipe.as_data() | {"seed": seed},
+                recipe=stage.recipe.as_data(),
                 train_images=train_images,
                 judged_on=judged_on,
                 device=device,
@@ -173,8 +174,8 @@ class Outcome:
     """What is kept of one run; every field is plain data.
 
     digest: the task's
-    epochs: for each figure of `training.Epoch`, one value an epoch: losses, accuracies in
-        percent; a loss that was not finite is None
+    epochs: for each figure of `training.Epoch` that the run has, one value an epoch: losses,
+        accuracies in percent; a loss that was not finite is None
     images: how many images the run was judged on
     wrong: position of each image not recognised after the last epoch, and the digit predicted
     seconds: wall time from reading the data to the trained network, evaluations included
@@ -200,6 +201,16 @@ class Outcome:
     def test_accuracies(self) -> list[float]:
         """Percent after each epoch; on the validation images when those were the judge."""
         return self.epochs["test_accuracy"]
+
+    @property
+    def one_view_accuracies(self) -> list[float] | None:
+        """The same with each image judged once; None where only several views were noted."""
+        if "test_shifts" not in self.recipe:
+            return self.test_accuracies
+        if "one_view_accuracy" not in self.epochs:
+            return None
+        pairs = zip(self.epochs["one_view_accuracy"], self.test_accuracies, strict=True)
+        return [several if one is None else one for one, several in pairs]
 
     @property
     def figures(self) -> RunFigures:
@@ -255,7 +266,7 @@ def train(task: Task) -> Outcome:
             fast=task.fast,
         )
         training.run_to_end(under_way, progress=False)
-        run = under_way.run()
+        run = under_way.result()
         seconds = time.perf_counter() - start
     return _outcome(task, run, judge.labels, seconds)
 
@@ -280,7 +291,7 @@ def recorded(task: Task) -> Outcome | None:
 
 
 def _outcome(task: Task, run: Run, labels: Tensor, seconds: float) -> Outcome:
-    columns = [asdict(epoch) for epoch in run.epochs]
+    rows = [asdict(epoch) for epoch in run.epochs]
     wrong = (run.predictions != labels).nonzero().flatten().tolist()
     environment = asdict(run.environment)
     del environment["seconds"]  # of each epoch
@@ -295,14 +306,19 @@ def _outcome(task: Task, run: Run, labels: Tensor, seconds: float) -> Outcome:
         train_images=task.train_images,
         judged_on=task.judged_on,
         epochs={
-            name: [round(row[name], 6) if math.isfinite(row[name]) else None for row in columns]
-            for name in columns[0]
+            name: [_finite(row[name]) for row in rows]
+            for name in rows[0]
+            if any(row[name] is not None for row in rows)
         },
         images=len(labels),
         wrong={position: int(run.predictions[position]) for position in wrong},
         seconds=round(seconds, 2),
         environment=environment,
     )
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else round(value, 6)
 
 
 # --- The store ------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ BYTES_PER_WEIGHT = 4
 def export(number: int, folder: Path, seed: int | None = None) -> dict[str, Any]:
     """Write a stage's record as model.json and weights.bin, and return what model.json says.
 
-    seed: of the record; None for the recipe's own
+    seed: of the record; None for that of the records
     Raises MnistStepsError when the record keeps no weights, and what `runs.load` raises.
     """
     stage = stages.get(number)

@@ -24,8 +24,9 @@ from mnist_steps.experiments import evidence, study
 from mnist_steps.experiments.evidence import Summary
 from mnist_steps.experiments.search import Candidate
 from mnist_steps.experiments.study import Outcome, Store
+from mnist_steps.recipes import Recipe
 from mnist_steps.runs import Replay
-from mnist_steps.stages import Recipe, Stage, claim_of
+from mnist_steps.stages import Stage, claim_of
 from mnist_steps.training import Run
 
 TEST_IMAGES = 10_000
@@ -135,7 +136,6 @@ def describe_recipe(recipe: Recipe) -> dict[str, str]:
         "test images": f"(pixel − {test.mean}) / {test.sd}"
         + (f"; {when} the mean of {views} shifts" if recipe.test_shifts else ""),
         "loss": recipe.loss,
-        "seed": f"{recipe.seed}",
     }
 
 

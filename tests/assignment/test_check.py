@@ -9,7 +9,7 @@ import zipfile
 import pytest
 from handed_in import FILES, GOOD, RECIPE, SECTIONS, write_folder, write_zip
 
-from mnist_steps import graph, stages
+from mnist_steps import graph, recipes, stages
 from mnist_steps.assignment import checking, rebuild, report, rules, sandbox, starter, submission
 from mnist_steps.assignment.findings import SubmissionError, one_line
 from mnist_steps.assignment.rules import Assignment
@@ -101,9 +101,9 @@ def test_foreign_text_cannot_steer_the_terminal():
 def test_a_recipe_becomes_the_stages_own_kind_of_recipe():
     recipe = submission.parse_recipe(RECIPE, Assignment())
     assert recipe.augmentation == (RandomRotation(7.0),)
-    assert recipe.schedule == stages.OneCycle(0.1)
-    assert recipe.optimizer == stages.SGD(lr=0.01, momentum=0.9)
-    assert stages.Recipe.from_data(json.loads(json.dumps(recipe.as_data()))) == recipe
+    assert recipe.schedule == recipes.OneCycle(0.1)
+    assert recipe.optimizer == recipes.SGD(lr=0.01, momentum=0.9)
+    assert recipes.Recipe.from_data(json.loads(json.dumps(recipe.as_data()))) == recipe
 
 
 @pytest.mark.parametrize(

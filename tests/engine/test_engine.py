@@ -16,7 +16,7 @@ import torch
 from browser import missing
 from torch import nn
 
-from mnist_steps import augment, data, engine, runs, stages, training
+from mnist_steps import augment, data, engine, evaluation, original, recipes, runs, stages, training
 from mnist_steps.commands import main
 from mnist_steps.engine import compiler
 from mnist_steps.engine.network import Network, known
@@ -233,7 +233,9 @@ def test_what_is_no_number_stays_none():
 @numbered
 def test_a_network_and_its_gradients_are_those_of_double_precision(stage, few_digits):
     torch.manual_seed(0)
-    images = training.normalize(few_digits.images[:64].float() / 255, stage.recipe.normalize_train)
+    images = evaluation.normalize(
+        few_digits.images[:64].float() / 255, stage.recipe.normalize_train
+    )
     model = stage.build()
     exact = copy.deepcopy(model).double()
     passed_back = torch.randn(64, 10)
@@ -251,7 +253,7 @@ def test_a_network_and_its_gradients_are_those_of_double_precision(stage, few_di
 
 def trained_both_ways(stage, steps, digits=None):
     """Losses of the first steps: the fast way, and PyTorch's in its ordinary memory format."""
-    plain, quick = (Training(stage, stage.recipe.seed, CPU, digits, fast=way) for way in (0, 1))
+    plain, quick = (Training(stage, original.SEED, CPU, digits, fast=way) for way in (0, 1))
     plain.model.to(memory_format=torch.contiguous_format)
     return [under_way.train_epoch(max_steps=steps).losses for under_way in (quick, plain)]
 
@@ -285,7 +287,7 @@ def test_fifty_steps_of_stage_8_stay_by_those_of_double_precision():
     losses = []
     for chosen, maps in zip(batches, training.moves(batches, recipe, exact.generator), strict=True):
         images = augment.batch_affine(split.images[chosen].float() / 255, maps).double()
-        scores = exact.model(training.normalize(images, recipe.normalize_train))
+        scores = exact.model(evaluation.normalize(images, recipe.normalize_train))
         loss = nn.functional.nll_loss(scores, split.labels[chosen])
         exact.optimizer.zero_grad()
         loss.backward()
@@ -337,7 +339,7 @@ def test_the_optimizer_and_the_loss_are_those_of_pytorch(settings, few_digits):
     ours = copy.deepcopy(model).float()
     optimizer = torch.optim.SGD(ours.parameters(), lr=0.01, **settings)
     for _ in range(3):
-        trainer = engine.Trainer(ours, optimizer, split, stages.Normalization(0.25, 0.5))
+        trainer = engine.Trainer(ours, optimizer, split, recipes.Normalization(0.25, 0.5))
         for chosen in torch.arange(96).split(32):
             images = (split.images[chosen].double() / 255 - 0.25) / 0.5
             log_probabilities = model(images)
@@ -379,7 +381,7 @@ def test_a_stopped_training_goes_on_to_the_same_result(few_digits, short_stage):
 def test_recorded_weights_recognise_the_same_digits_the_fast_way():
     run, split = runs.load(8), data.mnist().test[:1050]
     model, normalization = run.build(), run.stage.recipe.normalize_test
-    plain = training.evaluate(model, split, normalization).log_probabilities
+    plain = evaluation.log_probabilities(model, split.images, normalization)
     quick = engine.evaluate(model, split.images, normalization)
     torch.testing.assert_close(quick, plain, rtol=1e-4, atol=1e-5)
     assert not torch.equal(quick, plain), "the same way twice"
@@ -561,7 +563,7 @@ def test_images_move_as_pytorch_moves_them():
         maps = (
             augment.draw(transforms, 100, torch.Generator().manual_seed(3)) if transforms else None
         )
-        network.prepare(images, chosen, maps, stages.Normalization(0.25, 0.5))
+        network.prepare(images, chosen, maps, recipes.Normalization(0.25, 0.5))
         ours = network.input[: 112 * 28 * 28].unflatten(0, (7, 28 * 28, 16)).transpose(1, 2)
         expected = augment.augment(
             images[chosen].float() / 255, transforms, torch.Generator().manual_seed(3)

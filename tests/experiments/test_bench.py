@@ -14,7 +14,7 @@ import torch
 from browser import missing
 from PIL import Image
 
-from mnist_steps import data, runs, stages, summary, training
+from mnist_steps import data, evaluation, recipes, runs, stages, summary, training
 from mnist_steps.augment import RandomTranslation, augment
 from mnist_steps.engine import compiler
 from mnist_steps.engine import network as fast_network
@@ -249,10 +249,10 @@ def averages(number):
         "ours": augment(many, recipe.augmentation, torch.Generator().manual_seed(0)),
     }
     rest = {
-        name: training.normalize(images, recipe.normalize_train).mean(dim=0)
+        name: evaluation.normalize(images, recipe.normalize_train).mean(dim=0)
         for name, images in moved.items()
     }
-    return {"torchvision": by_torchvision} | rest, training.normalize(
+    return {"torchvision": by_torchvision} | rest, evaluation.normalize(
         digit.float() / 255, recipe.normalize_train
     )
 
@@ -280,16 +280,16 @@ def test_the_original_trains_with_the_recipes_optimizer_and_schedule():
 
 def test_the_example_trains_without_augmentation():
     first = data.mnist().full_train.images[0]
-    plain = bench.per_image((), stages.TRAIN_PIXELS)(Image.fromarray(first[0].numpy()))
-    expected = training.normalize(first.float() / 255, stages.TRAIN_PIXELS)
+    plain = bench.per_image((), recipes.TRAIN_PIXELS)(Image.fromarray(first[0].numpy()))
+    expected = evaluation.normalize(first.float() / 255, recipes.TRAIN_PIXELS)
     assert torch.allclose(plain, expected, atol=1e-6)
     assert isinstance(bench.Examples(stages.get(8)).optimizer, torch.optim.Adadelta)
 
 
 def test_a_shift_is_known_to_both_libraries_and_anything_else_is_refused():
-    assert "RandomAffine" in str(bench.per_image((RandomTranslation(0.1),), stages.TRAIN_PIXELS))
+    assert "RandomAffine" in str(bench.per_image((RandomTranslation(0.1),), recipes.TRAIN_PIXELS))
     with pytest.raises(bench.MnistStepsError, match="does not know what other libraries call it"):
-        bench.per_image(("a mirror",), stages.TRAIN_PIXELS)
+        bench.per_image(("a mirror",), recipes.TRAIN_PIXELS)
 
 
 # --- Where a step's time goes ---------------------------------------------------------------

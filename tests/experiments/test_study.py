@@ -23,7 +23,7 @@ from mnist_steps import data, runs, stages, training
 from mnist_steps.commands import main
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.experiments import evidence, executors, study
-from mnist_steps.stages import Recipe
+from mnist_steps.recipes import Recipe
 
 
 def changed(stage, model=None, **recipe):

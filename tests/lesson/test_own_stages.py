@@ -15,12 +15,13 @@ import torch
 from simulated import TinyNet, simulate
 from torch.nn import functional as F
 
-from mnist_steps import figures, pages, runs, stages, training
+from mnist_steps import evaluation, figures, pages, runs, stages, training
 from mnist_steps.commands import main
 from mnist_steps.errors import MnistStepsError, RecordMismatch
 from mnist_steps.experiments import study
 from mnist_steps.pages import comparison
-from mnist_steps.stages import SGD, Recipe, Stage
+from mnist_steps.recipes import SGD, Recipe
+from mnist_steps.stages import Stage
 from site_tools import packing
 
 ROOT = Path(__file__).parents[2]
@@ -103,7 +104,7 @@ def test_a_training_steps_as_the_settings_say(few_digits, nesterov, share, decay
     under_way = training.Training(replace(OWN, recipe=recipe), 0, torch.device("cpu"), split)
     weight = under_way.model[0].weight
     before = weight.detach().clone()
-    images = training.normalize(split.images.float() / 255, recipe.normalize_train)
+    images = evaluation.normalize(split.images.float() / 255, recipe.normalize_train)
     loss = F.nll_loss(under_way.model(images), split.labels)
     (gradient,) = torch.autograd.grad(loss, weight)
     under_way.train_epoch()

@@ -13,7 +13,7 @@ import time
 import pytest
 import torch
 
-from mnist_steps import data, runs, stages, training
+from mnist_steps import data, evaluation, recipes, runs, stages, training
 from mnist_steps.errors import MnistStepsError, RecordMismatch
 
 FILES = ["environment.json", "run.json", "tensors.safetensors"]
@@ -80,6 +80,52 @@ def test_every_record_holds_against_todays_code():
     # Three steps show a change as ten do, and a step of stage 1 takes seconds.
     for result in runs.verify(steps=3):
         assert result.replay.ok
+
+
+@pytest.fixture
+def judged_by_views(few_digits, few_images, monkeypatch, tmp_path):
+    """A run of a recipe whose last epoch judges nine views of each image, saved as a record."""
+    with_stage(monkeypatch, 8, recipe={"epochs": 2, "test_shifts": 1})
+    run = training.fit(stages.get(8), seed=4, device="cpu")
+    runs.save(run, tmp_path)
+    return run, tmp_path
+
+
+def test_a_record_judged_by_several_views_holds(judged_by_views):
+    run, records = judged_by_views
+    assert runs.check(runs.load(8, 4, records), steps=2).ok
+    assert run.epochs[0].one_view_accuracy is None
+    model, test = run.build(), data.mnist().test
+    alone = evaluation.evaluate(model, test, run.stage.recipe)
+    several = evaluation.evaluate(model, test, run.stage.recipe, final=True)
+    assert run.epochs[-1].one_view_accuracy == pytest.approx(alone.accuracy)
+    assert run.epochs[-1].test_accuracy == pytest.approx(several.accuracy)
+    assert not torch.equal(alone.predictions, several.predictions), "the same views twice"
+
+
+def test_a_record_judged_by_several_views_is_refused_when_one_prediction_is_changed(
+    judged_by_views,
+):
+    run, records = judged_by_views
+    labels = data.mnist().test.labels
+    wrong = (run.predictions != labels).nonzero().flatten()
+    changed = run.predictions.clone()
+    changed[wrong[0]] = next(
+        digit for digit in range(10) if digit not in (labels[wrong[0]], run.predictions[wrong[0]])
+    )
+    runs.save(dataclasses.replace(run, predictions=changed), records)
+    with pytest.raises(RecordMismatch, match="other predictions than recorded for 1 test images"):
+        runs.check(runs.load(8, 4, records), steps=2)
+
+
+def test_a_record_judged_by_several_views_is_refused_when_what_one_says_is_changed(
+    judged_by_views,
+):
+    run, records = judged_by_views
+    flattered = dataclasses.replace(run.epochs[-1], one_view_accuracy=99.9)
+    runs.save(dataclasses.replace(run, epochs=(run.epochs[0], flattered)), records)
+    with pytest.raises(RecordMismatch, match=r"the record says 99\.9 %"):
+        runs.check(runs.load(8, 4, records), steps=2)
 
 
 def test_a_record_is_refused_when_the_batch_size_changed(records, monkeypatch):
@@ -194,7 +240,7 @@ def test_a_replay_allows_for_rounding_which_each_step_multiplies():
 
 def test_another_learning_rate_shows_in_a_replay():
     stage = stages.get(7)
-    slower = dataclasses.replace(stage.recipe, optimizer=stages.SGD(lr=0.009, momentum=0.9))
+    slower = dataclasses.replace(stage.recipe, optimizer=recipes.SGD(lr=0.009, momentum=0.9))
     run = dataclasses.replace(runs.load(7), stage=dataclasses.replace(stage, recipe=slower))
     assert not runs.replay(run, steps=3).ok
 

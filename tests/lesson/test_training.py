@@ -8,9 +8,8 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import OneCycleLR
 
-from mnist_steps import data, stages, training
+from mnist_steps import data, evaluation, recipes, training
 from mnist_steps.errors import MnistStepsError
-from mnist_steps.stages import Normalization
 
 CPU = torch.device("cpu")
 
@@ -60,7 +59,7 @@ def test_a_restored_training_goes_on_to_the_same_result(short_stage, few_digits)
     resumed.restore(torch.load(checkpoint, weights_only=True))
     straight.run_epoch()
     resumed.run_epoch()
-    one, other = straight.run(), resumed.run()
+    one, other = straight.result(), resumed.result()
     assert one.steps == other.steps
     assert one.epochs == other.epochs
     assert all(torch.equal(value, other.weights[name]) for name, value in one.weights.items())
@@ -89,13 +88,13 @@ def test_the_epochs_train_loss_is_the_mean_over_images(short_stage, few_digits):
 def test_evaluation_counts_what_is_right(short_stage):
     split = data.mnist().test[:250]  # two batches and a half
     model = short_stage.build()
-    evaluation = training.evaluate(model, split, Normalization(0.1325, 0.3104))
+    judged = evaluation.evaluate(model, split, short_stage.recipe)
     model.eval()
     with torch.no_grad():
         outputs = model((split.images.float() / 255 - 0.1325) / 0.3104)
     right = sum(int(o.argmax() == label) for o, label in zip(outputs, split.labels, strict=True))
-    assert evaluation.accuracy == pytest.approx(100 * right / 250)
-    assert evaluation.loss == pytest.approx(
+    assert judged.accuracy == pytest.approx(100 * right / 250)
+    assert judged.loss == pytest.approx(
         -sum(o[label].item() for o, label in zip(outputs, split.labels, strict=True)) / 250,
         rel=1e-5,
     )
@@ -103,17 +102,18 @@ def test_evaluation_counts_what_is_right(short_stage):
 
 def test_training_images_are_normalized_as_the_recipe_says(short_stage, few_digits, monkeypatch):
     seen = []
-    original = training.normalize
+    original = evaluation.normalize
 
     def spy(images, normalization):
         seen.append(normalization)
         return original(images, normalization)
 
-    monkeypatch.setattr(training, "normalize", spy)
+    for module in (training, evaluation):
+        monkeypatch.setattr(module, "normalize", spy)
     under_way = training.Training(short_stage, 0, CPU, few_digits[:64])
     under_way.run_epoch()
-    assert seen[0] == stages.TRAIN_PIXELS
-    assert set(seen[1:]) == {stages.TEST_PIXELS}, "the original's quirk must stay"
+    assert seen[0] == recipes.TRAIN_PIXELS
+    assert set(seen[1:]) == {recipes.TEST_PIXELS}, "the original's quirk must stay"
 
 
 def test_an_unknown_device_is_one_clear_line():
@@ -158,7 +158,7 @@ def test_after_the_last_epoch_shifted_images_judge_together(few_digits, short_st
     expected = torch.stack(each).mean(dim=0).log_softmax(dim=1)
     torch.testing.assert_close(shifted.last_evaluation.log_probabilities, expected)
     torch.testing.assert_close(shifted.evaluate(final=True).log_probabilities, expected)
-    assert torch.equal(shifted.run().predictions, expected.argmax(dim=1).to(torch.uint8))
+    assert torch.equal(shifted.result().predictions, expected.argmax(dim=1).to(torch.uint8))
 
 
 @pytest.mark.parametrize("last, judged_by_shifts", [(1, [False, True]), (2, [True, True])])
@@ -180,4 +180,4 @@ def test_a_recipe_without_shifts_says_nothing_of_them(short_stage):
     """What a recipe says decides digests of runs that are older than this setting."""
     with_shifts = dataclasses.replace(short_stage.recipe, test_shifts=1, shifted_epochs=3)
     assert not {"test_shifts", "shifted_epochs"} & set(short_stage.recipe.as_data())
-    assert stages.Recipe.from_data(with_shifts.as_data()) == with_shifts
+    assert recipes.Recipe.from_data(with_shifts.as_data()) == with_shifts

@@ -14,7 +14,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mnist_steps import data, receptive_field, runs, stages, training
+from mnist_steps import data, evaluation, receptive_field, runs, stages
 from site_tools import playground_assets
 
 ROOT = Path(__file__).parents[2]
@@ -110,7 +110,7 @@ def expected_log_probabilities(number, count):
     model, normalization = network_of(number)
     images = data.mnist().test.images[:count].float() / 255
     return torch.cat(
-        [model(training.normalize(part, normalization)) for part in images.split(1000)]
+        [model(evaluation.normalize(part, normalization)) for part in images.split(1000)]
     )
 
 
@@ -147,7 +147,7 @@ def test_every_layers_output_equals_pytorchs(calculator, number):
         number,
     )
     model, normalization = network_of(number)
-    value = training.normalize(data.mnist().test.images[:1].float() / 255, normalization)
+    value = evaluation.normalize(data.mnist().test.images[:1].float() / 255, normalization)
     with torch.inference_mode():
         for (name, layer), (numbers, shape) in zip(model.named_children(), outputs, strict=True):
             value = layer(value)
