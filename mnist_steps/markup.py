@@ -49,16 +49,19 @@ def table(
     foot: lines below the rows
     Its markup scrolls in a frame of its own, by keyboard too, when the screen is narrow.
     """
-    kinds = ['<th scope="row">{}</th>', *["<td>{}</td>"] * (len(headings) - 1)]
-    for column in words:
-        kinds[column] = '<td class="words">{}</td>'
+    kinds = [' class="words"' if column in words else "" for column in range(len(headings))]
     head = "".join(
-        f'<th scope="col"{" class=words" if column in words else ""}>{html.escape(heading)}</th>'
-        if heading
-        else "<td></td>"
-        for column, heading in enumerate(headings)
+        f'<th scope="col"{kind}>{html.escape(heading)}</th>' if heading else "<td></td>"
+        for kind, heading in zip(kinds, headings, strict=True)
     )
-    body = "".join(f"<tr>{''.join(map(str.format, kinds, map(_markup, row)))}</tr>" for row in rows)
+    body = "".join(
+        f'<tr><th scope="row">{_markup(row[0])}</th>'
+        + "".join(
+            f"<td{kind}>{_markup(cell)}</td>" for kind, cell in zip(kinds[1:], row[1:], strict=True)
+        )
+        + "</tr>"
+        for row in rows
+    )
     below = "<br>".join(map(html.escape, foot))
     if foot:
         below = f'<tfoot><tr><td colspan="{len(headings)}">{below}</td></tr></tfoot>'
