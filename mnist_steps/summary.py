@@ -5,15 +5,17 @@ rows too. Parameters and multiply-accumulate operations are counted as torchinfo
 graph.count_macs for the two places where it is wrong), memory as torchsummary does.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
 from math import prod
 from typing import Any
 
 from torch import nn
 
-from mnist_steps import graph, receptive_field
-from mnist_steps.receptive_field import times
+from mnist_steps import graph, markup, receptive_field
+from mnist_steps.graph import Graph
+from mnist_steps.markup import Html
+from mnist_steps.receptive_field import Layer, times
 
 # Left out unless everything is asked for: they change no shape or only the way it is written,
 # have no weights, and see what the layer before them sees.
@@ -94,33 +96,17 @@ class Table:
         }  # fmt: skip
 
     def __str__(self) -> str:
-        lines = [COLUMNS, *(cells(row) for row in self.rows)]
-        widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
-        text = [
-            "  ".join(
-                cell.ljust(width) if column < TEXT_COLUMNS else cell.rjust(width)
-                for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
-            for line in lines
-        ]
-        rule = "-" * max(map(len, text))
-        return "\n".join([self.caption, rule, text[0], rule, *text[1:], rule, *self._totals()])
+        return self._shown.text
 
     def _repr_html_(self) -> str:
-        head = "".join(f'<th scope="col">{escape(column)}</th>' for column in COLUMNS)
-        body = []
-        for row in self.rows:
-            name, *others = map(escape, cells(row))
-            data = "".join(f"<td>{cell}</td>" for cell in others)
-            body.append(f'<tr><th scope="row">{name}</th>{data}</tr>')
-        totals = "<br>".join(map(escape, self._totals()))
-        return (
-            f'<div class="table-scroll" role="group" aria-label="{escape(self.caption)}"'
-            ' tabindex="0">'
-            f'<table class="layers"><caption>{escape(self.caption)}</caption>'
-            f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody>"
-            f'<tfoot><tr><td colspan="{len(COLUMNS)}">{totals}</td></tr></tfoot></table></div>'
-        )
+        return self._shown.markup
+
+    __html__ = _repr_html_
+
+    @property
+    def _shown(self) -> Html:
+        rows = [cells(row) for row in self.rows]
+        return markup.table(COLUMNS, rows, self.caption, words=(1,), foot=self._totals())
 
     @property
     def caption(self) -> str:
@@ -136,7 +122,6 @@ class Table:
 
 
 COLUMNS = ("layer", "kind", "output", "parameters", "MACs", "field", "jump")
-TEXT_COLUMNS = 2  # the others are numbers, aligned to the right
 
 
 def summarize(model: nn.Module, input_shape: tuple[int, ...], everything: bool = False) -> Table:
@@ -148,9 +133,19 @@ def summarize(model: nn.Module, input_shape: tuple[int, ...], everything: bool =
     Raises as receptive_field.analyze does.
     """
     analysis = receptive_field.analyze(model, input_shape)
-    layers = {layer.name: layer for layer in analysis.layers}
+    layers = {layer.name: layer for layer in analysis}
+    return of_graph(type(model).__name__, analysis.graph, layers, everything)
+
+
+def of_graph(
+    title: str, traced: Graph, layers: Mapping[str, Layer], everything: bool = False
+) -> Table:
+    """The layer table of a network that was traced and analyzed before; else as `summarize`.
+
+    layers: by the names that the graph has for them
+    """
     rows = []
-    for node in analysis.graph.nodes:
+    for node in traced.nodes:
         if node.op in LEFT_OUT and not everything:
             continue
         layer = layers.get(node.name)
@@ -165,13 +160,7 @@ def summarize(model: nn.Module, input_shape: tuple[int, ...], everything: bool =
                 jump=layer.jump if layer else None,
             )
         )
-    return Table(
-        title=type(model).__name__,
-        input_shape=analysis.input_shape,
-        rows=tuple(rows),
-        total_params=analysis.graph.total_params,
-        total_macs=analysis.graph.total_macs,
-    )
+    return Table(title, traced.input_shape, tuple(rows), traced.total_params, traced.total_macs)
 
 
 def cells(row: Row) -> tuple[str, ...]:

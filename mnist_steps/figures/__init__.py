@@ -75,6 +75,8 @@ class Figure:
     def _repr_html_(self) -> str:
         return f'<figure class="plot">{self.svg}</figure>'
 
+    __html__ = _repr_html_  # templates take it as it is
+
     def save(self, path: str | Path) -> None:
         data.write_atomically(Path(path), self.svg.encode())
 

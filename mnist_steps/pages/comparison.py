@@ -6,7 +6,6 @@ stage without a record is shown by one of the study's runs, which hold all that 
 """
 
 import base64
-import html
 import inspect
 import io
 import itertools
@@ -18,11 +17,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mnist_steps import data, pages, runs, stages, summary
+from mnist_steps import data, markup, pages, runs, stages, summary
 from mnist_steps.experiments import evidence, study
 from mnist_steps.experiments.evidence import RunFigures
 from mnist_steps.experiments.study import Outcome, Store
-from mnist_steps.pages import Html
+from mnist_steps.markup import Html
 from mnist_steps.stages import Stage
 from mnist_steps.summary import Table
 from mnist_steps.training import Run
@@ -128,8 +127,8 @@ def overview(compared: Sequence[Entry]) -> Html:
     rows = []
     for entry in compared:
         run, claim, minutes = entry.run, entry.stage.claim, entry.run.seconds / 60
-        row = [
-            f"{entry.stage.number}. {entry.stage.title}",
+        row: list[str | Html] = [
+            markup.link(entry.stage.page, f"{entry.stage.number}. {entry.stage.title}"),
             f"{entry.table.total_params:,}",
             f"{entry.table.total_macs:,}",
             f"{entry.stage.recipe.batch_size}",
@@ -150,13 +149,8 @@ def overview(compared: Sequence[Entry]) -> Html:
         caption += " * This run is unfinished."
     if not all(entry.run.recorded for entry in compared):
         caption += " † No record: the study's first run, with a seed of its own."
-    shown = pages.table(headings, rows, caption)
-    markup = shown.markup
-    for entry, (name, *_) in zip(compared, rows, strict=True):
-        name = f'<th scope="row">{html.escape(name)}</th>'
-        link = f'<a href="{entry.stage.page}">'
-        markup = markup.replace(name, name.replace('">', f'">{link}').replace("</th", "</a></th"))
-    return Html(f'<div class="all-stages" data-stages>{markup}</div>', shown.text)
+    shown = markup.table(headings, rows, caption)
+    return Html(f'<div class="all-stages" data-stages>{shown.markup}</div>', shown.text)
 
 
 def describe_study(outcomes: Sequence[Outcome]) -> str:
@@ -180,14 +174,14 @@ def two_stages(compared: Sequence[Entry]) -> Html:
     content, sheet = describe(compared)
     # A script's text ends at the first "</", in whatever string that may be.
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
-    markup = (
+    shown = (
         '<div class="compare" data-compare>'
         "<p>Picking two stages needs JavaScript. Each stage's page shows what it changes:</p>"
         f"<ul>{steps}</ul></div>"
         f'<script type="application/json" id="compare-data">{text}</script>'
         f'<img id="compare-digits" hidden alt="" src="data:image/png;base64,{sheet}">'
     )
-    return Html(markup, "The site's page lets its reader pick two stages to compare.")
+    return Html(shown, "The site's page lets its reader pick two stages to compare.")
 
 
 def describe(compared: Sequence[Entry]) -> tuple[dict[str, Any], str]:

@@ -11,7 +11,6 @@ import inspect
 import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pygments import highlight
@@ -24,64 +23,13 @@ from mnist_steps.experiments import evidence, study
 from mnist_steps.experiments.evidence import Summary
 from mnist_steps.experiments.search import Candidate
 from mnist_steps.experiments.study import Outcome, Store
+from mnist_steps.markup import Html, table
 from mnist_steps.recipes import Recipe
 from mnist_steps.runs import Replay
 from mnist_steps.stages import Stage, claim_of
 from mnist_steps.training import Run
 
 TEST_IMAGES = 10_000
-
-
-class Text(str):
-    """Markdown with computed numbers in it: pages render it as prose."""
-
-    def _repr_markdown_(self) -> str:
-        return str(self)
-
-
-@dataclass(frozen=True)
-class Html:
-    """Markup for pages, plain text for terminals."""
-
-    markup: str
-    text: str
-
-    def _repr_html_(self) -> str:
-        return self.markup
-
-    def __repr__(self) -> str:
-        return self.text
-
-
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> Html:
-    """A table whose first column names the rows and whose other columns are right-aligned."""
-    name = caption.partition(".")[0]
-    head = "".join(
-        f'<th scope="col">{html.escape(heading)}</th>' if heading else "<td></td>"
-        for heading in headings
-    )
-    body = "".join(
-        f'<tr><th scope="row">{html.escape(first)}</th>'
-        + "".join(f"<td>{html.escape(cell)}</td>" for cell in rest)
-        + "</tr>"
-        for first, *rest in rows
-    )
-    markup = (
-        f'<div class="table-scroll" role="group" aria-label="{html.escape(name)}" tabindex="0">'
-        f'<table class="layers"><caption>'
-        f"{html.escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
-        "</table></div>"
-    )
-    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in (headings, *rows)
-    ]
-    return Html(markup, "\n".join([caption, *lines]))
-
 
 # --- Source and differences -----------------------------------------------------------------
 

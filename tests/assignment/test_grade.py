@@ -442,6 +442,13 @@ def test_pages_hold_no_markup_of_submissions_and_ask_nobody_for_anything(written
     assert "&lt;script&gt;" in told and "&lt;img src=x" in told, "shown, but as text"
 
 
+def test_no_template_takes_text_for_markup():
+    for name in feedback.TEMPLATES.list_templates():
+        source, *_ = feedback.TEMPLATES.loader.get_source(feedback.TEMPLATES, name)
+        assert not re.search(r"\|\s*safe|autoescape", source), name
+        assert feedback.TEMPLATES.from_string("{{ x }}").render(x="<b>") == "&lt;b&gt;"
+
+
 def test_feedback_names_no_seed_and_nobody_else(written):
     graded, out = written
     for one in graded.grades:

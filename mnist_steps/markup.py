@@ -1,0 +1,100 @@
+"""What a page renders and a terminal prints: text with numbers in it, markup, and tables.
+
+The last expression of a page's cell shows itself by `_repr_…_`, a template's by `__html__`; what
+has neither is text, and is escaped.
+"""
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class Text(str):
+    """Markdown with computed numbers in it: pages render it as prose."""
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
+
+
+@dataclass(frozen=True)
+class Html:
+    """Markup for pages, plain text for terminals."""
+
+    markup: str
+    text: str
+
+    def _repr_html_(self) -> str:
+        return self.markup
+
+    __html__ = _repr_html_
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def link(address: str, words: str) -> Html:
+    return Html(f'<a href="{html.escape(address)}">{html.escape(words)}</a>', words)
+
+
+def table(
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str | Html]],
+    caption: str,
+    words: Sequence[int] = (),
+    foot: Sequence[str] = (),
+) -> Html:
+    """A table whose first column names the rows and whose other columns hold numbers.
+
+    words: further columns that hold words; they are aligned to the left, of class "words"
+    foot: lines below the rows
+    Its markup scrolls in a frame of its own, by keyboard too, when the screen is narrow.
+    """
+    kinds = [' class="words"' if column in words else "" for column in range(len(headings))]
+    head = "".join(
+        f'<th scope="col"{kind}>{html.escape(heading)}</th>' if heading else "<td></td>"
+        for kind, heading in zip(kinds, headings, strict=True)
+    )
+    body = "".join(
+        f'<tr><th scope="row">{_markup(row[0])}</th>'
+        + "".join(
+            f"<td{kind}>{_markup(cell)}</td>" for kind, cell in zip(kinds[1:], row[1:], strict=True)
+        )
+        + "</tr>"
+        for row in rows
+    )
+    below = "<br>".join(map(html.escape, foot))
+    if foot:
+        below = f'<tfoot><tr><td colspan="{len(headings)}">{below}</td></tr></tfoot>'
+    label = html.escape(caption.partition(".")[0])
+    markup = (
+        f'<div class="table-scroll" role="group" aria-label="{label}" tabindex="0">'
+        f'<table class="layers"><caption>{html.escape(caption)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>{below}</table></div>"
+    )
+    return Html(markup, "\n".join([caption, *_lines(headings, rows, words, foot)]))
+
+
+def _markup(cell: str | Html) -> str:
+    return cell.markup if isinstance(cell, Html) else html.escape(cell)
+
+
+def _lines(
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str | Html]],
+    words: Sequence[int],
+    foot: Sequence[str],
+) -> list[str]:
+    """The table as text; with a foot, rules set off the rows."""
+    texts = [[str(cell) for cell in row] for row in (headings, *rows)]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    head, *lines = (
+        "  ".join(
+            cell.ljust(width) if column == 0 or column in words else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in texts
+    )
+    if not foot:
+        return [head, *lines]
+    rule = "-" * max(map(len, (head, *lines)))
+    return [rule, head, rule, *lines, rule, *foot]

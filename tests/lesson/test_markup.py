@@ -1,0 +1,32 @@
+"""One table for pages, terminals and the grader: what is markup stays, all else is escaped."""
+
+from mnist_steps import markup
+
+
+def test_a_cell_of_text_is_escaped_and_a_cell_of_markup_is_not():
+    name = markup.link('a"b.py', "A & B")
+    table = markup.table(["<i>", "count"], [[name, "<b>"]], "Caption <u>. More")
+    shown = table.markup
+    assert '<th scope="row"><a href="a&quot;b.py">A &amp; B</a></th><td>&lt;b&gt;</td>' in shown
+    assert "&lt;i&gt;" in shown and "Caption &lt;u&gt;. More" in shown
+    assert table.text.splitlines() == ["Caption <u>. More", "<i>    count", "A & B    <b>"]
+
+
+def test_columns_of_words_are_aligned_to_the_left_and_numbers_to_the_right():
+    table = markup.table(["", "kind", "count"], [["a", "x", "1"], ["b", "long", "10"]], "", (1,))
+    assert table.text.splitlines()[1:] == ["   kind  count", "a  x         1", "b  long     10"]
+    assert '<td class="words">long</td><td>10</td>' in table.markup
+
+
+def test_a_foot_stands_below_a_rule_and_spans_all_columns():
+    table = markup.table(["a", "b"], [["1", "2"]], "", foot=["x < y", "z"])
+    assert table.text.splitlines()[1:] == ["----", "a  b", "----", "1  2", "----", "x < y", "z"]
+    assert '<tfoot><tr><td colspan="2">x &lt; y<br>z</td></tr></tfoot>' in table.markup
+
+
+def test_a_table_without_rows_has_its_headings():
+    assert markup.table(["a", "b"], [], "None").text == "None\na  b"
+
+
+def test_templates_take_markup_as_it_is():
+    assert markup.link("#", "x").__html__() == '<a href="#">x</a>'
