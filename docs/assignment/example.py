@@ -16,7 +16,7 @@ import json
 from mnist_steps import pages, runs, stages
 from mnist_steps.assignment import example, plots, trainings
 from mnist_steps.assignment.rules import Assignment
-from mnist_steps.pages import Text
+from mnist_steps.markup import Text
 
 # %% [markdown]
 # ## A submission

@@ -15,7 +15,7 @@
 # %%
 from mnist_steps import figures, pages, runs, stages, summary
 from mnist_steps.experiments import evidence, frontier, search, study
-from mnist_steps.pages import Text
+from mnist_steps.markup import Text
 
 MEAN = 99.55
 stage, before = stages.get(9), stages.get(8)
@@ -47,7 +47,7 @@ We know of nobody who reports a mean over seeds. What single runs of others reac
 # and ReLU behind it.
 
 # %%
-pages.search_table(search.outcomes(9))
+search.results_table(9)
 
 # %% [markdown]
 # The loss decides, not the accuracy: with so few images a single mistake shows in the second decimal, while

@@ -18,7 +18,7 @@
 # %%
 from mnist_steps import figures, pages, runs, stages, summary
 from mnist_steps.experiments import evidence, frontier, search, study
-from mnist_steps.pages import Text
+from mnist_steps.markup import Text
 
 stage, before = stages.get(10), stages.get(9)
 store = study.Store()
@@ -32,7 +32,7 @@ figured = study.summarize(own)
 # test digits had no say, and the lowest loss decides.
 
 # %%
-pages.search_table(search.outcomes(10))
+search.results_table(10)
 
 # %% [markdown]
 # ## The model

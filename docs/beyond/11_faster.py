@@ -26,7 +26,7 @@ from mnist_steps import data, figures, pages, runs, stages, summary, training
 from mnist_steps.experiments import bench, evidence, ladder, study
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.engine import compiler
-from mnist_steps.pages import Text
+from mnist_steps.markup import Text
 
 stage, before = stages.get(11), stages.get(8)
 

@@ -18,7 +18,7 @@
 # %%
 from mnist_steps import figures, pages, stages
 from mnist_steps.experiments import ablation, study
-from mnist_steps.pages import Text
+from mnist_steps.markup import Text
 
 store = study.Store()
 effects = ablation.effects(store)

@@ -19,7 +19,7 @@ import torch
 
 from mnist_steps import data, evaluation, figures, original, pages, runs, stages, training
 from mnist_steps.experiments import evidence, study
-from mnist_steps.pages import Text
+from mnist_steps.markup import Text
 
 test = data.mnist().test
 records = [runs.load(stage.number) for stage in stages.STAGES[:8]]

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from mnist_steps import data, figures, pages, receptive_field, runs, stages
-from mnist_steps.pages import Text
+from mnist_steps.markup import Text
 
 # %% [markdown]
 # ## One axis, by hand

@@ -24,7 +24,7 @@ from mnist_steps import augment, data, evaluation, figures, pages, runs, stages,
 from mnist_steps.experiments import bench
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.engine import compiler
-from mnist_steps.pages import Text
+from mnist_steps.markup import Text
 
 stage = stages.get(8)
 recipe = stage.recipe

@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, Subset
 from torchvision import transforms
 
 from mnist_steps import augment, data, evaluation, figures, pages, runs, stages, summary, training
-from mnist_steps.pages import Text
+from mnist_steps.markup import Text
 
 stage = stages.get(1)
 

@@ -22,7 +22,7 @@ import math
 import torch
 
 from mnist_steps import augment, data, figures, pages, runs, stages, summary
-from mnist_steps.pages import Text
+from mnist_steps.markup import Text
 
 stage, before = stages.get(2), stages.get(1)
 

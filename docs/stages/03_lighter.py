@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from mnist_steps import augment, data, evaluation, figures, pages, runs, stages, summary
-from mnist_steps.pages import Text
+from mnist_steps.markup import Text
 
 stage, before = stages.get(3), stages.get(2)
 

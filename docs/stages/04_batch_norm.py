@@ -21,7 +21,7 @@ import bisect
 import torch
 
 from mnist_steps import augment, data, figures, pages, runs, stages, summary
-from mnist_steps.pages import Text
+from mnist_steps.markup import Text
 
 stage, before = stages.get(4), stages.get(3)
 

@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from mnist_steps import augment, data, figures, pages, runs, stages, summary
-from mnist_steps.pages import Text
+from mnist_steps.markup import Text
 
 stage, before = stages.get(6), stages.get(5)
 

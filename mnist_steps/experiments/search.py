@@ -6,6 +6,7 @@ all keep to 15 epochs. The best of each become the stages, and the test images j
     mnist-steps study --search --workers 2 --fast
 """
 
+import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,9 +14,11 @@ from typing import Any
 
 from torch import nn
 
-from mnist_steps import stages
+from mnist_steps import markup, stages
 from mnist_steps.augment import RandomResizedCrop, RandomRotation, RandomTranslation
+from mnist_steps.experiments import study
 from mnist_steps.experiments.study import Outcome, Store, Task, tasks_of
+from mnist_steps.markup import Html
 from mnist_steps.recipes import SGD, TRAIN_PIXELS, OneCycle, Recipe
 from mnist_steps.stages import Stage
 
@@ -188,3 +191,32 @@ def outcomes(number: int, store: Store | None = None) -> list[tuple[Candidate, l
         for each in CANDIDATES
         if each.stage.number == number
     ]
+
+
+def results_table(number: int, store: Store | None = None) -> Html:
+    """The candidates for a stage with what the validation images said, the lowest loss first.
+
+    Candidates without runs are left out; store: None for the package's own
+    """
+    found = []
+    for candidate, made in outcomes(number, store):
+        if made:
+            losses = [outcome.epochs["test_loss"][-1] for outcome in made]
+            found.append((statistics.fmean(losses), candidate, made))
+    found.sort(key=lambda each: each[0])
+    rows = [
+        [
+            candidate.tried,
+            f"{loss:.4f}",
+            study.summarize(made).mean_and_sd,
+            f"{len(made)}",
+            f"{candidate.stage.parameters:,}",
+            candidate.layers,
+        ]
+        for loss, candidate, made in found
+    ]
+    return markup.table(
+        ["tried", "loss", "accuracy", "seeds", "parameters", "layers"],
+        rows,
+        "On the validation images, after the last epoch: mean loss, and mean accuracy in percent.",
+    )

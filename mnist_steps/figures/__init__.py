@@ -202,7 +202,7 @@ def learning_rates(runs: Sequence[Run]) -> Figure:
     return finish(figure, f"The learning rate over the training: {described}.")
 
 
-def ladder(points: Iterable[tuple[str, int, float, float | None]]) -> Figure:
+def parameters_and_accuracy(points: Iterable[tuple[str, int, float, float | None]]) -> Figure:
     """Parameters against test accuracy, one dot a stage; the crowd around the target enlarged.
 
     points: label, number of parameters, our final accuracy and the original's best, in percent;

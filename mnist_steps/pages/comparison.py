@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mnist_steps import data, markup, pages, runs, stages, summary
+from mnist_steps import data, markup, runs, stages, summary
 from mnist_steps.experiments import evidence, study
 from mnist_steps.experiments.evidence import RunFigures
 from mnist_steps.experiments.study import Outcome, Store
 from mnist_steps.markup import Html
+from mnist_steps.pages.parts import describe_recipe
 from mnist_steps.stages import Stage
 from mnist_steps.summary import Table
 from mnist_steps.training import Run
@@ -230,7 +231,7 @@ def _describe(entry: Entry) -> dict[str, Any]:
         "seed": run.seed,
         "finished": run.finished,
         "study": _spread(entry.outcomes) if entry.outcomes else None,
-        "recipe": pages.describe_recipe(stage.recipe),
+        "recipe": describe_recipe(stage.recipe),
         "source": inspect.getsource(stage.model).rstrip(),
         "layers": [summary.cells(row) for row in table.rows],
         "test": [round(accuracy, 2) for accuracy in run.test_accuracies],

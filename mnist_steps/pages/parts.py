@@ -5,23 +5,21 @@ expression of a cell, and that prints as plain text elsewhere.
 """
 
 import difflib
-import hashlib
 import html
 import inspect
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import DiffLexer, PythonLexer
 
-from mnist_steps import receptive_field, runs, stages
+from mnist_steps import receptive_field, runs
 from mnist_steps.errors import MnistStepsError
-from mnist_steps.experiments import evidence, study
+from mnist_steps.experiments import evidence
 from mnist_steps.experiments.evidence import Summary
-from mnist_steps.experiments.search import Candidate
 from mnist_steps.experiments.study import Outcome, Store
 from mnist_steps.markup import Html, table
 from mnist_steps.recipes import Recipe
@@ -266,49 +264,6 @@ def describe_seconds(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
-def ladder_table(store: Store | None = None) -> Html:
-    """All stages with their recorded results, those of the study, and what the original claimed.
-
-    A stage of our own has no claim, and without a record only what the study says of it.
-    store: of the study; None for the package's own. Without any run its columns are left out.
-    """
-    store = store or Store()
-    summaries = {stage.number: store.summary(stage) for stage in stages.STAGES}
-    studied = any(summaries.values())
-    rows = []
-    notes = ""
-    for stage in stages.STAGES:
-        run = runs.load_if_any(stage)
-        recorded = ["–", "–"]
-        if run is not None:
-            mark = "" if run.finished else " *"
-            recorded = [f"{run.final_test_accuracy:.2f}{mark}", f"{run.best_test_accuracy:.2f}"]
-            if not run.finished:
-                notes += f" * Unfinished, {describe_epochs(run)}."
-        rows.append(
-            [
-                f"{stage.number}. {stage.title}",
-                f"{stage.parameters:,}",
-                *recorded,
-                *(_describe_study(summaries[stage.number]) if studied else []),
-                "–" if stage.claim is None else f"{stage.claim.best_test_accuracy:.2f}",
-            ]
-        )
-    columns = ["seeds", "mean ± sd", "least", "passed"] if studied else []
-    return table(
-        ["stage", "parameters", "final epoch", "best epoch", *columns, "original's best"],
-        rows,
-        "Test accuracy in percent, one run of each stage with the seed of the original."
-        + (
-            " Over many seeds: mean, standard deviation and least of the final epoch, and the "
-            f"share of runs whose last three epochs all reach {evidence.TARGET}."
-            if studied
-            else ""
-        )
-        + notes,
-    )
-
-
 def studies_table(
     studies: Mapping[str, Sequence[Outcome]],
     target: float,
@@ -328,153 +283,3 @@ def studies_table(
         ["most", *(f"{max(each):.2f}" for each in finals), ""],
     ]
     return table(["", *studies, "target"], [*rows, *more], caption)
-
-
-def search_table(outcomes: Iterable[tuple[Candidate, Sequence[Outcome]]]) -> Html:
-    """The candidates of a search with what the validation images said, the lowest loss first.
-
-    outcomes: as `search.outcomes` gives it; candidates without runs are left out
-    """
-    found = []
-    for candidate, made in outcomes:
-        if made:
-            losses = [outcome.epochs["test_loss"][-1] for outcome in made]
-            found.append((statistics.fmean(losses), candidate, made))
-    found.sort(key=lambda each: each[0])
-    rows = [
-        [
-            candidate.tried,
-            f"{loss:.4f}",
-            study.summarize(made).mean_and_sd,
-            f"{len(made)}",
-            f"{candidate.stage.parameters:,}",
-            candidate.layers,
-        ]
-        for loss, candidate, made in found
-    ]
-    return table(
-        ["tried", "loss", "accuracy", "seeds", "parameters", "layers"],
-        rows,
-        "On the validation images, after the last epoch: mean loss, and mean accuracy in percent.",
-    )
-
-
-def ladder_points(store: Store | None = None) -> list[tuple[str, int, float, float | None]]:
-    """What `figures.ladder` takes, of all stages that were trained.
-
-    The accuracy is that of the record's final epoch; of a stage without a record, the mean over
-    the study's. store: of the study; None for the package's own
-    """
-    store = store or Store()
-    points = []
-    for stage in stages.STAGES:
-        if (run := runs.load_if_any(stage)) is not None:
-            accuracy = run.final_test_accuracy
-        elif (summary := store.summary(stage)) is not None:
-            accuracy = summary.mean
-        else:
-            continue  # nothing is known of it yet
-        claimed = None if stage.claim is None else stage.claim.best_test_accuracy
-        points.append((str(stage.number), stage.parameters, accuracy, claimed))
-    return points
-
-
-def _describe_study(summary: Summary | None) -> list[str]:
-    if summary is None:
-        return ["–"] * 4
-    return [
-        f"{summary.seeds}",
-        summary.mean_and_sd,
-        f"{summary.min:.2f}",
-        f"{summary.pass_rate:.0%}",
-    ]
-
-
-# --- The index ------------------------------------------------------------------------------
-
-LARGEST_SQUARE = 300  # pixels, on a wide screen
-
-
-def hero() -> Html:
-    """What the reader will be able to do, and the original's eight stages as squares.
-
-    A square's area is the number of parameters.
-    """
-    ladder = stages.STAGES[:8]
-    counts = [stage.parameters for stage in ladder]
-    recorded = [runs.load(stage.number) for stage in ladder]
-    steps = []
-    for stage, count, run in zip(ladder, counts, recorded, strict=True):
-        side = LARGEST_SQUARE * math.sqrt(count / max(counts))
-        accuracy = f"{run.final_test_accuracy:.2f} %{'' if run.finished else ' *'}"
-        steps.append(
-            f'<li><a href="{stage.page}"><span class="step-square" style="--side: {side:.1f}">'
-            f'</span><span class="step-text"><span class="step-title">{stage.number}. '
-            f"{html.escape(stage.title)}</span> <strong>{count:,}</strong> "
-            f"<span>{accuracy}</span></span></a></li>"
-        )
-    sentence = (
-        f"You will be able to take a network of {counts[0]:,} parameters down to {counts[-1]:,}, "
-        "keep its accuracy, and say how sure you are of it."
-    )
-    markup = (
-        f'<div class="hero"><p class="hero-promise">{sentence}</p>'
-        '<p class="page-buttons"><a class="md-button md-button--primary" '
-        f'href="{ladder[0].page}">Start with stage {ladder[0].number}</a> '
-        '<a class="md-button" href="playground.md">Look inside a network</a></p>'
-        f'<ol class="steps" aria-label="The eight stages">{"".join(steps)}</ol>'
-        '<p class="steps-note">The area of a square is the number of parameters; below it, the '
-        "share of the test digits that the network reads after its last epoch."
-        f"{'' if all(run.finished for run in recorded) else ' * This training is unfinished.'}"
-        "</p></div>"
-    )
-    return Html(markup, sentence)
-
-
-# --- Predict first --------------------------------------------------------------------------
-
-
-def predict(question: str, choices: Sequence[str], answer: int, explanation: str) -> Html:
-    """A question to answer before the results: what will happen?
-
-    answer: the right choice's place in `choices`, computed from the run by the page's own cell
-    explanation: what was measured, and why
-
-    On the site, a script makes a form of it, and keeps the reader's answer in the browser.
-    Everywhere else the answer is folded. Raises ValueError unless there are three choices and the
-    answer is one of them.
-    """
-    if len(choices) != 3 or answer not in range(3):
-        raise ValueError(f"three choices and one of them: got {len(choices)}, and answer {answer}")
-    name = hashlib.sha256("\n".join([question, *choices]).encode()).hexdigest()[:12]
-    listed = "".join(f"<li>{html.escape(choice)}</li>" for choice in choices)
-    markup = (
-        f'<div class="predict" data-predict="{name}" data-answer="{answer}">'
-        '<p class="predict-question"><strong>What will happen?</strong> '
-        f"{html.escape(question)}</p>"
-        f'<ol type="A">{listed}</ol>'
-        f"<details><summary>What was measured</summary><p><strong>{html.escape(choices[answer])}."
-        f"</strong> {html.escape(explanation)}</p></details></div>"
-    )
-    lines = [f"{letter}. {choice}" for letter, choice in zip("ABC", choices, strict=True)]
-    return Html(
-        markup,
-        "\n".join(
-            [f"What will happen? {question}", *lines, f"Measured: {'ABC'[answer]}. {explanation}"]
-        ),
-    )
-
-
-def predictions() -> Html:
-    """The stages as a list in which the site's script notes what the reader predicted of each."""
-    steps = "".join(
-        f'<li><a href="{stage.page}">{stage.number}. {html.escape(stage.title)}</a> '
-        "<span></span></li>"
-        for stage in stages.STAGES[:8]
-    )
-    text = "The pages of the site ask for a prediction before they show a result."
-    return Html(
-        f'<div class="predictions" data-predictions><p role="status">Without JavaScript nothing is '
-        f'kept; each page shows its answer in a fold.</p><ul role="list">{steps}</ul></div>',
-        text,
-    )

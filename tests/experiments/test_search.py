@@ -10,7 +10,7 @@ import simulated
 import torch
 from torch import nn
 
-from mnist_steps import pages, stages
+from mnist_steps import stages
 from mnist_steps.commands import main
 from mnist_steps.experiments import search, study
 
@@ -70,7 +70,7 @@ def test_the_table_lists_a_stages_candidates_with_runs_the_lowest_loss_first(tmp
     put(store, first, 0.03, 1)
     put(store, third, 0.01, 2)
     put(store, other, 0.02, 1)
-    lines = str(pages.search_table(search.outcomes(9, store))).splitlines()
+    lines = str(search.results_table(9, store)).splitlines()
     places = [
         next(number for number, line in enumerate(lines) if each.tried in line)
         for each in (third, first)

@@ -204,18 +204,20 @@ def test_what_compares_with_the_original_refuses_it(own):
 
 def test_the_index_shows_its_study_and_dashes_for_the_rest(store):
     summary = store.summary(OWN)
-    columns = row(pages.ladder_table(), "90. Made up")
+    columns = row(pages.all_stages(), "90. Made up")
     assert columns[2:4] == ["–", "–"] and columns[-1] == "–"
     assert columns[4:6] == ["3", summary.mean_and_sd]
-    points = pages.ladder_points()
+    points = pages.stage_points()
     assert points[-1] == ("90", OWN.parameters, summary.mean, None)
     assert [label for label, *_ in points] == [*map(str, range(1, 9)), "90"]
-    assert f"90: {OWN.parameters:,}, {summary.mean:.2f}" in figures.ladder(points).alt
+    assert (
+        f"90: {OWN.parameters:,}, {summary.mean:.2f}" in figures.parameters_and_accuracy(points).alt
+    )
 
 
 def test_before_it_is_trained_it_has_no_dot_on_the_ladder(own):
-    assert "90" not in [label for label, *_ in pages.ladder_points()]
-    assert set(row(pages.ladder_table(), "90. Made up")[2:]) == {"–"}
+    assert "90" not in [label for label, *_ in pages.stage_points()]
+    assert set(row(pages.all_stages(), "90. Made up")[2:]) == {"–"}
 
 
 def test_the_eight_stages_stay_eight(own):

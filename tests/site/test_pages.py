@@ -173,12 +173,12 @@ def test_a_study_stands_below_the_run_with_mean_least_and_share_that_passes(stud
 
 
 def test_the_index_shows_the_study_beside_the_originals_single_figure(studied, tmp_path):
-    lines = str(pages.ladder_table(studied)).splitlines()
+    lines = str(pages.all_stages(studied)).splitlines()
     (eight,) = (line for line in lines if line.startswith("8. "))
     assert re.search(r" 3 +99\.40 ± 0\.10 +99\.30 +33% +99\.44$", eight)
     (seven,) = (line for line in lines if line.startswith("7. "))
     assert re.search(r"– +– +– +– +99\.38$", seven)
-    assert "seeds" not in str(pages.ladder_table(Store(tmp_path / "empty")))
+    assert "seeds" not in str(pages.all_stages(Store(tmp_path / "empty")))
 
 
 @pytest.mark.parametrize("stage", stages.STAGES[:8], ids=lambda stage: stage.slug)
