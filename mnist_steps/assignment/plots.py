@@ -8,7 +8,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from mnist_steps.assignment.grading import Grade
 from mnist_steps.assignment.rules import Assignment
 from mnist_steps.assignment.trainings import TrainingOutcome
-from mnist_steps.figures import PALETTE, Figure, axes_grid, finish
+from mnist_steps.figures.style import PALETTE, Figure, axes_grid, finish
 
 
 def runs(outcomes: Sequence[TrainingOutcome], assignment: Assignment) -> Figure:

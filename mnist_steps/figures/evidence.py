@@ -1,0 +1,193 @@
+"""What many runs say: accuracy against size, over epochs, and what a change did."""
+
+import statistics
+from collections.abc import Iterable, Sequence
+
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from mnist_steps.figures.style import PALETTE, Figure, axes_grid, finish
+
+
+def parameters_and_accuracy(points: Iterable[tuple[str, int, float, float | None]]) -> Figure:
+    """Parameters against test accuracy, one dot a stage; the crowd around the target enlarged.
+
+    points: label, number of parameters, our final accuracy and the original's best, in percent;
+        None for what the original does not have
+    """
+    points = list(points)
+    fewest = min(parameters for _, parameters, *_ in points)
+    figure, (whole, close) = axes_grid(1, 2, 9.4, 3.9, width_ratios=(1.35, 1))
+    for axes in (whole, close):
+        axes.set_xscale("log")
+        axes.axhline(99.4, color=PALETTE["accent"], linewidth=1.2)
+        axes.axvline(8000, color=PALETTE["accent"], linewidth=1.2)
+        for label, parameters, accuracy, claimed in points:
+            if axes is close and not _is_close(parameters, accuracy):
+                continue
+            if claimed is not None:
+                axes.plot([parameters] * 2, [accuracy, claimed], color=PALETTE["grid"], linewidth=2)
+                axes.plot(
+                    parameters, claimed, "o", markersize=7, markerfacecolor="none",
+                    markeredgecolor=PALETTE["muted"],
+                )  # fmt: skip
+            axes.plot(parameters, accuracy, "o", markersize=8, color=PALETTE["test"])
+            if axes is close or not _is_close(parameters, accuracy):
+                axes.annotate(label, (parameters, accuracy), xytext=(8, -4),
+                              textcoords="offset points")  # fmt: skip
+        axes.set_xlabel("parameters")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axes.minorticks_off()
+    whole.set(xlim=(1.5e7, 0.65 * fewest), ylabel="test accuracy in percent")
+    whole.annotate("target: 99.4 %", (1e7, 99.4), xytext=(0, 4), textcoords="offset points",
+                   color=PALETTE["accent"])  # fmt: skip
+    close.set(xlim=(16_000, 0.91 * fewest), title="around the target, enlarged")
+    # Labels must not touch each other: the further the axis reaches, the fewer a stretch has.
+    ticks = (14_000, 10_000, 8_000, 7_000) if fewest > 6_500 else (14_000, 8_000, 5_500, 4_000)
+    close.set_xticks([tick for tick in ticks if tick > 0.91 * fewest])
+    described = "; ".join(f"{label}: {count:,}, {value:.2f}" for label, count, value, _ in points)
+    return finish(
+        figure,
+        "Parameters, from many at the left to few at the right, against test accuracy in percent. "
+        f"Filled dots are the final epoch of our runs ({described}), open dots the best epoch "
+        "that the original reported.",
+    )
+
+
+def _is_close(parameters: int, accuracy: float) -> bool:
+    """Whether a stage belongs to the enlarged panel."""
+    return parameters < 16_000 and accuracy > 99
+
+
+def histories(runs: Sequence[Sequence[float]], target: float) -> Figure:
+    """Test accuracy epoch by epoch: a thin line for each run, a thick one for their mean.
+
+    runs: for each run its accuracies in percent, one an epoch, all of the same length
+    target: in percent
+    """
+    figure, (axes,) = axes_grid(1, 1, 8.0, 3.8)
+    epochs = range(1, len(runs[0]) + 1)
+    means = [statistics.fmean(figures) for figures in zip(*runs, strict=True)]
+    axes.axhline(target, color=PALETTE["accent"], linewidth=1.2)
+    for run in runs:
+        axes.plot(epochs, run, color=PALETTE["muted"], linewidth=0.7)
+    axes.plot(epochs, means, color=PALETTE["test"], linewidth=2.6)
+    # The first epochs lie far below; what counts is near the target.
+    top = max(target, *(max(run) for run in runs)) + 0.1
+    axes.set(xlabel="epoch", ylabel="test accuracy in percent", ylim=(target - 0.9, top))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.annotate(f"{target:g} %", (1, target), xytext=(0, 4), textcoords="offset points",
+                  color=PALETTE["accent"])  # fmt: skip
+    finals = [run[-1] for run in runs]
+    return finish(
+        figure,
+        f"Test accuracy in percent, epoch by epoch, of {len(runs)} runs and their mean, which is "
+        f"{means[len(means) // 2]:.2f} in the middle and {means[-1]:.2f} at the end, where the "
+        f"runs lie between {min(finals):.2f} and {max(finals):.2f}.",
+    )
+
+
+def frontier(
+    family: Sequence[tuple[int, Sequence[float]]],
+    others: Sequence[tuple[str, int, Sequence[float]]],
+    published: Sequence[tuple[int, float]],
+    target: float,
+) -> Figure:
+    """Accuracy against parameters: a family of networks, other networks, and published figures.
+
+    family: number of parameters, and the final accuracy of each run, in percent
+    others: the same with a label; not joined by a line
+    published: parameters and accuracy of single runs
+    target: in percent
+    Bars reach one standard deviation between runs to both sides.
+    """
+    figure, (axes,) = axes_grid(1, 1, 8.6, 4.8)
+    axes.set_xscale("log")
+    axes.axhline(target, color=PALETTE["accent"], linewidth=1.2)
+    means = [statistics.fmean(accuracies) for _, accuracies in family]
+    counts = [parameters for parameters, _ in family]
+    axes.plot(counts, means, color=PALETTE["test"], linewidth=1.5)
+    for colour, points in (
+        ("test", family),
+        ("train", [(parameters, accuracies) for _, parameters, accuracies in others]),
+    ):
+        for parameters, accuracies in points:
+            spread = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
+            axes.errorbar(
+                parameters, statistics.fmean(accuracies), yerr=spread, fmt="o", markersize=6,
+                capsize=3, linewidth=1.4, color=PALETTE[colour],
+            )  # fmt: skip
+    for label, parameters, accuracies in others:
+        axes.annotate(label, (parameters, statistics.fmean(accuracies)), xytext=(7, -12),
+                      textcoords="offset points", color=PALETTE["train"])  # fmt: skip
+    for parameters, accuracy in published:
+        axes.plot(parameters, accuracy, "D", markersize=6, markerfacecolor="none",
+                  markeredgecolor=PALETTE["muted"])  # fmt: skip
+    everything = counts + [parameters for _, parameters, _ in others]
+    everything += [parameters for parameters, _ in published]
+    low, high = 0.85 * min(everything), 1.2 * max(everything)
+    ticks = (500, 1000, 2000, 4000, 8000, 16_000, 32_000)
+    axes.set(xlim=(low, high), xlabel="parameters", ylabel="test accuracy in percent")
+    axes.set_xticks([tick for tick in ticks if low < tick < high])
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.minorticks_off()
+    axes.annotate(f"{target:g} %", (low, target), xytext=(4, 4), textcoords="offset points",
+                  color=PALETTE["accent"])  # fmt: skip
+    parts = [f"{count:,}: {mean:.2f}" for count, mean in zip(counts, means, strict=True)]
+    rest = [f"{label} {count:,}: {statistics.fmean(runs):.2f}" for label, count, runs in others]
+    public = [f"{count:,}: {accuracy:.2f}" for count, accuracy in published]
+    return finish(
+        figure,
+        "Parameters against mean test accuracy in percent. A family of networks: "
+        f"{'; '.join(parts)}. Other networks: {'; '.join(rest)}. Published single runs: "
+        f"{'; '.join(public)}.",
+    )
+
+
+def effects(
+    points: Iterable[tuple[str, float, tuple[float, float] | None, bool]], baseline: str
+) -> Figure:
+    """Differences from a baseline with their intervals, the largest gain above.
+
+    points: label, difference in percentage points, its interval if there is one, and whether the
+        difference is larger than chance; those that are not are drawn in grey
+    baseline: what zero is
+    The axis is linear up to a tenth of a point and logarithmic beyond, because a broken network
+    and a better schedule lie a factor of a thousand apart.
+    """
+    ranked = sorted(points, key=lambda point: point[1], reverse=True)
+    figure, (axes,) = axes_grid(1, 1, 7.6, 0.6 + 0.34 * max(len(ranked), 1))
+    ends = [-0.1, 0.1]
+    for row, (_, difference, interval, shown) in enumerate(ranked):
+        colour = PALETTE["test" if shown else "muted"]
+        low, high = interval or (difference, difference)
+        axes.plot([low, high], [row, row], color=colour, linewidth=2.4, solid_capstyle="butt")
+        axes.plot(difference, row, "o", markersize=7, color=colour)
+        axes.annotate(
+            f"{difference:+.2f}", (1, row), xycoords=("axes fraction", "data"), xytext=(8, 0),
+            textcoords="offset points", va="center", color=colour,
+        )  # fmt: skip
+        ends += [low, high]
+    axes.axvline(0, color=PALETTE["ink"], linewidth=1.2)
+    axes.set_xscale("symlog", linthresh=0.1)
+    left, right = 1.3 * min(ends), 1.3 * max(ends)
+    marks = (0.1, 0.3, 1, 3, 10, 30, 100)
+    ticks = [tick for mark in marks for tick in (-mark, mark) if left <= tick <= right] + [0]
+    axes.set_xticks(ticks, [f"{tick:+g}" if tick else "0" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_yticks(range(len(ranked)), [label for label, *_ in ranked])
+    axes.tick_params(axis="y", length=0, labelcolor=PALETTE["ink"])
+    axes.set(
+        ylim=(len(ranked) - 0.4, -0.6),
+        xlim=(left, right),
+        xlabel=f"percentage points above or below {baseline}",
+    )
+    described = "; ".join(
+        f"{label} {difference:+.2f}"
+        + (f" from {interval[0]:+.2f} to {interval[1]:+.2f}" if interval else "")
+        for label, difference, interval, _ in ranked
+    )
+    return finish(
+        figure,
+        f"Differences from {baseline} in percentage points with their intervals, the largest "
+        f"gain above: {described}.",
+    )
