@@ -41,10 +41,12 @@ class SGD:
 class OneCycle:
     """Learning rate up to `max_lr` over 30 % of the steps and down to almost 0 by the last one.
 
-    As torch.optim.lr_scheduler.OneCycleLR with its defaults; momentum moves the other way.
+    As torch.optim.lr_scheduler.OneCycleLR with its defaults: momentum moves the other way, from
+    0.95 down to 0.85 and up again, unless `cycle_momentum` is off and the optimizer's own stays.
     """
 
     max_lr: float
+    cycle_momentum: bool = True
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Recipe:
     """All that decides a training, besides the network and the seed.
 
     schedule: None is a constant learning rate
+    initialization: one of INITIALIZATIONS; None is what PyTorch's layers draw by themselves
     test_shifts: pixels; after the last epoch each test image is judged by the mean of the
         log-probabilities of its shifts by up to so many in both directions. 0 is itself alone
     shifted_epochs: after so many of the last epochs, not the very last alone
@@ -72,6 +75,7 @@ class Recipe:
     normalize_train: Normalization
     normalize_test: Normalization
     schedule: OneCycle | None
+    initialization: str | None = None
     test_shifts: int = 0
     shifted_epochs: int = 1
 
@@ -105,6 +109,8 @@ class Recipe:
             parts[name] = Normalization(**data[name])
         return cls(**parts)
 
+
+INITIALIZATIONS = ("kaiming",)
 
 # What a recipe's description may name.
 PARTS = {

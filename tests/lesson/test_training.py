@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import OneCycleLR
 
-from mnist_steps import data, evaluation, recipes, training
+from mnist_steps import data, evaluation, recipes, stages, training
 from mnist_steps.errors import MnistStepsError
 
 CPU = torch.device("cpu")
@@ -181,3 +181,39 @@ def test_a_recipe_without_shifts_says_nothing_of_them(short_stage):
     with_shifts = dataclasses.replace(short_stage.recipe, test_shifts=1, shifted_epochs=3)
     assert not {"test_shifts", "shifted_epochs"} & set(short_stage.recipe.as_data())
     assert recipes.Recipe.from_data(with_shifts.as_data()) == with_shifts
+
+
+def test_kaiming_initialization_keeps_the_signal_through_the_network(short_stage):
+    """Stage 3's signal fades; with the variance of its weights doubled per input, it stays."""
+    images = evaluation.normalize(data.mnist().test.images[:64].float() / 255, recipes.TEST_PIXELS)
+    lighter = stages.get(3)
+    spreads = []
+    for how in (None, "kaiming"):
+        stage = dataclasses.replace(
+            lighter, recipe=dataclasses.replace(recipes.LIGHTER, initialization=how)
+        )
+        model = training.Training(stage, 3, CPU).model
+        with torch.no_grad():
+            spreads.append(torch.nn.Sequential(*list(model)[:-2])(images).std().item())
+    assert spreads[1] > 30 * spreads[0]
+
+
+def test_an_unknown_initialization_is_one_clear_line(short_stage):
+    recipe = dataclasses.replace(short_stage.recipe, initialization="magic")
+    with pytest.raises(MnistStepsError, match="'magic' is not known: expected None or one of kai"):
+        training.Training(dataclasses.replace(short_stage, recipe=recipe), 3, CPU)
+
+
+def test_momentum_stays_when_the_schedule_does_not_cycle_it(short_stage, few_digits):
+    schedule = recipes.OneCycle(max_lr=0.01, cycle_momentum=False)
+    recipe = dataclasses.replace(short_stage.recipe, schedule=schedule)
+    stage = dataclasses.replace(short_stage, recipe=recipe)
+    seen = []
+    for one in (short_stage, stage):
+        under_way = training.Training(one, 3, CPU, few_digits[:640])
+        group = under_way.optimizer.param_groups[0]
+        momenta = set()
+        under_way.train_epoch(on_step=lambda loss, m=momenta, g=group: m.add(g["momentum"]))
+        seen.append(momenta)
+    assert len(seen[0]) == 10 and seen[1] == {0.9}
+    assert recipes.Recipe.from_data(recipe.as_data()) == recipe
