@@ -17,11 +17,6 @@ from mnist_steps.graph import Graph
 from mnist_steps.markup import Html
 from mnist_steps.receptive_field import Layer, times
 
-# Left out unless everything is asked for: they change no shape or only the way it is written,
-# have no weights, and see what the layer before them sees.
-RESHAPES = "Flatten Unflatten Identity ChannelShuffle reshape permute getitem identity expand"
-LEFT_OUT = {*graph.ACTIVATIONS, *graph.DROPOUTS, "StochasticDepth", *RESHAPES.split()}
-
 MB = 1024**2
 BYTES = 4  # of a float32
 
@@ -128,8 +123,8 @@ def summarize(model: nn.Module, input_shape: tuple[int, ...], everything: bool =
     """The model's layer table.
 
     input_shape: of one image: (1, 28, 28)
-    everything: with rows for activations, dropout and reshapes too, which then also count in
-        forward_backward_mb
+    everything: with rows for activations, dropout and reshapes too (the minor ones of
+        graph.OPERATIONS), which then also count in forward_backward_mb
     Raises as receptive_field.analyze does.
     """
     analysis = receptive_field.analyze(model, input_shape)
@@ -146,7 +141,7 @@ def of_graph(
     """
     rows = []
     for node in traced.nodes:
-        if node.op in LEFT_OUT and not everything:
+        if graph.OPERATIONS[node.op].minor and not everything:
             continue
         layer = layers.get(node.name)
         rows.append(

@@ -34,7 +34,7 @@ from mnist_steps.errors import MnistStepsError
 
 PACKAGE = Path(__file__).parents[1]
 INNER = Path(__file__).with_name("inner.py")
-NEEDED = ("__init__.py", "errors.py", "graph.py")  # of this package, to trace a network
+NEEDED = ("__init__.py", "errors.py", "graph")  # of this package, to trace a network
 JAIL = Path("/jail")
 EMPTY = "mnist-steps-empty"  # docker's name for an image with nothing in it
 TORCH_BYTES = 1 << 30  # memory that `import torch` may take in a container; 0.4 GB were seen

@@ -21,27 +21,20 @@ differ and where branches merge, so this module follows the units themselves:
 Channels are not told apart: a field is the union over a layer's channels, also with groups.
 """
 
-import copy
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from math import prod
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from mnist_steps import graph
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.graph import Node, Symbolic
 from mnist_steps.receptive_field.axes import FAR, Booleans, Hull, Integers, Reach
 from mnist_steps.receptive_field.rules import CHANNELS, Composer, Fields
-
-
-class FieldMismatch(MnistStepsError):
-    """The network does not do what `analyze` says."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,10 +213,11 @@ def analyze(model: nn.Module, input_shape: tuple[int, ...]) -> Analysis:
     input_shape: channels, then one to three sizes: (1, 28, 28)
     Raises graph.NotTraceable, or graph.UnknownOperation for what has no rule here.
     """
-    return _analyze(Symbolic(model), tuple(input_shape))
+    return analyze_traced(Symbolic(model), tuple(input_shape))
 
 
-def _analyze(symbolic: Symbolic, input_shape: tuple[int, ...]) -> Analysis:
+def analyze_traced(symbolic: Symbolic, input_shape: tuple[int, ...]) -> Analysis:
+    """The same for a model that is traced already, so that its calls can be performed as well."""
     traced = symbolic.run(input_shape)
     if not 2 <= len(traced.input_shape) <= 4:
         raise MnistStepsError(
@@ -272,283 +266,3 @@ def _layer(composer: Composer, node: Node, fields: Fields, input_size: tuple[int
 def times(values: Sequence[int | None]) -> str:
     """(14, 14) as '14×14'; a value that differs from unit to unit as a dash."""
     return "×".join("–" if value is None else str(value) for value in values)
-
-
-# ---- The second opinion: not-a-number, followed through the real network ------------------------
-
-
-@dataclass(frozen=True)
-class Verification:
-    """What `verify` compared: `comparisons` is the number of pairs of a unit and a pixel."""
-
-    layers: int
-    units: int
-    pixels: int
-    comparisons: int
-
-
-def verify(model: nn.Module, input_shape: tuple[int, ...], pixels: int = 1024) -> Verification:
-    """Prove `analyze` right by running the real network on images with one NaN pixel each.
-
-    NaN ("not a number") stays NaN in every sum and product, also times a weight of zero, and
-    torch's pools and activations keep it. So the units that turn NaN are those that the pixel
-    reaches. Nothing of `analyze` is used to find them.
-
-    pixels: of an image with more pixels than this, a sample is probed: corners, middle, and the
-        rest at random places, the same in every call
-    Runs on a copy of the model, on the CPU. Raises FieldMismatch naming layer, unit and pixel on
-    a difference; MnistStepsError when the network gives NaN on an image without.
-    """
-    symbolic = Symbolic(model)
-    analysis = _analyze(symbolic, tuple(input_shape))
-    twin = graph.without_hooks(copy.deepcopy(model)).cpu().eval()
-    dtype = next((one.dtype for one in twin.parameters()), torch.float32)
-    image = torch.rand(analysis.input_shape, generator=torch.Generator().manual_seed(0))
-    probed = _probed_pixels(analysis.input_shape[1:], pixels)
-    largest = max(prod(layer.output_shape) for layer in analysis.layers)
-    batch = int(min(128, max(1, 2**24 // largest)))
-    layers = {layer.name: layer for layer in analysis.layers}
-    resized = {
-        node.name for node in analysis.graph.nodes if "linear" in node.attributes.get("mode", "")
-    }
-    comparisons = 0
-
-    def check(pixels: Integers, name: str, value: Any) -> None:
-        nonlocal comparisons
-        if name in layers and isinstance(value, Tensor):
-            comparisons += _compare(layers[name], value, pixels)
-
-    def check_clean(name: str, value: Any) -> None:
-        if isinstance(value, Tensor) and value.isnan().any():
-            raise MnistStepsError(
-                f"{name} is NaN on an image without NaN, so NaN cannot show what it sees. "
-                "Check the network's weights."
-            )
-
-    with torch.no_grad(), _each_output_from_its_own_inputs():
-        _execute(symbolic, twin, image[None].to(dtype), check_clean)
-        for chosen in np.array_split(probed, -(-len(probed) // batch)):
-            images = image.to(dtype).repeat(len(chosen), *[1] * image.dim())
-            for position, pixel in enumerate(chosen.tolist()):
-                images[(position, slice(None), *pixel)] = float("nan")
-            _execute(symbolic, twin, images.clone(), partial(check, chosen), resized)
-        _check_trace(symbolic, twin, images[:4])
-    return Verification(
-        layers=len(layers),
-        units=sum(prod(layer.units) for layer in analysis.layers),
-        pixels=len(probed),
-        comparisons=comparisons,
-    )
-
-
-def _check_trace(symbolic: Symbolic, twin: nn.Module, images: Tensor) -> None:
-    """Whether the model's own `forward` gives NaN where its traced calls do.
-
-    They differ when one tensor has two names and is changed in place under one of them.
-    """
-    output, last = symbolic.output(), [images]
-
-    def keep_output(name: str, value: Any) -> None:
-        if name == output:
-            last[0] = value
-
-    _execute(symbolic, twin, images.clone(), keep_output)
-    own: Any = twin(images.clone())
-    if isinstance(own, Tensor) and not torch.equal(own.isnan(), last[0].isnan()):
-        raise FieldMismatch(
-            "the model's forward() gives NaN elsewhere than its traced operations, so the trace "
-            "does not show what it does. Does it change a tensor in place that has a second name?"
-        )
-
-
-@contextmanager
-def _each_output_from_its_own_inputs() -> Iterator[None]:
-    """Switch off the fast convolutions that compute a tile at once and spread NaN over it.
-
-    NNPACK does (Winograd and Fourier transforms), oneDNN may on some processors.
-    """
-    onednn, *_ = torch.backends.mkldnn.set_flags(False, _fp32_precision=None)
-    try:
-        with torch.backends.nnpack.flags(enabled=False):
-            yield
-    finally:
-        torch.backends.mkldnn.set_flags(onednn, _fp32_precision=None)
-
-
-def _probed_pixels(sizes: tuple[int, ...], limit: int) -> Integers:
-    """Positions to probe: (pixels, axes)."""
-    if prod(sizes) <= limit:
-        return np.stack([one.ravel() for one in np.indices(sizes)], axis=1)
-    ends = np.array([0, 1]) * (np.array(sizes)[:, None] - 1)
-    corners = np.stack([one.ravel() for one in np.meshgrid(*ends)], axis=1)
-    middle = np.array([sizes]) // 2
-    random = np.random.default_rng(0).integers(0, sizes, size=(max(0, limit), len(sizes)))
-    return np.concatenate((corners, middle, random))[: max(limit, 1)]
-
-
-def _execute(
-    symbolic: Symbolic,
-    twin: nn.Module,
-    images: Tensor,
-    see: Callable[[str, Any], None],
-    resized: Collection[str] = (),
-) -> None:
-    """Run the traced calls on the real layers and show each result, by its graph name, to `see`.
-
-    A value is dropped after its last use. resized: names of linear resizing, for NaN probing
-    """
-    values: dict[fx.Node, Any] = {}
-    uses = {node: len(node.users) for node in symbolic.graph.nodes}
-    for node in symbolic.graph.nodes:
-        args, kwargs = graph.arguments(node, values)
-        if node.op == "placeholder":
-            values[node] = images
-        elif node.op == "get_attr":
-            values[node] = _attribute(twin, symbolic.root, str(node.target))
-        elif node.op == "output":
-            return
-        else:
-            name = symbolic.names[node]
-            if name in resized:
-                values[node] = _reached_by_weight(node, twin, args[0], (args[1:], kwargs))
-            else:
-                values[node] = graph.perform(node, twin, args, kwargs)
-            see(name, values[node])
-        for source in node.all_input_nodes:
-            uses[source] -= 1
-            if not uses[source]:
-                del values[source]
-
-
-def _attribute(twin: nn.Module, traced: nn.Module, target: str) -> Any:
-    """A parameter or buffer; a constant that `forward` made is known to the traced copy only."""
-    for root in (twin, traced):
-        *path, name = target.split(".")
-        try:
-            return getattr(root.get_submodule(".".join(path)), name)
-        except AttributeError:
-            continue
-    raise MnistStepsError(f"the model has no attribute {target}")
-
-
-def _reached_by_weight(node: fx.Node, twin: nn.Module, value: Tensor, rest: Any) -> Tensor:
-    """Linear resizing multiplies some neighbours by exactly zero, where NaN would stay NaN.
-
-    Resizing an image of ones at the NaN pixels shows the true weights instead.
-    """
-    reached = graph.perform(node, twin, (value.isnan().to(value.dtype), *rest[0]), rest[1])
-    return torch.where(reached > 1e-6, float("nan"), 0.0)
-
-
-def _compare(layer: Layer, value: Tensor, pixels: Integers) -> int:
-    """Raise FieldMismatch unless exactly the expected units are NaN; the number of comparisons.
-
-    value: a batch, one image for each probed pixel
-    """
-    expected = np.zeros((len(pixels), *layer.units), dtype=bool)
-    for product in layer.products:
-        seen = np.ones((len(pixels), *layer.units), dtype=bool)
-        for axis, reach in enumerate(product):
-            shape = [len(pixels), *[1] * len(layer.units)]
-            shape[1 + axis] = layer.units[axis]
-            seen &= reach.sees(pixels[:, axis]).T.reshape(shape)
-        expected |= seen
-
-    # Bring the axes that count rows and columns to the front, unite over all others (channels).
-    found = value.isnan()[..., None]
-    kept = [dim for dim in layer.map_dims if dim is not None]
-    others = [dim for dim in range(1, found.dim()) if dim not in kept]
-    found = found.permute(0, *kept, *others).flatten(1 + len(kept))
-    found = found.any(dim=-1)
-    different = found.reshape(expected.shape).numpy() != expected
-    if different.any():
-        pixel, *unit = np.argwhere(different)[0].tolist()
-        place, names = tuple(pixels[pixel].tolist()), ("sees", "does not see")
-        sees = bool(expected[(pixel, *unit)])
-        raise FieldMismatch(
-            f"{layer.name}: unit {tuple(unit)} {names[sees]} input pixel {place}, but by analyze() "
-            f"it {names[not sees]} it.\n  Its clipped box by analyze() is "
-            f"{layer.box(tuple(unit))}; {int(different.sum())} pairs of unit and pixel differ."
-        )
-    return expected.size
-
-
-# ---- What a trained network makes of its field --------------------------------------------------
-
-
-@dataclass(frozen=True)
-class EffectiveField:
-    """How strongly each input pixel moves the middle unit of a layer.
-
-    map: float tensor (height, width), not negative, sums to 1
-    size: side in pixels of the smallest square, centred on the unit's field, that holds `share`
-        of the map's sum; it ends at the image's border
-    """
-
-    layer: str
-    map: Tensor
-    size: int
-    share: float
-
-
-def effective(
-    model: nn.Module,
-    images: Tensor,
-    layer: int | str = -1,
-    share: float = 0.95,
-    batch_size: int = 250,
-) -> EffectiveField:
-    """The effective receptive field of a layer's middle unit, averaged over real images.
-
-    The gradient of the unit, summed over channels, with respect to each pixel, as an absolute
-    value, averaged over the images (Luo, Li, Urtasun and Zemel, "Understanding the Effective
-    Receptive Field in Deep Convolutional Neural Networks", NeurIPS 2016, who show that it is
-    bell-shaped and much smaller than the theoretical field). The paper counts the pixels above
-    4.55 % of the peak; here the size is that of a square which holds a share of the whole, so
-    that it can be compared with the theoretical size.
-
-    images: float tensor (N, C, H, W), normalized as for the network
-    Runs on a copy of the model, in evaluation mode, on the images' device.
-    """
-    if images.dim() != 4:
-        raise MnistStepsError(
-            f"effective() takes images (N, C, H, W), found a tensor of shape {tuple(images.shape)}"
-        )
-    symbolic = Symbolic(model)
-    chosen = _analyze(symbolic, tuple(images.shape[1:]))[layer]
-    twin = graph.without_hooks(copy.deepcopy(model)).to(images.device).eval().requires_grad_(False)
-    middle = tuple(units // 2 for units in chosen.units)
-    total = torch.zeros(images.shape[2:], dtype=torch.float64)
-    for batch in images.split(batch_size):
-        batch = batch.detach().clone().requires_grad_()
-        # The image itself is a leaf, which an in-place activation must not overwrite.
-        outputs: list[Tensor] = []
-
-        def see(name: str, value: Any, outputs: list[Tensor] = outputs) -> None:
-            if name == chosen.name:
-                index: list[Any] = [slice(None)] * value.dim()
-                for dim, position in zip(chosen.map_dims, middle, strict=True):
-                    if dim is not None:
-                        index[dim] = position
-                outputs.append(value[tuple(index)].sum())
-
-        _execute(symbolic, twin, batch * 1, see)
-        (gradient,) = torch.autograd.grad(outputs[0], batch)
-        total += gradient.abs().sum(dim=(0, 1)).double().cpu()
-    if not total.sum() > 0:
-        raise MnistStepsError(f"{chosen.name} has no gradient on these images: nothing to measure")
-    energy = (total / total.sum()).float()
-    return EffectiveField(chosen.name, energy, _side(energy, chosen.box(middle), share), share)
-
-
-def _side(energy: Tensor, box: Sequence[int], share: float) -> int:
-    """Side of the smallest square around the box's middle with this share of the energy."""
-    top, left, bottom, right = box
-    height, width = energy.shape
-    for side in range(1, max(height, width) + 1):
-        first_row, first_col = (top + bottom - side) // 2, (left + right - side) // 2
-        rows = slice(max(0, first_row), max(0, first_row + side))
-        cols = slice(max(0, first_col), max(0, first_col + side))
-        if energy[rows, cols].sum() >= share - 1e-6:
-            return side
-    return max(height, width)

@@ -1,10 +1,10 @@
 """What each operation does to receptive fields: from the fields of its inputs to its own.
 
 Fields holds what the units of one tensor can see, Composer the steps that the rules are made
-of, and RULES a rule for each operation of `graph`. An operation without a rule raises.
+of, and RULES a rule for each operation of `graph`, under the same name. An operation without a
+rule raises.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
@@ -113,7 +113,9 @@ class Composer:
         given = [self.fields[name] for name in node.inputs if name in self.fields]
         if not given:
             return None
-        fields = _rule(node.op)(self, node, given)
+        if node.op not in RULES:
+            raise self.unknown(node, "without a rule for receptive fields")
+        fields = RULES[node.op](self, node, given)
         self.fields[node.name] = fields
         return fields
 
@@ -237,8 +239,20 @@ def _channels(size: int) -> Factors:
 # ---- What each operation does -------------------------------------------------------------------
 
 Rule = Callable[[Composer, Node, list[Fields]], Fields]
+RULES: dict[str, Rule] = {}
 
 
+def _for(names: str) -> Callable[[Rule], Rule]:
+    """Make a function the rule of these operations; '#' as in graph.operations."""
+
+    def enter(rule: Rule) -> Rule:
+        RULES.update({one: rule for name in names.split() for one in graph.ranks(name)})
+        return rule
+
+    return enter
+
+
+@_for("Conv#d")
 def _convolution(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     if len(given) > 1:
         raise composer.unknown(node, "with weights that depend on the image")
@@ -263,6 +277,7 @@ def _convolution(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     return fields.with_dim(1, _channels(node.output_shape[0]))
 
 
+@_for("ConvTranspose#d")
 def _transposed(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     if len(given) > 1:
         raise composer.unknown(node, "with weights that depend on the image")
@@ -274,6 +289,7 @@ def _transposed(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     return fields.with_dim(1, _channels(node.output_shape[0]))
 
 
+@_for("MaxPool#d AvgPool#d LPPool#d")
 def _pool(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     if node.attributes.get("return_indices"):
         raise composer.unknown(node, "with return_indices")
@@ -289,6 +305,7 @@ def _pool(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     return fields
 
 
+@_for("AdaptiveAvgPool#d AdaptiveMaxPool#d")
 def _adaptive_pool(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     fields = given[0]
     for axis, size in enumerate(node.output_shape[1:]):
@@ -297,6 +314,7 @@ def _adaptive_pool(composer: Composer, node: Node, given: list[Fields]) -> Field
     return fields
 
 
+@_for("Upsample UpsamplingNearest2d UpsamplingBilinear2d")
 def _resize(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     fields, settings = given[0], node.attributes
     mode, align = settings["mode"], settings["align_corners"]
@@ -314,6 +332,7 @@ def _resize(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     return fields
 
 
+@_for("ZeroPad#d ConstantPad#d ReflectionPad#d ReplicationPad#d CircularPad#d")
 def _pad(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     fields, padding = given[0], node.attributes["padding"]
     mode = {"Reflection": "reflect", "Replication": "replicate", "Circular": "circular"}.get(
@@ -336,14 +355,23 @@ def _pad(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     return fields
 
 
+@_for(
+    "Identity identity ReLU ReLU6 LeakyReLU PReLU RReLU ELU SELU CELU GELU SiLU Mish Sigmoid "
+    "LogSigmoid Tanh Softplus Softsign Tanhshrink Hardtanh Hardshrink Softshrink Hardsigmoid "
+    "Hardswish Threshold Dropout Dropout#d AlphaDropout FeatureAlphaDropout StochasticDepth "
+    "exp log log1p log2 sqrt rsqrt square abs neg sin cos erf reciprocal "
+    "clamp clamp_min clamp_max LocalResponseNorm ChannelShuffle"
+)
 def _pointwise(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     return given[0]
 
 
+@_for("add sub mul div pow maximum minimum expand")
 def _elementwise(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     return composer.broadcast(node, given)
 
 
+@_for("BatchNorm#d InstanceNorm#d LayerNorm RMSNorm GroupNorm")
 def _normalize(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     fields, kind = given[0], node.op.rstrip("123d")
     if kind in ("BatchNorm", "InstanceNorm") and node.attributes["track_running_stats"]:
@@ -360,12 +388,14 @@ def _normalize(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     return replace(fields, note=f"global by normalization ({node.name})") if mixes else fields
 
 
+@_for("Softmax LogSoftmax Softmin Softmax2d")
 def _softmax(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     fields = given[0]
     dim = node.attributes.get("dim", len(fields.dims) - 3)  # Softmax2d: over the channels
     return composer.mixed(node, fields, [dim])
 
 
+@_for("Linear")
 def _linear(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     if len(given) > 1:
         raise composer.unknown(node, "with weights that depend on the image")
@@ -374,6 +404,7 @@ def _linear(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     return fields.with_dim(last, _channels(node.output_shape[-1]))
 
 
+@_for("mean sum amax amin prod std var")
 def _reduce(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     over = node.attributes["dim"]
     fields = composer.mixed(node, given[0], over, pool=True)
@@ -386,6 +417,7 @@ def _reduce(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     )
 
 
+@_for("reshape Flatten Unflatten")
 def _reshape(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     """Factors are dealt out to the new axes in order; only channels can be cut."""
     fields = given[0]
@@ -408,10 +440,12 @@ def _reshape(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     return replace(fields, dims=tuple(dims))
 
 
+@_for("permute")
 def _permute(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     return replace(given[0], dims=tuple(given[0].dims[dim] for dim in node.attributes["dims"]))
 
 
+@_for("getitem")
 def _getitem(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     fields, index = given[0], list(node.attributes["index"])
     missing = len(fields.dims) - sum(one not in ("new", "...") for one in index)
@@ -444,6 +478,7 @@ def _getitem(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     return replace(fields, dims=tuple(new))
 
 
+@_for("cat")
 def _cat(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     dim = node.attributes["dim"]
     shape = (graph.BATCH, *node.output_shape)
@@ -463,6 +498,7 @@ def _cat(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     return composer.broadcast(node, pieces)
 
 
+@_for("stack")
 def _stack(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     dim = node.attributes["dim"]
     size = _channels(len(node.inputs))
@@ -471,6 +507,7 @@ def _stack(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     )
 
 
+@_for("PixelShuffle PixelUnshuffle")
 def _shuffle(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     fields = given[0]
     up = node.op == "PixelShuffle"
@@ -479,37 +516,3 @@ def _shuffle(composer: Composer, node: Node, given: list[Fields]) -> Fields:
         look: AxisMap = Repeat(factor) if up else Window(factor, factor)
         fields = composer.look(node, fields, dim, look, node.output_shape[dim - 1])
     return fields.with_dim(1, _channels(node.output_shape[0]))
-
-
-RULES: dict[str, Rule] = {
-    **dict.fromkeys(graph.MODULES, _pointwise),  # activations and dropout; others follow below
-    **dict.fromkeys(graph.POINTWISE, _pointwise),
-    **dict.fromkeys(("identity", "StochasticDepth"), _pointwise),
-    **dict.fromkeys(graph.BINARY, _elementwise),
-    "expand": _elementwise,
-    **dict.fromkeys(graph.REDUCTIONS, _reduce),
-    **dict.fromkeys(("Softmax", "LogSoftmax", "Softmin", "Softmax2d"), _softmax),
-    **dict.fromkeys(("LayerNorm", "RMSNorm", "GroupNorm"), _normalize),
-    **dict.fromkeys(("Upsample", "UpsamplingNearest2d", "UpsamplingBilinear2d"), _resize),
-    **dict.fromkeys(("reshape", "Flatten", "Unflatten"), _reshape),
-    **dict.fromkeys(("PixelShuffle", "PixelUnshuffle"), _shuffle),
-    "Linear": _linear,
-    "permute": _permute,
-    "getitem": _getitem,
-    "cat": _cat,
-    "stack": _stack,
-}
-for _rank in (1, 2, 3):
-    RULES[f"Conv{_rank}d"] = _convolution
-    RULES[f"ConvTranspose{_rank}d"] = _transposed
-    RULES |= dict.fromkeys((f"{kind}Pool{_rank}d" for kind in ("Max", "Avg", "LP")), _pool)
-    RULES |= dict.fromkeys(
-        (f"Adaptive{kind}Pool{_rank}d" for kind in ("Avg", "Max")), _adaptive_pool
-    )
-    RULES |= dict.fromkeys((f"{kind}Norm{_rank}d" for kind in ("Batch", "Instance")), _normalize)
-
-
-def _rule(op: str) -> Rule:
-    if re.fullmatch(r"(Zero|Constant|Reflection|Replication|Circular)Pad\dd", op):
-        return _pad
-    return RULES[op]

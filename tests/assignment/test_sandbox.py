@@ -237,7 +237,7 @@ def test_an_installed_package_shows_neither_data_nor_records(level, tmp_path, mo
     monkeypatch.setattr(sandbox, "_libraries", lambda: (package.parent,))
     places = [str(package.parent), str(package), "/jail/mnist_steps"]
     seen = run(f"os.write(ANSWER, b'G' + str([*map(os.listdir, {places})]).encode())", level)
-    assert b"torch.py" in seen and b"graph.py" in seen, "the honest twin: libraries are there"
+    assert b"torch.py" in seen and b"graph" in seen, "the honest twin: libraries are there"
     assert b"data.idx" not in seen
 
 

@@ -47,6 +47,50 @@ def test_functions_are_described_like_the_modules_that_do_the_same():
         assert (function.params, function.macs) == (module.params, module.macs)
 
 
+class Calls(nn.Module):
+    """One function on the image."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+@pytest.mark.parametrize(
+    ("function", "module"),
+    [
+        (F.logsigmoid, nn.LogSigmoid()),
+        (lambda x: F.threshold(x, 0.1, 2), nn.Threshold(0.1, 2)),
+        (lambda x: F.relu(x, True), nn.ReLU()),
+        (lambda x: x.relu_(), nn.ReLU()),
+        (lambda x: F.layer_norm(x, [6]), nn.LayerNorm(6, elementwise_affine=False, bias=False)),
+        (lambda x: F.group_norm(x, 2), nn.GroupNorm(2, 4, affine=False)),
+        (lambda x: F.dropout2d(x, 0.2, training=False), nn.Dropout2d(0.2)),
+        (lambda x: x.unflatten(1, sizes=(2, 2)), nn.Unflatten(1, (2, 2))),
+        (lambda x: F.avg_pool2d(x, 3, 2, 1), nn.AvgPool2d(3, 2, 1)),
+    ],
+)
+def test_a_function_is_described_like_its_module(function, module):
+    (called,), (layer,) = (
+        trace(model, (4, 6, 6)).nodes for model in (Calls(function), nn.Sequential(module))
+    )
+    assert (called.op, called.attributes) == (layer.op, layer.attributes)
+
+
+@pytest.mark.parametrize(
+    ("function", "drops"),
+    [(F.dropout, True), (F.dropout2d, True), (F.alpha_dropout, False)],
+)
+def test_dropout_that_also_drops_in_evaluation_is_told_apart(function, drops):
+    (node,) = trace(Calls(function), (4, 6, 6)).nodes
+    assert node.attributes.get("training", False) is drops, "as the function's default is"
+    torch.manual_seed(0)
+    image = torch.ones(1, 4, 6, 6)
+    assert (not torch.equal(function(image), image)) is drops
+
+
 def test_a_convolution_is_described_completely():
     conv = nn.Sequential(nn.Conv2d(4, 6, (3, 5), 2, (0, 1), (1, 2), groups=2, bias=False))
     (node,) = trace(conv, (4, 20, 20)).nodes

@@ -11,7 +11,7 @@ import torchvision
 from hypothesis import HealthCheck, given, settings
 from torch import nn
 
-from mnist_steps import stages
+from mnist_steps import graph, stages
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.graph import UnknownOperation
 from mnist_steps.receptive_field import FieldMismatch, analyze, axes, effective, rules, verify
@@ -52,7 +52,7 @@ def test_the_comment_columns_are_complete_and_aligned(stage):
     assert [comment["name"] for comment in comments] == spatial
 
 
-@pytest.mark.parametrize("stage", stages.STAGES[1:7], ids=lambda stage: f"stage {stage.number}")
+@pytest.mark.parametrize("stage", stages.STAGES[1:], ids=lambda stage: f"stage {stage.number}")
 def test_nan_probing_agrees_on_every_layer_and_unit_and_pixel(stage):
     verified = verify(stage.build(), DIGIT)
     assert verified.pixels == 28 * 28
@@ -62,6 +62,24 @@ def test_nan_probing_agrees_on_every_layer_and_unit_and_pixel(stage):
 def test_nan_probing_agrees_on_every_layer_and_unit_of_stage_1():
     # Each pixel costs a pass through 6.4 million weights: corners, middle and random ones must do.
     assert verify(stages.get(1).build(), DIGIT, pixels=78).units > 4_000
+
+
+# ---- A rule for each operation ------------------------------------------------------------------
+
+
+def test_every_known_operation_has_a_rule_of_its_own():
+    assert set(rules.RULES) == set(graph.OPERATIONS)
+
+
+def test_a_made_up_operation_raises_by_name(monkeypatch):
+    class Blur(nn.Module):
+        def forward(self, x):
+            return x
+
+    monkeypatch.setattr(nn, "Blur", Blur, raising=False)
+    monkeypatch.setitem(graph.OPERATIONS, "Blur", replace(graph.OPERATIONS["ReLU"]))
+    with pytest.raises(UnknownOperation, match="1: Blur without a rule for receptive fields"):
+        analyze(nn.Sequential(nn.Conv2d(1, 1, 3), Blur()), DIGIT)
 
 
 # ---- Random networks ----------------------------------------------------------------------------

@@ -1,0 +1,31 @@
+"""A network as plain data: its operations in order, with attributes, shapes, weights and MACs.
+
+    graph.trace(model, (1, 28, 28)).as_data()
+
+`operations` lists what is known, an entry for each operation; `tracing` follows a model's code
+and makes a `Node` of each call; `places` names the calls and finds them in the model's source.
+An operation that has no entry raises `UnknownOperation`; nothing is guessed.
+"""
+
+from mnist_steps.errors import MnistStepsError
+from mnist_steps.graph.nodes import INPUT, Graph, Node, NotTraceable, UnknownOperation
+from mnist_steps.graph.operations import OPERATIONS, count_macs, ranks
+from mnist_steps.graph.tracing import BATCH, Symbolic, arguments, perform, trace, without_hooks
+
+__all__ = [
+    "BATCH",
+    "INPUT",
+    "OPERATIONS",
+    "Graph",
+    "MnistStepsError",
+    "Node",
+    "NotTraceable",
+    "Symbolic",
+    "UnknownOperation",
+    "arguments",
+    "count_macs",
+    "perform",
+    "ranks",
+    "trace",
+    "without_hooks",
+]
