@@ -1,11 +1,11 @@
 # %% [markdown]
 # # An example: the stages, graded
 #
-# Six stages of this site as if they had been handed in, with what the original said about them in
-# their reports. The grader does not know that they are ours.
+# Six stages of this site as if they had been handed in, with what the original said
+# about them in their reports. The grader does not know that they are ours.
 #
-# **You will learn** what a grade consists of, what the grader finds in the original's reports, and how
-# far a short run can be trusted.
+# **You will learn** what a grade consists of, what the grader finds in the original's
+# reports, and how far a short run can be trusted.
 #
 # **Know first** [how points are given](rubric.md).
 
@@ -21,8 +21,8 @@ from mnist_steps.markup import Text
 # %% [markdown]
 # ## A submission
 #
-# `mnist-steps assignment example class` writes them. This is stage 8's report; its model and its
-# recipe are what [its page](../stages/08_lr_scheduler.py) shows.
+# `mnist-steps assignment example class` writes them. This is stage 8's report; its
+# model and its recipe are what [its page](../stages/08_lr_scheduler.py) shows.
 
 # %% tags=["hide-input"]
 print(example.files_of(stages.get(8))["REPORT.md"])
@@ -30,8 +30,9 @@ print(example.files_of(stages.get(8))["REPORT.md"])
 # %% [markdown]
 # ## The class
 #
-# To grade them with the usual three seeds takes hours on two cores. Here each has one: the run of its
-# record. That is the same training, up to the constants by which test images are normalized.
+# To grade them with the usual three seeds takes hours on two cores. Here each has one:
+# the run of its record. That is the same training, up to the constants by which test
+# images are normalized.
 
 # %%
 assignment = Assignment(seeds=1)
@@ -46,7 +47,9 @@ pages.table(
             [
                 f"{title}, of {graded.grades[0].parts[row].most:g}",
                 *(
-                    "open" if grade.parts[row].points is None else f"{grade.parts[row].points:g}"
+                    "open"
+                    if grade.parts[row].points is None
+                    else f"{grade.parts[row].points:g}"
                     for grade in graded.grades
                 ),
             ]
@@ -56,7 +59,10 @@ pages.table(
         ["status", *(grade.status for grade in graded.grades)],
         [
             "goal reached",
-            *("yes" if grade.reaches_target(assignment) else "no" for grade in graded.grades),
+            *(
+                "yes" if grade.reaches_target(assignment) else "no"
+                for grade in graded.grades
+            ),
         ],
     ],
     "Points of stages 3 to 8. The prose of a report is for a person to judge.",
@@ -68,7 +74,8 @@ plots.frontier(graded.grades, assignment)
 # %% [markdown]
 # ## What the grader found
 #
-# The original's mistakes, found again. A student would get each of them with a reason and a hint.
+# The original's mistakes, found again. A student would get each of them with a reason
+# and a hint.
 
 # %% tags=["hide-input"]
 found = [(grade, finding) for grade in graded.grades for finding in grade.findings]
@@ -81,8 +88,9 @@ pages.table(
 # %% [markdown]
 # ## What it costs
 #
-# One run of one submission, all epochs and evaluations, with the number of threads that the record
-# names. A class takes this times seeds times students, shared by the workers.
+# One run of one submission, all epochs and evaluations, with the number of threads that
+# the record names. A class takes this times seeds times students, shared by the
+# workers.
 
 # %% tags=["hide-input"]
 records = [runs.load(number) for number in range(3, 9)]
@@ -102,10 +110,11 @@ pages.table(
 # %% [markdown]
 # ## A short run, and how far it can be trusted
 #
-# `grade --screen` ranks a class in a tenth of the time: one seed instead of all, and as many epochs as
-# use up the tenth. Without a schedule the short run is the beginning of the full one, so the records
-# tell what it would have given. With a schedule, which a short run compresses, it has to be made:
-# `tests/benchmarks/bench_screening.py` does, for the stages that have one.
+# `grade --screen` ranks a class in a tenth of the time: one seed instead of all, and as
+# many epochs as use up the tenth. Without a schedule the short run is the beginning of
+# the full one, so the records tell what it would have given. With a schedule, which a
+# short run compresses, it has to be made: `tests/benchmarks/bench_screening.py` does,
+# for the stages that have one.
 
 # %% tags=["hide-input"]
 screening = []
@@ -127,16 +136,23 @@ left_out = {run.stage.number for run in records} - {row["stage"] for row in scre
 pages.table(
     ["stage", "epochs", "screened", "graded"],
     [
-        [f"{row['stage']}", f"{row['epochs']}", f"{row['screened']:.2f}", f"{row['graded']:.2f}"]
+        [
+            f"{row['stage']}",
+            f"{row['epochs']}",
+            f"{row['screened']:.2f}",
+            f"{row['graded']:.2f}",
+        ]
         for row in screening
     ],
-    "Test accuracy in percent after a screening run, and after the full run with the same seed."
+    "Test accuracy in percent after a screening run, and after the full run with the "
+    "same seed."
     + "".join(f" Stage {number} was not screened." for number in sorted(left_out)),
 )
 
+
 # %% tags=["hide-input"]
 def pairs_in_the_same_order(rows):
-    """How many pairs both runs order alike, and how many pairs there are that they could."""
+    """How many pairs both runs order alike, and how many there are that they could."""
     pairs = [
         (one["screened"] - two["screened"], one["graded"] - two["graded"])
         for one, two in itertools.combinations(rows, 2)
@@ -150,10 +166,12 @@ good = [row for row in screening if row["graded"] > 99]
 alike_good, pairs_good = pairs_in_the_same_order(good)
 error = pages.standard_error(sum(row["graded"] for row in good) / len(good))
 Text(
-    f"Of {pairs} pairs of these networks the short run puts {alike} into the order of the full run "
-    f"(Kendall's correlation {2 * alike / pairs - 1:.2f}); of the {pairs_good} pairs among those above "
-    f"99 %, {alike_good} ({2 * alike_good / pairs_good - 1:.2f}). So few networks with one seed each say "
-    f"little, and the full order is itself uncertain: one accuracy has a standard error of {error:.2f} "
-    "points by the choice of test images alone. Screening tells what does not learn from what does. "
-    "It does not decide between good networks, and it gives no marks."
+    f"Of {pairs} pairs of these networks the short run puts {alike} into the order of "
+    f"the full run (Kendall's correlation {2 * alike / pairs - 1:.2f}); of the "
+    f"{pairs_good} pairs among those above 99 %, {alike_good} "
+    f"({2 * alike_good / pairs_good - 1:.2f}). So few networks with one seed each say "
+    "little, and the full order is itself uncertain: one accuracy has a standard error "
+    f"of {error:.2f} points by the choice of test images alone. Screening tells what "
+    "does not learn from what does. It does not decide between good networks, and it "
+    "gives no marks."
 )

@@ -1,11 +1,12 @@
 # %% [markdown]
 # # 10. Smaller
 #
-# Fewer than eight thousand parameters was the rule of a course. Nobody said that it was the limit. How
-# small can a network be that still reaches 99.4 %, not once but on average?
+# Fewer than eight thousand parameters was the rule of a course. Nobody said that it was
+# the limit. How small can a network be that still reaches 99.4 %, not once but on
+# average?
 #
-# **You will learn** to draw a frontier, accuracy against size with its uncertainty, and what half of the
-# parameters are worth.
+# **You will learn** to draw a frontier, accuracy against size with its uncertainty, and
+# what half of the parameters are worth.
 #
 # **Know first** [stage 9](09_reliable.py), whose network this one shrinks.
 #
@@ -28,8 +29,8 @@ figured = study.summarize(own)
 # %% [markdown]
 # ## The search
 #
-# As in stage 9, candidates were trained on eleven twelfths of the training images and judged on the rest; the
-# test digits had no say, and the lowest loss decides.
+# As in stage 9, candidates were trained on eleven twelfths of the training images and
+# judged on the rest; the test digits had no say, and the lowest loss decides.
 
 # %%
 search.results_table(10)
@@ -61,15 +62,17 @@ before_runs = store.outcomes(before)
 before_figured = study.summarize(before_runs)
 lost = before_figured.mean - figured.mean
 pages.predict(
-    "Stage 10 has about half of stage 9's parameters. How much accuracy does that cost on average?",
+    "Stage 10 has about half of stage 9's parameters. How much accuracy does that cost "
+    "on average?",
     (
         "Less than 0.05 points",
         "From 0.05 to 0.15 points",
         "More than 0.15 points",
     ),
     answer=0 if lost < 0.05 else 1 if lost <= 0.15 else 2,
-    explanation=f"{lost:.3f} points: {figured.mean:.3f} % against {before_figured.mean:.3f} %. In mistakes that is "
-    f"{100 - figured.mean:.2f} in a hundred digits instead of {100 - before_figured.mean:.2f}.",
+    explanation=f"{lost:.3f} points: {figured.mean:.3f} % against "
+    f"{before_figured.mean:.3f} %. In mistakes that is {100 - figured.mean:.2f} in a "
+    f"hundred digits instead of {100 - before_figured.mean:.2f}.",
 )
 
 # %% [markdown]
@@ -92,18 +95,17 @@ pages.studies_table(
 )
 
 # %%
-figures.histories(
-    [outcome.test_accuracies for outcome in own], evidence.TARGET
-)
+figures.histories([outcome.test_accuracies for outcome in own], evidence.TARGET)
 
 # %% [markdown]
 # ## The frontier
 #
-# One stage is one point. To see what a parameter buys, here is a whole family: the layers and the recipe of
-# stage 10, with fewer channels and with more. Nothing was tuned for its other members, so their points are
-# what anybody gets who only changes the widths. Bars reach one standard deviation to both sides. The diamonds
-# are what others have published, single runs at their best epoch, judged by one view of each digit: compare
-# them with the upper ends of the bars, not with the means.
+# One stage is one point. To see what a parameter buys, here is a whole family: the
+# layers and the recipe of stage 10, with fewer channels and with more. Nothing was
+# tuned for its other members, so their points are what anybody gets who only changes
+# the widths. Bars reach one standard deviation to both sides. The diamonds are what
+# others have published, single runs at their best epoch, judged by one view of each
+# digit: compare them with the upper ends of the bars, not with the means.
 
 # %% tags=["hide-input"]
 family = frontier.outcomes()
@@ -180,45 +182,55 @@ pages.table(
         "seeds",
     ],
     rows,
-    "The family: test accuracy in percent after the last epoch, the 95 % interval of the mean over seeds, and the share of "
-    f"runs whose last three epochs all reach {evidence.TARGET}.",
+    "The family: test accuracy in percent after the last epoch, the 95 % interval of "
+    "the mean over seeds, and the share of runs whose last three epochs all reach "
+    f"{evidence.TARGET}.",
 )
 
 # %% tags=["hide-input"]
 Text(
     "\n".join(
-        f"- {f'[{name}]({address})' if address else name}: {parameters:,} parameters, {best:.2f} %"
+        f"- {f'[{name}]({address})' if address else name}: {parameters:,} parameters, "
+        f"{best:.2f} %"
         for name, address, parameters, best in published
     )
 )
 
 # %% [markdown]
-# These are the figures that we could find and read in their sources. Below the second of them we found none
-# that shows the target even once; a network a little under six thousand parameters is said to, but its log
-# is not to be found. None of them reports a mean over seeds.
+# These are the figures that we could find and read in their sources. Below the second
+# of them we found none that shows the target even once; a network a little under six
+# thousand parameters is said to, but its log is not to be found. None of them reports a
+# mean over seeds.
 #
 # ## Analysis
 
 # %% tags=["hide-input"]
 enough = [
-    member
-    for member, made in family
-    if study.summarize(made).mean >= evidence.TARGET
+    member for member, made in family if study.summarize(made).mean >= evidence.TARGET
 ]
 good = figured.mean >= evidence.TARGET
 small = table.total_params < 4000
 pages.hold_to("that still reaches 99.4 %", good and small)
+smallest = "No member of the family has a mean of 99.4 % or more."
+if enough:
+    smallest = (
+        "The smallest member of the family with a mean of 99.4 % or more has "
+        f"{enough[0].stage.parameters:,} parameters."
+    )
 Text(f"""
-- **Accuracy: the target {"is met" if good else "is **not** met"}.** The mean of {figured.seeds} seeds is {figured.mean:.3f} %, with a 95 % interval from
-  {interval.low:.3f} to {interval.high:.3f} %; {reached} of {len(own)} runs reach 99.4 % by themselves.
-- **Size: the target {"is met" if small else "is **not** met"}.** {table.total_params:,} parameters, {table.total_params / before.parameters:.0%} of stage 9's.
-- **The frontier.** {"No member of the family has" if not enough else f"The smallest member of the family with"} a mean of 99.4 % or
-  more{"." if not enough else f" has {enough[0].stage.parameters:,} parameters."}
+- **Accuracy: the target {"is met" if good else "is **not** met"}.** The mean of
+  {figured.seeds} seeds is {figured.mean:.3f} %, with a 95 % interval from
+  {interval.low:.3f} to {interval.high:.3f} %; {reached} of {len(own)} runs reach 99.4 %
+  by themselves.
+- **Size: the target {"is met" if small else "is **not** met"}.** {table.total_params:,}
+  parameters, {table.total_params / before.parameters:.0%} of stage 9's.
+- **The frontier.** {smallest}
 """)
 
 # %% [markdown]
-# **What this stage confounds:** the family changes all layers at once, and keeps the proportions of stage 10.
-# Another shape with as many parameters may do better; the search tried only a few.
+# **What this stage confounds:** the family changes all layers at once, and keeps the
+# proportions of stage 10. Another shape with as many parameters may do better; the
+# search tried only a few.
 #
 # ## Exercises
 #
@@ -235,8 +247,8 @@ for kind, count in counts.items():
     print(f"{kind}: {count:,} ({count / table.total_params:.0%})")
 
 # %% [markdown]
-# **2.** Between which sizes does the family's mean cross the target? Assume that accuracy changes evenly
-# with the logarithm of the parameters between two neighbours.
+# **2.** Between which sizes does the family's mean cross the target? Assume that
+# accuracy changes evenly with the logarithm of the parameters between two neighbours.
 
 # %% tags=["solution"]
 import itertools
@@ -246,24 +258,20 @@ for (small_one, fewer), (large_one, more) in itertools.pairwise(family):
     low, high = study.summarize(fewer).mean, study.summarize(more).mean
     if low < evidence.TARGET <= high:
         share = (evidence.TARGET - low) / (high - low)
-        sizes = [
-            math.log(member.stage.parameters)
-            for member in (small_one, large_one)
-        ]
+        sizes = [math.log(member.stage.parameters) for member in (small_one, large_one)]
         crossing = math.exp(sizes[0] + share * (sizes[1] - sizes[0]))
         print(f"near {crossing:,.0f} parameters")
 
 # %% [markdown]
-# **3.** Stored as bytes instead of four-byte numbers, how large is the network? And how many of its kind fit
-# into the picture of one test digit?
+# **3.** Stored as bytes instead of four-byte numbers, how large is the network? And how
+# many of its kind fit into the picture of one test digit?
 
 # %% tags=["solution"]
 digit = 28 * 28
+print(f"{table.total_params * 4:,} bytes as they are, {table.total_params:,} as bytes")
 print(
-    f"{table.total_params * 4:,} bytes as they are, {table.total_params:,} as bytes"
-)
-print(
-    f"one digit has {digit} bytes: the network is {table.total_params / digit:.1f} digits large"
+    f"one digit has {digit} bytes: the network is {table.total_params / digit:.1f} "
+    "digits large"
 )
 
 # %% [markdown]

@@ -1,20 +1,22 @@
 # %% [markdown]
 # # 11. Faster
 #
-# Eight stages made the network small. This one makes it quick: as good as before, in the time that it
-# takes to tie a shoe. Nobody waits for a result like that; one asks the next question instead.
+# Eight stages made the network small. This one makes it quick: as good as before, in
+# the time that it takes to tie a shoe. Nobody waits for a result like that; one asks
+# the next question instead.
 #
-# **You will learn** what to change when time is the budget, why fewer operations are not always less
-# time, and how to tell a gain from luck.
+# **You will learn** what to change when time is the budget, why fewer operations are
+# not always less time, and how to tell a gain from luck.
 #
-# **Know first** the network of [stage 8](../stages/08_lr_scheduler.py), and where a training step's time
-# goes, from the [guide to speed](../guides/speed.py).
+# **Know first** the network of [stage 8](../stages/08_lr_scheduler.py), and where a
+# training step's time goes, from the [guide to speed](../guides/speed.py).
 #
 # ## Target
 #
 # - 99.4 % on the test digits after the last epoch, as a mean over at least ten seeds.
 # - Fewer than eight thousand parameters.
-# - Fifteen seconds or less of two CPU cores, from a process that is ready to a network that is trained.
+# - Fifteen seconds or less of two CPU cores, from a process that is ready to a network
+#   that is trained.
 
 # %%
 import statistics
@@ -23,9 +25,9 @@ import time
 import torch
 
 from mnist_steps import data, figures, pages, runs, stages, summary, training
-from mnist_steps.experiments import bench, evidence, ladder, study
-from mnist_steps.errors import MnistStepsError
 from mnist_steps.engine import compiler
+from mnist_steps.errors import MnistStepsError
+from mnist_steps.experiments import bench, evidence, ladder, study
 from mnist_steps.markup import Text
 
 stage, before = stages.get(11), stages.get(8)
@@ -33,10 +35,11 @@ stage, before = stages.get(11), stages.get(8)
 # %% [markdown]
 # ## The model
 #
-# Stage 8 computes four layers at nearly full resolution before it pools, and there is where its time
-# goes. Here the first layer looks at every third place only. Its kernel is larger, so that no pixel is
-# left out, and it has more channels, for it alone sees the pixels. The last layer's ten channels are the
-# ten digits; their averages are the scores.
+# Stage 8 computes four layers at nearly full resolution before it pools, and there is
+# where its time goes. Here the first layer looks at every third place only. Its kernel
+# is larger, so that no pixel is left out, and it has more channels, for it alone sees
+# the pixels. The last layer's ten channels are the ten digits; their averages are the
+# scores.
 
 # %%
 pages.source(stage.model)
@@ -51,21 +54,24 @@ table
 # %% tags=["hide-input"]
 old_table = summary.summarize(before.build(), runs.INPUT_SHAPE)
 Text(f"""
-{table.total_params:,} parameters, against {old_table.total_params:,} in stage 8: hardly fewer. But each digit takes
-{table.total_macs:,} multiplications instead of {old_table.total_macs:,}, a share of {table.total_macs / old_table.total_macs:.0%}. Parameters say how much a
-network can hold, multiplications how long it takes, and one says little about the other.
+{table.total_params:,} parameters, against {old_table.total_params:,} in stage 8: hardly
+fewer. But each digit takes {table.total_macs:,} multiplications instead of
+{old_table.total_macs:,}, a share of {table.total_macs / old_table.total_macs:.0%}.
+Parameters say how much a network can hold, multiplications how long it takes, and one
+says little about the other.
 """)
 
 # %% [markdown]
 # ## The recipe
 #
-# A peak rate thirty times as high as stage 8's crosses the same ground in fewer steps; batch
-# normalization keeps it from stumbling. Shifts take the place of crops: they are simpler to compute, and
-# whether they are as good is for the ladder to say.
+# A peak rate thirty times as high as stage 8's crosses the same ground in fewer steps;
+# batch normalization keeps it from stumbling. Shifts take the place of crops: they are
+# simpler to compute, and whether they are as good is for the ladder to say.
 #
-# A network that looks at every third place sees a digit anew when it moves by one. So at the end each
-# test digit is judged nine times, where it is and moved by one pixel to all sides, and the mean decides.
-# That is help at test time and not a better network; the ladder below says how much it is worth.
+# A network that looks at every third place sees a digit anew when it moves by one. So
+# at the end each test digit is judged nine times, where it is and moved by one pixel to
+# all sides, and the mean decides. That is help at test time and not a better network;
+# the ladder below says how much it is worth.
 
 # %%
 pages.recipe(stage, before)
@@ -81,19 +87,20 @@ finals = [outcome.figures.final for outcome in own]
 interval = evidence.bootstrap(finals)
 answer = 0 if figured.mean < 99.35 else 1 if figured.mean < 99.45 else 2
 pages.predict(
-    "Stage 8 trains for fifteen epochs at full resolution. How does the network that looks at every third "
-    "place, trained in a fraction of the time, do on average?",
+    "Stage 8 trains for fifteen epochs at full resolution. How does the network that "
+    "looks at every third place, trained in a fraction of the time, do on average?",
     ("Below 99.35 %", "From 99.35 to 99.45 %", "Above 99.45 %"),
     answer=answer,
-    explanation=f"The mean of {figured.seeds} seeds is {figured.mean:.2f} %, with an interval from {interval.low:.2f} to "
-    f"{interval.high:.2f} %.",
+    explanation=f"The mean of {figured.seeds} seeds is {figured.mean:.2f} %, with an "
+    f"interval from {interval.low:.2f} to {interval.high:.2f} %.",
 )
 
 # %% [markdown]
 # ## Training
 #
-# This happens now, while the page is built: the data is read, the network made and trained, with
-# `--fast` where there is a C compiler. The clock starts when Python is ready.
+# This happens now, while the page is built: the data is read, the network made and
+# trained, with `--fast` where there is a C compiler. The clock starts when Python is
+# ready.
 
 # %% tags=["hide-input"]
 try:
@@ -110,11 +117,12 @@ seconds = time.perf_counter() - start
 
 # %% tags=["hide-input"]
 Text(f"""
-**{run.final_test_accuracy:.2f} % after {seconds:.1f} seconds**, {how}, on {run.environment.threads}
-{"thread" if run.environment.threads == 1 else "threads"} of {run.environment.processor}. That includes reading the data and a look at all
-10,000 test digits after each epoch, and nine looks after the last, which is why the curve rises there. Other pages
-are being built at the same time, so this is slower than the machine can do; the times below are from one
-that did nothing else.
+**{run.final_test_accuracy:.2f} % after {seconds:.1f} seconds**, {how}, on
+{run.environment.threads} {"thread" if run.environment.threads == 1 else "threads"} of
+{run.environment.processor}. That includes reading the data and a look at all 10,000
+test digits after each epoch, and nine looks after the last, which is why the curve
+rises there. Other pages are being built at the same time, so this is slower than the
+machine can do; the times below are from one that did nothing else.
 """)
 
 # %%
@@ -145,19 +153,22 @@ pages.table(
         ],
         ["target", f"{evidence.TARGET:.2f}", "15"],
     ],
-    f"Test accuracy in percent after the last epoch, and wall time from reading the data to the trained network, "
-    f"evaluations included: {figured.seeds} seeds, {threads} threads of {own[0].environment['processor']}.",
+    "Test accuracy in percent after the last epoch, and wall time from reading the "
+    f"data to the trained network, evaluations included: {figured.seeds} seeds, "
+    f"{threads} threads of {own[0].environment['processor']}.",
 )
 
 # %% [markdown]
-# Look at the spread as well: with other seeds, and no other change, a run may miss what the mean reaches.
+# Look at the spread as well: with other seeds, and no other change, a run may miss what
+# the mean reaches.
 
 # %% [markdown]
 # ## The ladder
 #
-# One change a rung; each keeps what the rungs above it changed. All rungs are computed by `--fast`, so
-# what shows is the change and not the code. A rung pays when it saves time and costs no accuracy, or
-# gains accuracy for its time; the figures of several seeds decide.
+# One change a rung; each keeps what the rungs above it changed. All rungs are computed
+# by `--fast`, so what shows is the change and not the code. A rung pays when it saves
+# time and costs no accuracy, or gains accuracy for its time; the figures of several
+# seeds decide.
 
 # %% tags=["hide-input"]
 rows, previous, unproven = [], None, []
@@ -188,8 +199,9 @@ for rung, outcomes in rungs:
 pages.table(
     ["changed", "accuracy", "difference", "seconds", "seeds"],
     rows,
-    "Mean and standard deviation of the test accuracy after the last epoch, in percent; the difference from the rung "
-    "above, in percentage points; mean wall time of a training.",
+    "Mean and standard deviation of the test accuracy after the last epoch, in "
+    "percent; the difference from the rung above, in percentage points; mean wall time "
+    "of a training.",
 )
 
 # %% tags=["hide-input"]
@@ -216,35 +228,41 @@ time_share = (figured.seconds / stage.recipe.epochs) / (
 follows = (
     "Time follows the multiplications, for a step of `--fast` does little else."
     if time_share < 1.5 * share
-    else "What is small is dominated by what is not multiplication, such as moving images and starting things."
+    else "What is small is dominated by what is not multiplication, such as moving "
+    "images and starting things."
 )
 proof = (
     "Each gives a tenth of the time or an accuracy beyond chance."
     if not unproven
-    else f"With the seeds that they have, {len(unproven)} give neither a tenth of the time nor an accuracy beyond chance: "
+    else f"With the seeds that they have, {len(unproven)} give neither a tenth of the "
+    "time nor an accuracy beyond chance: "
     + "; ".join(unproven)
     + ". They are there because the rungs after them were chosen with them."
 )
-fifteen = (
-    before.recipe.epochs / ladder.RUNGS[0].stage.recipe.epochs * first.seconds
-)
+fifteen = before.recipe.epochs / ladder.RUNGS[0].stage.recipe.epochs * first.seconds
 Text(f"""
-- **Accuracy: the target {"is met" if good else "is **not** met"}.** The mean of {figured.seeds} seeds is {figured.mean:.3f} %, with a 95 % interval from
-  {interval.low:.3f} to {interval.high:.3f} %; {sum(final >= evidence.TARGET for final in finals)} of {figured.seeds} runs reach 99.4 % by themselves.
-- **Time: the target {"is met" if quick else "is **not** met"}.** A training takes {figured.seconds:.1f} seconds here, where stage 8's fifteen epochs would take
-  about {fifteen:.0f} by the same code.
+- **Accuracy: the target {"is met" if good else "is **not** met"}.** The mean of
+  {figured.seeds} seeds is {figured.mean:.3f} %, with a 95 % interval from
+  {interval.low:.3f} to {interval.high:.3f} %;
+  {sum(final >= evidence.TARGET for final in finals)} of {figured.seeds} runs reach
+  99.4 % by themselves.
+- **Time: the target {"is met" if quick else "is **not** met"}.** A training takes
+  {figured.seconds:.1f} seconds here, where stage 8's fifteen epochs would take about
+  {fifteen:.0f} by the same code.
 - **Not every rung has proved itself.** {proof}
-- **What it costs.** {share:.0%} of stage 8's multiplications, and {time_share:.0%} of its time an epoch. {follows}
+- **What it costs.** {share:.0%} of stage 8's multiplications, and {time_share:.0%} of
+  its time an epoch. {follows}
 """)
 
 # %% [markdown]
-# **How it was found.** Some twenty networks with strides of 2 and 3 in the first layer, five to ten epochs,
-# several peak rates and strengths of augmentation, and averages over two to nine shifts were compared on the
-# validation split, one to four seeds each, and the best of them went into the ladder. Early tries were looked
-# at on the test digits too; that is how we knew that something was missing, and not what.
+# **How it was found.** Some twenty networks with strides of 2 and 3 in the first layer,
+# five to ten epochs, several peak rates and strengths of augmentation, and averages
+# over two to nine shifts were compared on the validation split, one to four seeds each,
+# and the best of them went into the ladder. Early tries were looked at on the test
+# digits too; that is how we knew that something was missing, and not what.
 #
-# **What this stage confounds:** nothing between two rungs, but their order matters. A rung might pay less, or
-# more, at another place of the ladder.
+# **What this stage confounds:** nothing between two rungs, but their order matters. A
+# rung might pay less, or more, at another place of the ladder.
 #
 # ## Exercises
 #
@@ -252,13 +270,11 @@ Text(f"""
 
 # %% tags=["solution"]
 for each in (before, stage):
-    print(
-        f"stage {each.number}: {bench.breakdown(each, steps=20, fast=fast)}\n"
-    )
+    print(f"stage {each.number}: {bench.breakdown(each, steps=20, fast=fast)}\n")
 
 # %% [markdown]
-# **2.** Move all test digits to the right, by one pixel, by two, by three. How many predictions change? And how
-# many would the mean of the nine views have changed?
+# **2.** Move all test digits to the right, by one pixel, by two, by three. How many
+# predictions change? And how many would the mean of the nine views have changed?
 
 # %% tags=["solution"]
 under_way = training.Training(stage, 8, torch.device("cpu"), fast=fast)
@@ -269,9 +285,7 @@ together = under_way.evaluate(final=True).predictions
 for pixels in (1, 2, 3):
     moved = data.Split(torch.roll(test.images, pixels, dims=3), test.labels)
     alone = (under_way.evaluate(moved).predictions != straight).sum()
-    nine = (
-        under_way.evaluate(moved, final=True).predictions != together
-    ).sum()
+    nine = (under_way.evaluate(moved, final=True).predictions != together).sum()
     print(
         f"{pixels} to the right: {alone} predictions of one view change, {nine} of nine"
     )

@@ -1,12 +1,13 @@
 # %% [markdown]
 # # Honest evaluation
 #
-# An accuracy is a measurement, and measurements can flatter. The original of this tutorial reports the
-# best of fifteen epochs of one training, judged on the test images each time. Nothing in that is made
-# up, and yet the next training need not reach it. This page measures by how much.
+# An accuracy is a measurement, and measurements can flatter. The original of this
+# tutorial reports the best of fifteen epochs of one training, judged on the test images
+# each time. Nothing in that is made up, and yet the next training need not reach it.
+# This page measures by how much.
 #
-# **You will learn** what one figure is worth, why a best epoch flatters, what a validation split is for,
-# and that some test labels are wrong.
+# **You will learn** what one figure is worth, why a best epoch flatters, what a
+# validation split is for, and that some test labels are wrong.
 #
 # **Know first** one of the [stages](../stages/08_lr_scheduler.py), for what a run is.
 
@@ -17,7 +18,15 @@ import statistics
 import numpy as np
 import torch
 
-from mnist_steps import data, evaluation, figures, original, pages, runs, stages, training
+from mnist_steps import (
+    data,
+    evaluation,
+    figures,
+    original,
+    pages,
+    runs,
+    stages,
+)
 from mnist_steps.experiments import evidence, study
 from mnist_steps.markup import Text
 
@@ -34,7 +43,8 @@ outcomes = [
 
 # %% tags=["hide-input"]
 Text(
-    f"Everything below is computed from the {len(records)} recorded runs, one a stage, and "
+    f"Everything below is computed from the {len(records)} recorded runs, one a stage, "
+    "and "
     + (
         f"the {len(outcomes)} runs of the study over many seeds."
         if outcomes
@@ -45,8 +55,9 @@ Text(
 # %% [markdown]
 # ## What one figure is worth
 #
-# A network that reads some share of *all* digits was tested on ten thousand of them. Other test digits,
-# another figure. Wilson's interval says where the share for all digits may lie.
+# A network that reads some share of *all* digits was tested on ten thousand of them.
+# Other test digits, another figure. Wilson's interval says where the share for all
+# digits may lie.
 
 # %%
 rows = []
@@ -68,9 +79,9 @@ pages.table(
 )
 
 # %% [markdown]
-# Where the interval holds the target, one run can neither claim nor deny that it was reached. And this
-# is only the chance of the test images. Another seed gives another network, which no formula about one
-# run can know: that takes several.
+# Where the interval holds the target, one run can neither claim nor deny that it was
+# reached. And this is only the chance of the test images. Another seed gives another
+# network, which no formula about one run can know: that takes several.
 
 # %% tags=["hide-input"]
 rows = []
@@ -91,13 +102,13 @@ seeds_table = (
     pages.table(
         ["", "seeds", "mean ± sd", "least", "passed", "the original"],
         rows,
-        "Final test accuracy in percent over seeds. A run passes when its last three epochs all "
-        "reach the target. The original: the best epoch of one run.",
+        "Final test accuracy in percent over seeds. A run passes when its last three "
+        "epochs all reach the target. The original: the best epoch of one run.",
     )
     if rows
     else Text(
-        "The study has no stage with two seeds yet, so the spread between seeds cannot be shown here. "
-        "`mnist-steps study --stages 3-8 --seeds 10` makes it."
+        "The study has no stage with two seeds yet, so the spread between seeds cannot "
+        "be shown here. `mnist-steps study --stages 3-8 --seeds 10` makes it."
     )
 )
 seeds_table
@@ -105,9 +116,9 @@ seeds_table
 # %% [markdown]
 # ## The best of fifteen epochs
 #
-# After each epoch the accuracy moves a little up or down, although the network hardly improves any more.
-# Whoever reports the best epoch reports the luckiest moment. The final epoch was fixed before anybody
-# looked.
+# After each epoch the accuracy moves a little up or down, although the network hardly
+# improves any more. Whoever reports the best epoch reports the luckiest moment. The
+# final epoch was fixed before anybody looked.
 
 # %%
 histories = {
@@ -139,15 +150,18 @@ pages.table(
 
 # %% tags=["hide-input"]
 Text(
-    f"Over {len(gaps)} finished runs the best epoch lies **{statistics.fmean(gaps):.3f} points** above the final "
-    f"one on average, at most {max(gaps):.2f}; in {at_the_end} of them the final epoch *is* the best. For scale: "
-    f"the standard error of one run at the target is {pages.standard_error(evidence.TARGET):.3f} points."
+    f"Over {len(gaps)} finished runs the best epoch lies "
+    f"**{statistics.fmean(gaps):.3f} points** above the final one on average, at most "
+    f"{max(gaps):.2f}; in {at_the_end} of them the final epoch *is* the best. For "
+    "scale: the standard error of one run at the target is "
+    f"{pages.standard_error(evidence.TARGET):.3f} points."
 )
 
 # %% [markdown]
-# How much of that is luck? Simulate it. Take a network that has stopped improving, whose figure only
-# wavers from epoch to epoch as our runs do near their end, and report the best of several epochs. (The
-# spread of *steps* between epochs, over the root of two, is that of the figures without a steady rise.)
+# How much of that is luck? Simulate it. Take a network that has stopped improving,
+# whose figure only wavers from epoch to epoch as our runs do near their end, and report
+# the best of several epochs. (The spread of *steps* between epochs, over the root of
+# two, is that of the figures without a steady rise.)
 
 # %%
 wavering = statistics.median(
@@ -165,23 +179,29 @@ for epochs in (1, 2, 3, 5, 10, 15):
 gained = statistics.fmean(gaps)
 competing = next((epochs for epochs in flattery if flattery[epochs] >= gained), None)
 Text(
-    f"The figures of a typical run waver by {wavering:.3f} points (standard deviation), and the best of fifteen such "
-    f"figures flatters by {flattery[15]:.3f}. Ours gained {gained:.3f}, "
+    f"The figures of a typical run waver by {wavering:.3f} points (standard "
+    f"deviation), and the best of fifteen such figures flatters by {flattery[15]:.3f}. "
+    f"Ours gained {gained:.3f}, "
     + (
         "more than luck at the end of a training explains."
         if competing is None
         else f"no more than the best of {competing}. "
-        + ("Not all epochs compete: early ones are too poor to win." if competing < 15 else "")
+        + (
+            "Not all epochs compete: early ones are too poor to win."
+            if competing < 15
+            else ""
+        )
     )
 )
 
 # %% [markdown]
 # ## Choosing on the test set
 #
-# The epoch is not the only thing that gets chosen. Eight stages were tried on the same test images, and
-# each decision to keep or drop something looked at the outcome. Every such choice fits the test images a
-# little. To see it, cut the test images in two at random, choose the network that is best on the first
-# half, and then look at its figure on the second, which had no say.
+# The epoch is not the only thing that gets chosen. Eight stages were tried on the same
+# test images, and each decision to keep or drop something looked at the outcome. Every
+# such choice fits the test images a little. To see it, cut the test images in two at
+# random, choose the network that is best on the first half, and then look at its figure
+# on the second, which had no say.
 
 # %%
 predictions = torch.stack(
@@ -203,14 +223,16 @@ print(f"the winner on the other half:   {judged_on:.3f} %")
 
 # %% tags=["hide-input"]
 Text(
-    f"Choosing among {len(correct)} networks flatters the winner by **{selection:.3f} points** on average, with "
-    f"{half:,} images to choose on. With more candidates of equal quality it would be more."
+    f"Choosing among {len(correct)} networks flatters the winner by **{selection:.3f} "
+    f"points** on average, with {half:,} images to choose on. With more candidates of "
+    "equal quality it would be more."
 )
 
 # %% [markdown]
 # ## The validation split
 #
-# So choices need images of their own. The package keeps the last of the training images for that:
+# So choices need images of their own. The package keeps the last of the training images
+# for that:
 
 # %%
 mnist = data.mnist()
@@ -218,19 +240,22 @@ for name in ("full_train", "train", "validation", "test"):
     print(f"{name:10} {len(getattr(mnist, name)):6,} images")
 
 # %% [markdown]
-# `study.tasks_for(stage, seeds, judged_on="validation")` trains on the smaller part and judges on the
-# rest. Choose by that, as often as you like; then train the one choice on all training images, and look
-# at the test images once.
+# `study.tasks_for(stage, seeds, judged_on="validation")` trains on the smaller part and
+# judges on the rest. Choose by that, as often as you like; then train the one choice on
+# all training images, and look at the test images once.
 #
-# A validation image must not be trained on. The recorded runs reproduce the original, which trained on
-# all sixty thousand. What would the "validation" accuracy of *these* networks say?
+# A validation image must not be trained on. The recorded runs reproduce the original,
+# which trained on all sixty thousand. What would the "validation" accuracy of *these*
+# networks say?
 
 # %%
 rows, differences = [], []
 for run in records:
     if run.stage.parameters > 8_000:
         continue  # the small ones do, and take a second each
-    judged = evaluation.evaluate(run.build(), mnist.validation, run.stage.recipe).accuracy
+    judged = evaluation.evaluate(
+        run.build(), mnist.validation, run.stage.recipe
+    ).accuracy
     differences.append(judged - run.final_test_accuracy)
     rows.append(
         [
@@ -243,26 +268,30 @@ for run in records:
 pages.table(
     ["", "validation images", "test images", "difference"],
     rows,
-    "Accuracy in percent of the recorded networks, which were trained on the validation images too.",
+    "Accuracy in percent of the recorded networks, which were trained on the "
+    "validation images too.",
 )
 
 # %% tags=["hide-input"]
 above = sum(difference > 0 for difference in differences)
 Text(
-    f"{above} of {len(differences)} networks look better on the images that they were trained on, by "
-    f"{statistics.fmean(differences):+.2f} points on average. Part of that is memory. How large a part, only a network "
-    "that has never seen these images could tell."
+    f"{above} of {len(differences)} networks look better on the images that they were "
+    f"trained on, by {statistics.fmean(differences):+.2f} points on average. Part of "
+    "that is memory. How large a part, only a network that has never seen these images "
+    "could tell."
 )
 
 # %% [markdown]
-# Even a clean validation figure need not equal the test figure. The test digits of MNIST were written by
-# other people than the training digits ([LeCun, Cortes and Burges](https://yann.lecun.com/exdb/mnist/)),
-# while training and validation images share their writers. Use validation figures to compare, not to
+# Even a clean validation figure need not equal the test figure. The test digits of
+# MNIST were written by other people than the training digits
+# ([LeCun, Cortes and Burges](https://yann.lecun.com/exdb/mnist/)), while training and
+# validation images share their writers. Use validation figures to compare, not to
 # foretell.
 #
 # ## Digits that everybody gets wrong
 #
-# Some mistakes are no accident of one training. How many of the networks get each digit wrong?
+# Some mistakes are no accident of one training. How many of the networks get each digit
+# wrong?
 
 # %%
 wrong_by = (~correct).sum(axis=0)  # (10000,)
@@ -284,25 +313,29 @@ titles = [
 figures.digits(
     test.images[worst],
     titles,
-    alt="The test digits that most networks get wrong: " + "; ".join(titles).replace("\n", ", "),
+    alt="The test digits that most networks get wrong: "
+    + "; ".join(titles).replace("\n", ", "),
 )
 
 # %% [markdown]
-# Above each: its position among the test images, the label, what the networks most often take it for, and
-# how many get it wrong. These networks differ in size, recipe and seed; where they agree against the
-# label, the label is the suspect. Candidates, no more: networks of one family share their blind spots.
+# Above each: its position among the test images, the label, what the networks most
+# often take it for, and how many get it wrong. These networks differ in size, recipe
+# and seed; where they agree against the label, the label is the suspect. Candidates, no
+# more: networks of one family share their blind spots.
 #
 # ## Labels that people doubt
 #
-# Others have asked people. Northcutt, Athalye and Mueller let five people look at each test digit that
-# their method flagged, and found fifteen of MNIST's test labels to be wrong
-# ([Pervasive Label Errors in Test Sets Destabilize Machine Learning
-# Benchmarks](https://arxiv.org/abs/2103.14749), NeurIPS 2021; the votes are
-# [published](https://github.com/cleanlab/label-errors/tree/main/mturk)). These are the fifteen digits of
-# which fewer than three of the five saw what the label says.
+# Others have asked people. Northcutt, Athalye and Mueller let five people look at each
+# test digit that their method flagged, and found fifteen of MNIST's test labels to be
+# wrong
+# ([Pervasive Label Errors in Test Sets Destabilize Machine Learning Benchmarks](https://arxiv.org/abs/2103.14749),
+# NeurIPS 2021; the votes are
+# [published](https://github.com/cleanlab/label-errors/tree/main/mturk)). These are the
+# fifteen digits of which fewer than three of the five saw what the label says.
 
 # %%
-# position: label, the other digit asked about, votes for the label, for the other, for neither
+# position: label, the other digit asked about,
+# and the votes for the label, for the other, for neither
 DOUBTED = {
     947: (8, 9, 0, 5, 0),
     1621: (0, 6, 2, 3, 0),
@@ -329,7 +362,8 @@ titles = [
 figures.digits(
     test.images[doubted],
     titles,
-    alt="Fifteen test digits with votes of five people: " + "; ".join(titles).replace("\n", ", "),
+    alt="Fifteen test digits with votes of five people: "
+    + "; ".join(titles).replace("\n", ", "),
 )
 
 # %% tags=["hide-input"]
@@ -347,41 +381,55 @@ right = (last.predictions == test.labels).numpy()
 finals = [run.final_test_accuracy for run in records]
 steps = [abs(after - before) for before, after in itertools.pairwise(finals)]
 Text(f"""
-- **{len(both)} of the {len(doubted)}** doubted digits are among the {len(most)} that three quarters of our networks get wrong;
-  {len(set(doubted) & set(everybody.tolist()))} of the {len(everybody)} that all get wrong are doubted.
-- On {len(with_the_people)} of them our networks most often see what most of the people saw, against the label.
-- {len(never)} of them {"is" if len(never) == 1 else "are"} read as labelled by every network.
-- Without these {len(doubted)} images the last stage's accuracy is {100 * right[kept].mean():.2f} % instead of {100 * right.mean():.2f}.
-  Fifteen images are {100 * len(doubted) / len(test):.2f} points; {sum(step < 100 * len(doubted) / len(test) for step in steps)} of the {len(steps)} steps from one stage to the next are smaller.
+- **{len(both)} of the {len(doubted)}** doubted digits are among the {len(most)} that
+  three quarters of our networks get wrong;
+  {len(set(doubted) & set(everybody.tolist()))} of the {len(everybody)} that all get
+  wrong are doubted.
+- On {len(with_the_people)} of them our networks most often see what most of the people
+  saw, against the label.
+- {len(never)} of them {"is" if len(never) == 1 else "are"} read as labelled by every
+  network.
+- Without these {len(doubted)} images the last stage's accuracy is
+  {100 * right[kept].mean():.2f} % instead of {100 * right.mean():.2f}. Fifteen images
+  are {100 * len(doubted) / len(test):.2f} points;
+  {sum(step < 100 * len(doubted) / len(test) for step in steps)} of the {len(steps)}
+  steps from one stage to the next are smaller.
 """)
 
 # %% [markdown]
-# We leave the test set as it is, mistakes included, since only then do figures compare with those of
-# others. But a network that reaches the very top of this scale has learnt some of its mistakes.
+# We leave the test set as it is, mistakes included, since only then do figures compare
+# with those of others. But a network that reaches the very top of this scale has learnt
+# some of its mistakes.
 #
 # ## What this tutorial does
 #
-# - The headline is the **final epoch**, fixed before looking; the best epoch stands beside it, named.
-# - Over **many seeds** where a study has them, with standard deviation, minimum and the share that passes.
-# - A difference is called one only when its interval leaves out zero and it exceeds the spread.
-# - Stages 1 to 8 repeat **choices** that the original made by looking at test images, as their pages say.
-#   A choice of one's own belongs on the validation images.
+# - The headline is the **final epoch**, fixed before looking; the best epoch stands
+#   beside it, named.
+# - Over **many seeds** where a study has them, with standard deviation, minimum and the
+#   share that passes.
+# - A difference is called one only when its interval leaves out zero and it exceeds the
+#   spread.
+# - Stages 1 to 8 repeat **choices** that the original made by looking at test images,
+#   as their pages say. A choice of one's own belongs on the validation images.
 #
 # ## Exercises
 #
-# **1.** Somebody trains ten times and reports the best epoch of the best run. Simulate it: a network whose
-# true level is the target, seeds and epochs that waver as ours do.
+# **1.** Somebody trains ten times and reports the best epoch of the best run. Simulate
+# it: a network whose true level is the target, seeds and epochs that waver as ours do.
 
 # %% tags=["solution"]
 # Between seeds take as much as between epochs; a study says more.
 level = generator.normal(evidence.TARGET, wavering, size=(5_000, 10, 1))
-reported = (level + generator.normal(0, wavering, size=(5_000, 10, 15))).max(axis=(1, 2))
+reported = (level + generator.normal(0, wavering, size=(5_000, 10, 15))).max(
+    axis=(1, 2)
+)
 print(f"reported on average {reported.mean():.2f} %, true level {evidence.TARGET} %")
 print(f"no reported figure lay below {reported.min():.2f} %")
 
 # %% [markdown]
-# **2.** Two networks with the same number of mistakes need not make the same ones. Of the digits that the
-# last stage gets wrong, how many does each other stage get wrong too?
+# **2.** Two networks with the same number of mistakes need not make the same ones. Of
+# the digits that the last stage gets wrong, how many does each other stage get wrong
+# too?
 
 # %% tags=["solution"]
 mistaken = ~right
@@ -394,14 +442,17 @@ for run in records[:-1]:
     )
 
 # %% [markdown]
-# **3.** A vote of all recorded networks: how many digits does it read, compared with the best of them?
-# And is it fair to say 'the best of them'?
+# **3.** A vote of all recorded networks: how many digits does it read, compared with
+# the best of them? And is it fair to say 'the best of them'?
 
 # %% tags=["solution"]
 voted = torch.mode(predictions[: len(records)], dim=0).values
 shares = 100 * correct[: len(records)].mean(axis=1)
 print(f"the vote: {100 * (voted == test.labels).float().mean():.2f} %")
-print(f"the best single network: {shares.max():.2f} %, chosen by looking at the test images")
+print(
+    f"the best single network: {shares.max():.2f} %, chosen by looking at the test "
+    "images"
+)
 print(f"the networks' mean: {shares.mean():.2f} %")
 
 # %% [markdown]

@@ -1,14 +1,15 @@
 # %% [markdown]
 # # Receptive fields
 #
-# A unit of a convolutional network does not see the whole image. It sees a patch, and no training
-# can teach it what lies outside. Whoever shrinks a network has to know that patch, for each layer
-# that goes takes some of it away.
+# A unit of a convolutional network does not see the whole image. It sees a patch, and
+# no training can teach it what lies outside. Whoever shrinks a network has to know that
+# patch, for each layer that goes takes some of it away.
 #
-# **You will learn** to compute size, jump and start of any layer by hand, where the usual shortcuts
-# go wrong, and what a network makes of the pixels that it could see.
+# **You will learn** to compute size, jump and start of any layer by hand, where the
+# usual shortcuts go wrong, and what a network makes of the pixels that it could see.
 #
-# **Know first** what kernel, stride, padding and dilation are. The stages need not have been read.
+# **Know first** what kernel, stride, padding and dilation are. The stages need not have
+# been read.
 
 # %%
 import json
@@ -22,8 +23,9 @@ from mnist_steps.markup import Text
 # %% [markdown]
 # ## One axis, by hand
 #
-# Fields of ordinary convolutions are rectangles, so one axis is enough. Take two convolutions of
-# three units with a pooling of two between them, and follow one unit back to the input.
+# Fields of ordinary convolutions are rectangles, so one axis is enough. Take two
+# convolutions of three units with a pooling of two between them, and follow one unit
+# back to the input.
 
 # %%
 small = [
@@ -40,9 +42,9 @@ figures.one_axis(small, input_size=14, unit=1)
 # - its **jump**, how far the fields of two neighbours lie apart,
 # - its **start**, where the first unit's field begins.
 #
-# A kernel adds `kernel - 1` neighbours, and each neighbour adds one jump. A stride leaves units out,
-# so it multiplies the jump, for all layers that follow. Padding moves the start to the left. That is
-# the whole theory:
+# A kernel adds `kernel - 1` neighbours, and each neighbour adds one jump. A stride
+# leaves units out, so it multiplies the jump, for all layers that follow. Padding moves
+# the start to the left. That is the whole theory:
 
 # %%
 
@@ -60,8 +62,8 @@ def field_along_one_axis(layers):
 by_hand = field_along_one_axis([(*layer, 0) for layer in small])
 
 # %% [markdown]
-# Look at the pooling: it makes the field one larger and the jump twice as large. The original of
-# this tutorial doubled the *field* there.
+# Look at the pooling: it makes the field one larger and the jump twice as large. The
+# original of this tutorial doubled the *field* there.
 #
 # ## Let the computer do it
 #
@@ -74,9 +76,10 @@ print("size", last.size, " jump", last.jump, " start", last.start)
 assert (last.size[0], last.jump[0], last.start[0]) == by_hand
 
 # %% [markdown]
-# How do we know that it is right? By poisoning pixels. `NaN`, not a number, is contagious: whatever it
-# is added to or multiplied with becomes NaN too, even by a weight of zero. Set one pixel to NaN, run
-# the real network, and see which units turn NaN. Those see the pixel.
+# How do we know that it is right? By poisoning pixels. `NaN`, not a number, is
+# contagious: whatever it is added to or multiplied with becomes NaN too, even by a
+# weight of zero. Set one pixel to NaN, run the real network, and see which units turn
+# NaN. Those see the pixel.
 
 # %%
 image = torch.rand(1, 1, 14, 14)
@@ -84,8 +87,8 @@ image[0, 0, 5, 5] = float("nan")
 network(image)[0, 0].isnan().int()
 
 # %% [markdown]
-# `verify` does that with pixel after pixel, for every unit of every layer, and raises an error at the
-# first difference.
+# `verify` does that with pixel after pixel, for every unit of every layer, and raises
+# an error at the first difference.
 
 # %%
 for stage in stages.STAGES[:8]:
@@ -93,19 +96,24 @@ for stage in stages.STAGES[:8]:
     some = 24 if stage.number <= 2 else 28 * 28
     proof = receptive_field.verify(stage.build(), (1, 28, 28), pixels=some)
     print(
-        f"stage {stage.number}: {proof.units} units of {proof.layers} layers, {proof.comparisons:,} comparisons"
+        f"stage {stage.number}: {proof.units} units of {proof.layers} layers, "
+        f"{proof.comparisons:,} comparisons"
     )
 
 # %% [markdown]
 # ## Try it
 #
-# Change a layer and watch size, jump and start of all that follow; then pick a unit and see its pixels
-# on a digit. What to try: a stride in an early layer beside the same stride in a late one; a dilation
-# of two, which leaves holes; a padding, and a unit in the corner.
+# Change a layer and watch size, jump and start of all that follow; then pick a unit and
+# see its pixels on a digit. What to try: a stride in an early layer beside the same
+# stride in a late one; a dilation of two, which leaves holes; a padding, and a unit in
+# the corner.
 #
 # <link rel="stylesheet" href="../stylesheets/explorer.css">
-# <div id="rf-explorer" class="explorer"><p>Here the site has an explorer that runs in your browser; it needs JavaScript. In Python, any network can be put together as above and given to <code>analyze</code>.</p></div>
-# <script src="../javascripts/playground/start.js" data-start="../explorer/explorer.js"></script>
+# <div id="rf-explorer" class="explorer"><p>Here the site has an explorer that runs in
+# your browser; it needs JavaScript. In Python, any network can be put together as above
+# and given to <code>analyze</code>.</p></div>
+# <script src="../javascripts/playground/start.js"
+# data-start="../explorer/explorer.js"></script>
 
 # %% [markdown]
 # ## The eight stages
@@ -119,20 +127,20 @@ for number in (1, 2, 3, 8):
 figures.growth(growing, image_size=28)
 
 # %% [markdown]
-# Stage 1 grows far past the image: its last units look mostly at padding that is not there. The others
-# end where the digit ends, which was their plan.
+# Stage 1 grows far past the image: its last units look mostly at padding that is not
+# there. The others end where the digit ends, which was their plan.
 #
 # ## Where the original's figures are wrong
 #
-# The original of this tutorial wrote a field beside each layer. Here are all that differ from the
-# computed ones, with a third opinion: the poison test, on an image large enough that no border cuts
-# a field off.
+# The original of this tutorial wrote a field beside each layer. Here are all that
+# differ from the computed ones, with a third opinion: the poison test, on an image
+# large enough that no border cuts a field off.
 
 # %%
 
 
 def poisoned_size(network, channels=1, edge=72):
-    """Side of the middle unit's field, found by poisoning one column of pixels after the other."""
+    """Side of the middle unit's field, found by poisoning columns of pixels in turn."""
     images = torch.rand(edge, channels, edge, edge)
     for column in range(edge):
         images[column, :, :, column] = float("nan")
@@ -143,7 +151,7 @@ def poisoned_size(network, channels=1, edge=72):
 
 
 def up_to(model, name):
-    """The layers of a sequential network from the first to `name`, with one channel in each."""
+    """A sequential network's layers from the first to `name`, one channel in each."""
     layers = []
     for child, layer in model.named_children():
         if isinstance(layer, nn.Conv2d):
@@ -176,22 +184,24 @@ for stage in stages.STAGES[:8]:
 pages.table(
     ["layer", "the original", "computed", "poisoned"],
     rows,
-    "Every receptive field of the original that differs from the computed one, side in pixels.",
+    "Every receptive field of the original that differs from the computed one, side in "
+    "pixels.",
 )
 
 # %% tags=["hide-input"]
 stated = sum(len(stage.claim.receptive_fields) for stage in stages.STAGES[:8])
 Text(
-    f"Of the {stated} fields that the original states, **{len(rows)} are wrong**, all but one in stage 1, "
-    "where two mistakes meet: the field is doubled at each pooling, and the kernels behind it "
-    "count as if the jump were still one. In conv4 and conv6 the two happen to cancel."
+    f"Of the {stated} fields that the original states, **{len(rows)} are wrong**, all "
+    "but one in stage 1, where two mistakes meet: the field is doubled at each "
+    "pooling, and the kernels behind it count as if the jump were still one. In conv4 "
+    "and conv6 the two happen to cancel."
 )
 
 # %% [markdown]
 # ## Holes
 #
-# A kernel with dilation skips pixels. Its field still *spans* the same box, but not every pixel in
-# the box reaches the unit. `pixels` counts those that do.
+# A kernel with dilation skips pixels. Its field still *spans* the same box, but not
+# every pixel in the box reaches the unit. `pixels` counts those that do.
 
 # %%
 dilated = nn.Sequential(
@@ -203,7 +213,8 @@ dilated = nn.Sequential(
 layer = receptive_field.analyze(dilated, (1, 28, 28))[-1]
 top, left, bottom, right = layer.box(8, 8)
 print(
-    f"box of {bottom - top}x{right - left} pixels, {layer.pixels(8, 8)} of {(bottom - top) * (right - left)} reach the unit"
+    f"box of {bottom - top}x{right - left} pixels, {layer.pixels(8, 8)} of "
+    f"{(bottom - top) * (right - left)} reach the unit"
 )
 
 # %%
@@ -211,8 +222,8 @@ digit = data.mnist().test.images[0]
 figures.field(layer, digit, 8, 8)
 
 # %% [markdown]
-# Where branches merge, the fields unite, and then not even the box is filled by rows and columns: two
-# branches, one tall and one wide, make a cross.
+# Where branches merge, the fields unite, and then not even the box is filled by rows
+# and columns: two branches, one tall and one wide, make a cross.
 
 # %%
 
@@ -233,9 +244,9 @@ figures.field(cross, digit, 14, 14)
 # %% [markdown]
 # ## At the border
 #
-# A padded network gives its border units a field that hangs over the edge. What lies there is
-# padding, always zero, and carries no information. In stage 1, this is what one corner unit of the
-# last padded layer sees:
+# A padded network gives its border units a field that hangs over the edge. What lies
+# there is padding, always zero, and carries no information. In stage 1, this is what
+# one corner unit of the last padded layer sees:
 
 # %%
 conv4 = receptive_field.analyze(stages.get(1).build(), (1, 28, 28))["conv4"]
@@ -246,7 +257,8 @@ print(
     conv4.box(0, 0),
 )
 print(
-    f"real pixels: {conv4.pixels(0, 0)} in the corner, {conv4.pixels(7, 7)} in the middle"
+    f"real pixels: {conv4.pixels(0, 0)} in the corner, {conv4.pixels(7, 7)} in the "
+    "middle"
 )
 
 # %%
@@ -255,9 +267,10 @@ figures.field(conv4, digit, 0, 0)
 # %% [markdown]
 # ## Could see, does see
 #
-# The field says which pixels *can* reach a unit. How much each one *does* is another question. Few
-# paths lead from a pixel at the rim to the unit, many from one in the middle. The gradient of the
-# unit by each pixel, averaged over real digits, shows it; Luo and others named this the
+# The field says which pixels *can* reach a unit. How much each one *does* is another
+# question. Few paths lead from a pixel at the rim to the unit, many from one in the
+# middle. The gradient of the unit by each pixel, averaged over real digits, shows it;
+# Luo and others named this the
 # [effective receptive field](https://arxiv.org/abs/1701.04128) in 2016.
 
 # %%
@@ -270,15 +283,13 @@ figures.field_and_effective(conv7, effective, digit, 2, 2)
 # %%
 rows = []
 for stage in stages.STAGES[:8]:
-    name = [
-        name for name in stage.claim.receptive_fields if name.startswith("conv")
-    ][-1]
+    name = [name for name in stage.claim.receptive_fields if name.startswith("conv")][
+        -1
+    ]
     torch.manual_seed(8)
     new = stage.build()
     theory = receptive_field.analyze(new, (1, 28, 28))[name]
-    top, left, bottom, right = theory.box(
-        theory.units[0] // 2, theory.units[1] // 2
-    )
+    top, left, bottom, right = theory.box(theory.units[0] // 2, theory.units[1] // 2)
     before = receptive_field.effective(new, digits[:50], name)
     recorded = runs.load(stage.number)
     after = "–"
@@ -302,15 +313,16 @@ pages.table(
         "effective, trained",
     ],
     rows,
-    f"Field of the middle unit, side in pixels. Effective: the square that holds {effective.share:.0%} of the "
-    "gradient. Stage 1's trained weights are too large to ship.",
+    "Field of the middle unit, side in pixels. Effective: the square that holds "
+    f"{effective.share:.0%} of the gradient. Stage 1's trained weights are too large "
+    "to ship.",
 )
 
 # %% [markdown]
 # ## Your own network
 #
-# Everything on this page works for any network that `torch.fx` can trace, from a notebook or from the
-# command line:
+# Everything on this page works for any network that `torch.fx` can trace, from a
+# notebook or from the command line:
 #
 # ```
 # mnist-steps rf torchvision.models:resnet18 --input 3,224,224
@@ -340,30 +352,28 @@ for layer in receptive_field.analyze(Gated(), (1, 28, 28)):
 # %% [markdown]
 # And an operation that the calculator does not know stops it. Nothing is guessed.
 #
-# How long does it take, beside other tools that print a table of layers? Of these, only torchscan
-# computes receptive fields too. The figures are those of one machine, saved by
-# `tests/benchmarks/bench_receptive_field.py`.
+# How long does it take, beside other tools that print a table of layers? Of these, only
+# torchscan computes receptive fields too. The figures are those of one machine, saved
+# by `tests/benchmarks/bench_receptive_field.py`.
 
 # %% tags=["fold"]
 benchmark = json.loads(
-    (runs.RECORDS / "benchmarks" / "receptive_field.json").read_text(
-        encoding="utf-8"
-    )
+    (runs.RECORDS / "benchmarks" / "receptive_field.json").read_text(encoding="utf-8")
 )
 tools = list(benchmark["seconds"]["resnet50"])
 pages.table(
     ["", *tools],
     [[name, *seconds.values()] for name, seconds in benchmark["seconds"].items()],
-    f"Seconds of processor time on {benchmark['processor']}, one thread, best of three, torch "
-    f"{benchmark['torch']}, {benchmark['date']}. A name in place of a number is the error that "
-    "the tool ended with.",
+    f"Seconds of processor time on {benchmark['processor']}, one thread, best of "
+    f"three, torch {benchmark['torch']}, {benchmark['date']}. A name in place of a "
+    "number is the error that the tool ended with.",
 )
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Three convolutions of size 3, or one of size 7: show that the field is the same, and count
-# the weights for ten channels.
+# **1.** Three convolutions of size 3, or one of size 7: show that the field is the
+# same, and count the weights for ten channels.
 
 # %% tags=["solution"]
 three = nn.Sequential(*(nn.Conv2d(10, 10, 3, bias=False) for _ in range(3)))
@@ -377,8 +387,8 @@ for network in (three, one):
     )
 
 # %% [markdown]
-# **2.** Where must a single pooling of two stand among eight 3×3 convolutions without padding so
-# that the field is at least as large as the digit? Try all places.
+# **2.** Where must a single pooling of two stand among eight 3×3 convolutions without
+# padding so that the field is at least as large as the digit? Try all places.
 
 # %% tags=["solution"]
 for place in range(9):
@@ -388,16 +398,17 @@ for place in range(9):
     for _, kernel, stride, dilation, _ in layers:
         size, jump = size + (kernel - 1) * dilation * jump, jump * stride
     print(
-        f"pooling after {place} convolutions: field {size}{'  enough' if size >= 28 else ''}"
+        f"pooling after {place} convolutions: field "
+        f"{size}{'  enough' if size >= 28 else ''}"
     )
 
 # %% [markdown]
-# The sooner the pooling, the larger the field, for every layer behind it counts double. But early
-# pooling throws away detail before it was used.
+# The sooner the pooling, the larger the field, for every layer behind it counts double.
+# But early pooling throws away detail before it was used.
 #
-# **3.** Build a network of three convolutions of size 3 in which the last layer's field spans 15
-# pixels. Can it be done without a pooling, and how many of the pixels in the box does the last layer
-# then reach?
+# **3.** Build a network of three convolutions of size 3 in which the last layer's field
+# spans 15 pixels. Can it be done without a pooling, and how many of the pixels in the
+# box does the last layer then reach?
 
 # %% tags=["solution"]
 dilations = (1, 2, 4)
@@ -406,9 +417,7 @@ network = nn.Sequential(
 )
 last = receptive_field.analyze(network, (1, 28, 28))[-1]
 assert last.size == (15, 15)
-print(
-    f"dilations {dilations}: {last.pixels(5, 5)} of {15 * 15} pixels reach a unit"
-)
+print(f"dilations {dilations}: {last.pixels(5, 5)} of {15 * 15} pixels reach a unit")
 
 # %% [markdown]
 # ## Next

@@ -1,13 +1,13 @@
 # %% [markdown]
 # # Speed
 #
-# A faster training is not only a shorter wait. It is more seeds for the same patience, and seeds are
-# what separates a finding from luck. The networks here are tiny, so a good part of what the usual
-# pipeline does all day is not learning at all.
+# A faster training is not only a shorter wait. It is more seeds for the same patience,
+# and seeds are what separates a finding from luck. The networks here are tiny, so a
+# good part of what the usual pipeline does all day is not learning at all.
 #
-# **You will learn** to find out where a training step's time goes before changing anything, why
-# augmenting image by image is slow, and how to compare two programs on a machine that is never
-# twice the same.
+# **You will learn** to find out where a training step's time goes before changing
+# anything, why augmenting image by image is slow, and how to compare two programs on a
+# machine that is never twice the same.
 #
 # **Know first** the training loop of [stage 1](../stages/01_setup.py#training).
 
@@ -20,10 +20,18 @@ import time
 import torch
 import torchvision
 
-from mnist_steps import augment, data, evaluation, figures, pages, runs, stages, training
-from mnist_steps.experiments import bench
-from mnist_steps.errors import MnistStepsError
+from mnist_steps import (
+    augment,
+    data,
+    evaluation,
+    figures,
+    pages,
+    runs,
+    stages,
+)
 from mnist_steps.engine import compiler
+from mnist_steps.errors import MnistStepsError
+from mnist_steps.experiments import bench
 from mnist_steps.markup import Text
 
 stage = stages.get(8)
@@ -32,10 +40,10 @@ recipe = stage.recipe
 # %% [markdown]
 # ## Image by image
 #
-# The usual pipeline takes one image out of the data set, makes a picture object of it, sends that
-# through one Python function after the other, each of which draws its own random numbers and returns
-# a new picture, and makes a tensor of the last. Then comes the next image. Here are some, prepared
-# that way and ours, for stage 8.
+# The usual pipeline takes one image out of the data set, makes a picture object of it,
+# sends that through one Python function after the other, each of which draws its own
+# random numbers and returns a new picture, and makes a tensor of the last. Then comes
+# the next image. Here are some, prepared that way and ours, for stage 8.
 
 # %%
 data.unpack()
@@ -60,43 +68,46 @@ our_seconds = time.perf_counter() - start
 
 # %% tags=["hide-input"]
 Text(
-    f"Measured in this build, {count} images: one by one **{1e6 * usual_seconds / count:.0f} µs** each, in "
-    f"batches **{1e6 * our_seconds / count:.0f} µs** each, {usual_seconds / our_seconds:.0f} times less."
+    f"Measured in this build, {count} images: one by one "
+    f"**{1e6 * usual_seconds / count:.0f} µs** each, in batches "
+    f"**{1e6 * our_seconds / count:.0f} µs** each, {usual_seconds / our_seconds:.0f} "
+    "times less."
 )
 
 # %% [markdown]
-# Neither does more to the pixels than the other. What the first pays for is the way to them: a few
-# dozen calls from Python into a library for every image, each of which takes longer to begin than to
-# move a few hundred pixels. A batch makes the same calls once.
+# Neither does more to the pixels than the other. What the first pays for is the way to
+# them: a few dozen calls from Python into a library for every image, each of which
+# takes longer to begin than to move a few hundred pixels. A batch makes the same calls
+# once.
 #
 # Two ideas make that possible.
 #
-# **Every transform here is an affine map.** So the maps of a whole batch are one tensor of matrices,
-# which can be multiplied with each other and applied in a single resampling:
+# **Every transform here is an affine map.** So the maps of a whole batch are one tensor
+# of matrices, which can be multiplied with each other and applied in a single
+# resampling:
 
 # %%
 pages.source(augment.augment)
 
 # %% [markdown]
-# **The data set fits into memory,** so nothing has to be loaded while training. A batch is cut from it
-# by an index.
+# **The data set fits into memory,** so nothing has to be loaded while training. A batch
+# is cut from it by an index.
 
 # %%
-print(
-    f"{split.images.nbytes / 1e6:.0f} MB for {len(split):,} images, kept as bytes"
-)
+print(f"{split.images.nbytes / 1e6:.0f} MB for {len(split):,} images, kept as bytes")
 batch = split.images[torch.randperm(len(split))[: recipe.batch_size]]
 print(tuple(batch.shape))
 
 # %% [markdown]
-# A loader's worker processes are the usual cure: they prepare batches while the network computes. The
-# work is not less then, it is done by cores that would otherwise be idle. Where the network itself
-# keeps all cores busy, workers take from it what they give; the table below has a row for them.
+# A loader's worker processes are the usual cure: they prepare batches while the network
+# computes. The work is not less then, it is done by cores that would otherwise be idle.
+# Where the network itself keeps all cores busy, workers take from it what they give;
+# the table below has a row for them.
 #
 # ## A step, part by part
 #
-# Which part is worth an effort? The benchmark runs the training loop with a look at the clock between
-# its parts. Here it does so for some steps of stage 8, in this build.
+# Which part is worth an effort? The benchmark runs the training loop with a look at the
+# clock between its parts. Here it does so for some steps of stage 8, in this build.
 
 # %%
 here = bench.breakdown(stage, steps=20)
@@ -106,35 +117,39 @@ figures.step_parts({"stage 8": here.seconds})
 network = here.seconds["forward"] + here.seconds["backward"]
 preparing = here.seconds["batch"] + here.seconds["augmentation"]
 Text(
-    f"Cutting and augmenting a batch takes {preparing / here.step:.0%} of a step, the network itself "
-    f"{network / here.step:.0%}, of which the backward pass is {here.seconds['backward'] / network:.0%}. Whoever wants "
-    f"this faster has to look at the {'network' if network > preparing else 'preparation'} first: were all the rest "
-    f"free, a step would be {here.step / network:.2f} times as fast, and no more."
+    f"Cutting and augmenting a batch takes {preparing / here.step:.0%} of a step, the "
+    f"network itself {network / here.step:.0%}, of which the backward pass is "
+    f"{here.seconds['backward'] / network:.0%}. Whoever wants this faster has to look "
+    f"at the {'network' if network > preparing else 'preparation'} first: were all the "
+    f"rest free, a step would be {here.step / network:.2f} times as fast, and no more."
 )
 
 # %% [markdown]
 # ## How much of the machine is that?
 #
-# A processor has a best case: the product of two large matrices, where every number that was fetched
-# from memory is used many times. How fast does it multiply there, and how fast in a training step?
-# The step's arithmetic is known from [the layer table](../stages/08_lr_scheduler.py#layer-by-layer):
-# the forward pass once, and the backward pass twice that, for it computes how the loss depends on
-# each weight, and on each layer's input.
+# A processor has a best case: the product of two large matrices, where every number
+# that was fetched from memory is used many times. How fast does it multiply there, and
+# how fast in a training step? The step's arithmetic is known from
+# [the layer table](../stages/08_lr_scheduler.py#layer-by-layer): the forward pass once,
+# and the backward pass twice that, for it computes how the loss depends on each weight,
+# and on each layer's input.
 
 # %% tags=["hide-input"]
 Text(f"For stage 8 in this build: {here}")
 
 # %% [markdown]
-# The rest is not waste that a clever loop could save. A kernel of three by three over ten channels
-# gives the processor little to do with each number that it fetches, and between two convolutions
-# stand normalizations and pools, which fetch everything and multiply next to nothing.
+# The rest is not waste that a clever loop could save. A kernel of three by three over
+# ten channels gives the processor little to do with each number that it fetches, and
+# between two convolutions stand normalizations and pools, which fetch everything and
+# multiply next to nothing.
 #
 # ## Beside other pipelines
 #
-# A comparison has to be fair in three ways. *Same work:* the same network and the same number of
-# images. *Same machine, same threads.* And *same time*: a processor slows down when it gets warm or
-# has other things to do, so the pipelines take turns, a few steps each, round after round, and what
-# counts is the median. Starting a pipeline is not counted.
+# A comparison has to be fair in three ways. *Same work:* the same network and the same
+# number of images. *Same machine, same threads.* And *same time*: a processor slows
+# down when it gets warm or has other things to do, so the pipelines take turns, a few
+# steps each, round after round, and what counts is the median. Starting a pipeline is
+# not counted.
 
 # %% tags=["hide-input"]
 kinds = bench.kinds()
@@ -169,9 +184,9 @@ pages.table(
         for number in dict.fromkeys(row["stage"] for row in rows)
     ],
     f"Seconds per epoch on {machine['processor']}, {machine['threads']} "
-    f"{'thread' if machine['threads'] == 1 else 'threads'}, torch {machine['torch']}, {machine['date']}: "
-    f"median of {machine['rounds']} rounds, and the least and the most. An epoch trains on all training "
-    "images and evaluates all test images.",
+    f"{'thread' if machine['threads'] == 1 else 'threads'}, torch {machine['torch']}, "
+    f"{machine['date']}: median of {machine['rounds']} rounds, and the least and the "
+    "most. An epoch trains on all training images and evaluates all test images.",
 )
 
 # %% tags=["hide-input"]
@@ -212,24 +227,27 @@ for number in ours:
             for name in (bench.ORIGINAL, bench.OURS)
         ]
         lines.append(
-            f"The original reported the target in stage {number} after epoch {reached[0]}: with its pipeline that "
-            f"is {both[0]:.1f} minutes on that machine, with ours {both[1]:.1f}."
+            f"The original reported the target in stage {number} after epoch "
+            f"{reached[0]}: with its pipeline that is {both[0]:.1f} minutes on that "
+            f"machine, with ours {both[1]:.1f}."
         )
 times_to_target = [
-    f"{row['pipeline']} in stage {row['stage']} after {row['seconds_to_target'] / 60:.1f} minutes"
+    f"{row['pipeline']} in stage {row['stage']} after "
+    f"{row['seconds_to_target'] / 60:.1f} minutes"
     for row in rows
     if row["seconds_to_target"] is not None
 ]
 lines.append(
     f"Our own records reach 99.4 % with {', '.join(times_to_target)}."
     if times_to_target
-    else "None of our own records reaches the target, so no time to it can be stated for them."
+    else "None of our own records reaches the target, so no time to it can be stated "
+    "for them."
 )
 Text(" ".join(lines))
 
 # %% [markdown]
-# And this is where a step's time went on that machine, stage by stage. The wider a network, the less
-# does anything else matter.
+# And this is where a step's time went on that machine, stage by stage. The wider a
+# network, the less does anything else matter.
 
 # %% tags=["hide-input"]
 measured = {
@@ -262,24 +280,25 @@ pages.table(
         ]
         for number, parts in measured.items()
     ],
-    "The arithmetic of a step, the rate at which it was done, and the rate that the same machine reached in "
-    "a product of large matrices. Convolutions count as computed the ordinary way, even where stage 1 "
-    "takes a shorter one.",
+    "The arithmetic of a step, the rate at which it was done, and the rate that the "
+    "same machine reached in a product of large matrices. Convolutions count as "
+    "computed the ordinary way, even where stage 1 takes a shorter one.",
 )
 
 # %% [markdown]
 # ## What each idea gave
 #
-# The original's pipeline becomes ours in two moves: prepare batches instead of images, then lay out
-# the network's data so that a pixel's channels lie side by side (`channels_last`), which suits
-# convolutions.
+# The original's pipeline becomes ours in two moves: prepare batches instead of images,
+# then lay out the network's data so that a pixel's channels lie side by side
+# (`channels_last`), which suits convolutions.
 #
-# A third move is up to you, for it needs a C compiler. A processor's vector unit does one operation to
-# eight or sixteen numbers at once, and PyTorch fills it with channels. Networks made of hundreds of
-# channels fill it well. Ours have ten, so every other vector is mostly padding. But whatever the
-# network, there are plenty of images in a batch: with sixteen of them side by side, every vector is
-# full. `--fast` does that, with layers, resampling and updates of its own
-# (`mnist_steps/engine/layers.c`, `network.c`); results differ by rounding.
+# A third move is up to you, for it needs a C compiler. A processor's vector unit does
+# one operation to eight or sixteen numbers at once, and PyTorch fills it with channels.
+# Networks made of hundreds of channels fill it well. Ours have ten, so every other
+# vector is mostly padding. But whatever the network, there are plenty of images in a
+# batch: with sixteen of them side by side, every vector is full. `--fast` does that,
+# with layers, resampling and updates of its own (`mnist_steps/engine/layers.c`,
+# `network.c`); results differ by rounding.
 #
 # Measured in this build, in turns:
 
@@ -301,9 +320,7 @@ moves = {
 }
 try:
     compiler.library()
-    moves["sixteen images side by side"] = functools.partial(
-        bench.Ours, fast=True
-    )
+    moves["sixteen images side by side"] = functools.partial(bench.Ours, fast=True)
 except MnistStepsError as error:
     print(error)
 
@@ -336,30 +353,37 @@ pages.table(
         ]
         for name, median in medians.items()
     ],
-    f"Stage 8, a training step of {recipe.batch_size} images with {torch.get_num_threads()} of this machine's "
-    f"threads: median of {len(samples['image by image'])} short rounds.",
+    f"Stage 8, a training step of {recipe.batch_size} images with "
+    f"{torch.get_num_threads()} of this machine's threads: median of "
+    f"{len(samples['image by image'])} short rounds.",
 )
 
 # %% [markdown]
-# Other ideas were tried too, on two cores with 256-bit vectors.
+# Other ideas were tried too, on two cores with 256-bit vectors:
 #
-# | idea | outcome |
-# |---|---|
-# | `channels_last` | faster for every stage; kept |
-# | Winograd's algorithm, which trades multiplications for additions | pays only where many channels share its cost: the two widest layers of stage 1; kept there |
-# | convolution by Fourier transform | slower everywhere: kernels are small, maps are small |
-# | `torch.compile` | a little faster per step, but compiling takes about as long as two epochs of stage 8, and needs a C++ compiler; left to whoever wants it |
-# | sixteen images side by side, and a whole step in five calls | several times the speed for ten to eighteen channels, and still a gain for a hundred; kept as `--fast`, because it needs a compiler |
-# | keeping freed memory for the next step | saves the system from clearing it for large batches; part of `--fast` |
-# | one process a core, for several seeds | better than one process on all cores; `mnist-steps study` does so |
+# - **`channels_last`:** faster for every stage; kept.
+# - **Winograd's algorithm, which trades multiplications for additions:** pays only
+#   where many channels share its cost: the two widest layers of stage 1; kept there.
+# - **Convolution by Fourier transform:** slower everywhere: kernels are small, maps are
+#   small.
+# - **`torch.compile`:** a little faster per step, but compiling takes about as long as
+#   two epochs of stage 8, and needs a C++ compiler; left to whoever wants it.
+# - **Sixteen images side by side, and a whole step in five calls:** several times the
+#   speed for ten to eighteen channels, and still a gain for a hundred; kept as
+#   `--fast`, because it needs a compiler.
+# - **Keeping freed memory for the next step:** saves the system from clearing it for
+#   large batches; part of `--fast`.
+# - **One process a core, for several seeds:** better than one process on all cores;
+#   `mnist-steps study` does so.
 #
 # ## Many runs
 #
-# A study makes the same training with many seeds. Its runs know nothing of each other, so they share a
-# machine well: a process for each core, one thread each. What does it cost to hand runs out? The
-# processes have to start, import torch and read the data, and at the end one of them may wait for the
-# other. Here the runs are full trainings of stage 8, one for each worker, so that the start counts as much
-# as it can; `tests/benchmarks/bench_study.py` measured it.
+# A study makes the same training with many seeds. Its runs know nothing of each other,
+# so they share a machine well: a process for each core, one thread each. What does it
+# cost to hand runs out? The processes have to start, import torch and read the data,
+# and at the end one of them may wait for the other. Here the runs are full trainings of
+# stage 8, one for each worker, so that the start counts as much as it can;
+# `tests/benchmarks/bench_study.py` measured it.
 
 # %% tags=["hide-input"]
 studied = json.loads(
@@ -377,8 +401,9 @@ pages.table(
         ]
         for row in studied["rows"]
     ],
-    f"Stage 8 in full with --fast, one thread a worker, on {studied['processor']}, torch {studied['torch']}. Overhead: what the "
-    "workers took beyond their trainings, in parts of these.",
+    f"Stage 8 in full with --fast, one thread a worker, on {studied['processor']}, "
+    f"torch {studied['torch']}. Overhead: what the workers took beyond their "
+    "trainings, in parts of these.",
 )
 
 # %% tags=["hide-input"]
@@ -386,25 +411,27 @@ one, two, *_ = studied["rows"]
 worst = max(row["overhead"] for row in studied["rows"])
 pages.hold_to("a small price", worst < 0.05)
 Text(
-    f"Two workers make {two['runs_per_hour'] / one['runs_per_hour']:.2f} times as many runs per hour as one. The overhead is "
-    f"{worst:.1%} at most, a small price, and smaller still in a long study, which starts its workers once."
+    f"Two workers make {two['runs_per_hour'] / one['runs_per_hour']:.2f} times as many "
+    f"runs per hour as one. The overhead is {worst:.1%} at most, a small price, and "
+    "smaller still in a long study, which starts its workers once."
 )
 
 # %% [markdown]
 # ## On your machine
 #
 # ```
-# mnist-steps bench                                 # all stages and pipelines, a quarter of an hour
-# mnist-steps bench --stages 8 --rounds 3           # one stage, a minute
+# mnist-steps bench                        # all stages, a quarter of an hour
+# mnist-steps bench --stages 8 --rounds 3  # one stage, a minute
 # mnist-steps bench --stages 8 --pipelines original,mnist_steps --json
 # ```
 #
-# Kornia's row needs the library: `pip install 'mnist-steps[bench]'`. Without it the row is left out.
+# Kornia's row needs the library: `pip install 'mnist-steps[bench]'`. Without it the row
+# is left out.
 #
 # ## Exercises
 #
-# **1.** If augmentation cost nothing at all, how much faster would a step of each stage be? Guess from
-# the chart, then compute it.
+# **1.** If augmentation cost nothing at all, how much faster would a step of each stage
+# be? Guess from the chart, then compute it.
 
 # %% tags=["solution"]
 for number, parts in measured.items():
@@ -412,12 +439,12 @@ for number, parts in measured.items():
     print(f"stage {number}: {parts.step / without:.2f} times as fast")
 
 # %% [markdown] tags=["solution"]
-# This is Amdahl's law: what takes a small share of the time cannot give more than that share back,
-# however well it is done.
+# This is Amdahl's law: what takes a small share of the time cannot give more than that
+# share back, however well it is done.
 
 # %% [markdown]
-# **2.** Does the time per image depend on the batch size? Measure the forward pass of stage 8 for
-# batches from 16 to 1024 images.
+# **2.** Does the time per image depend on the batch size? Measure the forward pass of
+# stage 8 for batches from 16 to 1024 images.
 
 # %% tags=["solution"]
 network = stage.build().eval().to(memory_format=torch.channels_last)
@@ -430,18 +457,17 @@ with torch.inference_mode():
             start = time.perf_counter()
             network(images)
             samples.append(time.perf_counter() - start)
-        print(
-            f"{size:5} images: {1e6 * statistics.median(samples) / size:.0f} µs each"
-        )
+        print(f"{size:5} images: {1e6 * statistics.median(samples) / size:.0f} µs each")
 
 # %% [markdown] tags=["solution"]
-# Small batches pay for starting each layer. In large ones a layer's output may no longer fit into the
-# processor's cache; the evaluation here takes a hundred images at a time for that reason.
+# Small batches pay for starting each layer. In large ones a layer's output may no
+# longer fit into the processor's cache; the evaluation here takes a hundred images at a
+# time for that reason.
 
 # %% [markdown]
-# **3.** Suppose that a loader had as many workers as it could use, on cores of their own. What is the
-# most that it could gain over the original without workers? Use the saved figures: the network still
-# has to compute.
+# **3.** Suppose that a loader had as many workers as it could use, on cores of their
+# own. What is the most that it could gain over the original without workers? Use the
+# saved figures: the network still has to compute.
 
 # %% tags=["solution"]
 for number, parts in measured.items():
@@ -452,14 +478,17 @@ for number, parts in measured.items():
     original = found.get((number, bench.ORIGINAL))
     if original:
         print(
-            f"stage {number}: at most {original['seconds_per_epoch'] / at_least:.1f} times"
+            f"stage {number}: at most {original['seconds_per_epoch'] / at_least:.1f} "
+            "times"
         )
 
 # %% [markdown] tags=["solution"]
-# That is the bound for everybody who computes the network as we do, and it even gives the evaluation
-# for free. To go beyond it, the network itself has to compute faster, as with `--fast`.
+# That is the bound for everybody who computes the network as we do, and it even gives
+# the evaluation for free. To go beyond it, the network itself has to compute faster, as
+# with `--fast`.
 
 # %% [markdown]
 # ## Next
 #
-# What to do with the time that was saved: [train many seeds](study.md), and know how sure a result is.
+# What to do with the time that was saved: [train many seeds](study.md), and know how
+# sure a result is.

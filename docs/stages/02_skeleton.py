@@ -1,13 +1,15 @@
 # %% [markdown]
 # # 2. The skeleton
 #
-# Good architectures are boring on purpose: a shape that repeats, so that later changes can be made
-# in one place. This stage finds that shape and cuts most of the weights on the way.
+# Good architectures are boring on purpose: a shape that repeats, so that later changes
+# can be made in one place. This stage finds that shape and cuts most of the weights on
+# the way.
 #
-# **You will learn** the squeeze-and-expand pattern, where to put a pooling layer, and to plan a
-# network backwards from the receptive field it needs.
+# **You will learn** the squeeze-and-expand pattern, where to put a pooling layer, and
+# to plan a network backwards from the receptive field it needs.
 #
-# **Know first** [stage 1](01_setup.py), above all its training loop, which is not repeated here.
+# **Know first** [stage 1](01_setup.py), above all its training loop, which is not
+# repeated here.
 #
 # ## Target
 #
@@ -29,8 +31,9 @@ stage, before = stages.get(2), stages.get(1)
 # %% [markdown]
 # ## The model
 #
-# Without padding, every convolution takes a pixel off each side. The sizes tell the story: layer by
-# layer the digit shrinks to a single cell, and that cell sees all of it.
+# Without padding, every convolution takes a pixel off each side. The sizes tell the
+# story: layer by layer the digit shrinks to a single cell, and that cell sees all of
+# it.
 
 # %%
 pages.source(stage.model)
@@ -63,18 +66,17 @@ pages.field_claims(stage)
 pages.recipe(stage, before)
 
 # %% [markdown]
-# The augmentation is also that of stage 1. Another draw of it, to keep an eye on what the network
-# really gets to see:
+# The augmentation is also that of stage 1. Another draw of it, to keep an eye on what
+# the network really gets to see:
 
 # %%
 images = data.mnist().full_train.images[16:24].float() / 255
 generator = torch.Generator().manual_seed(1)
 figures.digits(
-    torch.cat(
-        (images, augment.augment(images, stage.recipe.augmentation, generator))
-    ),
+    torch.cat((images, augment.augment(images, stage.recipe.augmentation, generator))),
     ["before"] * 8 + ["after"] * 8,
-    alt="Eight digits, above as they are, below turned by up to fifteen degrees, some enlarged.",
+    alt="Eight digits, above as they are, below turned by up to fifteen degrees, some "
+    "enlarged.",
 )
 
 # %% [markdown]
@@ -87,17 +89,17 @@ pages.provenance(run, steps=2)
 # %% tags=["hide-input"]
 epochs_at_target = sum(epoch.test_accuracy >= 99 for epoch in run.epochs)
 pages.predict(
-    f"Of the giant's {before.parameters:,} parameters {stage.parameters:,} are left. Does "
-    "the network still reach its target of 99 % on the test digits?",
+    f"Of the giant's {before.parameters:,} parameters {stage.parameters:,} are left. "
+    "Does the network still reach its target of 99 % on the test digits?",
     (
         "No, in none of its epochs",
         "In some epoch, but not in the final one",
         "Yes, in the final epoch",
     ),
     answer=2 if run.final_test_accuracy >= 99 else int(epochs_at_target > 0),
-    explanation=f"{epochs_at_target} of {len(run.epochs)} epochs are at 99 % or above; the final one has "
-    f"{run.final_test_accuracy:.2f} %. Only the final one counts here: whoever may pick the epoch afterwards "
-    "picks the luckiest.",
+    explanation=f"{epochs_at_target} of {len(run.epochs)} epochs are at 99 % or above; "
+    f"the final one has {run.final_test_accuracy:.2f} %. Only the final one counts "
+    "here: whoever may pick the epoch afterwards picks the luckiest.",
 )
 
 # %% [markdown]
@@ -120,7 +122,11 @@ figures.confusion(run)
 
 # %% tags=["hide-input"]
 larger = runs.load_or_train(1)
-unfinished = "" if larger.finished else f" (of stage 1, {pages.describe_epochs(larger)} are recorded)"
+unfinished = (
+    ""
+    if larger.finished
+    else f" (of stage 1, {pages.describe_epochs(larger)} are recorded)"
+)
 gap = run.final_test_accuracy - larger.final_test_accuracy
 error = math.hypot(
     pages.standard_error(run.final_test_accuracy),
@@ -129,28 +135,32 @@ error = math.hypot(
 reached = "reached" if run.final_test_accuracy >= 99 else "missed"
 before_table = summary.summarize(before.build(), (1, 28, 28))
 Text(f"""
-- **Far fewer weights.** {table.total_params:,} instead of {before_table.total_params:,}, a factor of
-  {before_table.total_params / table.total_params:.0f}. The arithmetic shrinks less, by a factor of
-  {before_table.total_macs / table.total_macs:.1f}: what went were the wide layers at the end, and those were
-  applied at few positions.
-- **The price:** {gap:+.2f} points in the final epoch{unfinished}. The standard error of such a difference is about
-  {error:.2f} points if the two runs were independent, so the drop is {abs(gap) / error:.1f} standard errors.
-- **The target of 99 % was {reached}** in the final epoch ({run.final_test_accuracy:.2f} %); the best epoch had
-  {run.best_test_accuracy:.2f} %. The original's {stage.claim.best_test_accuracy:.2f} % was its best epoch, its final one
-  had {stage.claim.final_test_accuracy:.2f} %.
-- **A slow start.** After the first epoch the training accuracy was {run.epochs[0].train_accuracy:.1f} %. Deep, narrow
-  and without normalization, the signal fades on its way back. Stage 3 makes this worse, stage 4 cures it.
+- **Far fewer weights.** {table.total_params:,} instead of
+  {before_table.total_params:,}, a factor of
+  {before_table.total_params / table.total_params:.0f}. The arithmetic shrinks less, by
+  a factor of {before_table.total_macs / table.total_macs:.1f}: what went were the wide
+  layers at the end, and those were applied at few positions.
+- **The price:** {gap:+.2f} points in the final epoch{unfinished}. The standard error of
+  such a difference is about {error:.2f} points if the two runs were independent, so the
+  drop is {abs(gap) / error:.1f} standard errors.
+- **The target of 99 % was {reached}** in the final epoch
+  ({run.final_test_accuracy:.2f} %); the best epoch had {run.best_test_accuracy:.2f} %.
+  The original's {stage.claim.best_test_accuracy:.2f} % was its best epoch, its final
+  one had {stage.claim.final_test_accuracy:.2f} %.
+- **A slow start.** After the first epoch the training accuracy was
+  {run.epochs[0].train_accuracy:.1f} %. Deep, narrow and without normalization, the
+  signal fades on its way back. Stage 3 makes this worse, stage 4 cures it.
 """)
 
 # %% [markdown]
-# **What this stage confounds:** padding, biases, width, depth and the number of poolings all
-# changed at once. The result belongs to the whole bundle; which part cost the accuracy, this page
-# cannot say.
+# **What this stage confounds:** padding, biases, width, depth and the number of
+# poolings all changed at once. The result belongs to the whole bundle; which part cost
+# the accuracy, this page cannot say.
 #
 # ## Exercises
 #
-# **1.** Without padding, how many convolutions of size 3 fit before a 28-pixel digit is used up, if
-# there is no pooling at all?
+# **1.** Without padding, how many convolutions of size 3 fit before a 28-pixel digit is
+# used up, if there is no pooling at all?
 
 # %% tags=["solution"]
 size, layers = 28, 0
@@ -159,19 +169,19 @@ while size > 2:
 print(f"{layers} convolutions leave {size}x{size} pixels")
 
 # %% [markdown]
-# The pooling halves the way: after it, each convolution eats two of half as many pixels, which are
-# four of the input's.
+# The pooling halves the way: after it, each convolution eats two of half as many
+# pixels, which are four of the input's.
 #
-# **2.** None of these convolutions has a bias. How many parameters would the biases add, and what
-# share is that?
+# **2.** None of these convolutions has a bias. How many parameters would the biases
+# add, and what share is that?
 
 # %% tags=["solution"]
 biases = sum(row.output_shape[0] for row in table.rows if row.kind == "Conv2d")
 print(f"{biases} biases, {biases / table.total_params:.2%} of the parameters")
 
 # %% [markdown]
-# **3.** Move the pooling: after conv2 instead of conv3. Which layers have to go so that the network
-# still ends in one cell, and what field does the last one have then?
+# **3.** Move the pooling: after conv2 instead of conv3. Which layers have to go so that
+# the network still ends in one cell, and what field does the last one have then?
 
 # %% tags=["solution"]
 size, field, jump = 28, 1, 1
@@ -183,8 +193,8 @@ for kind in ("conv", "conv", "pool", "conv", "conv", "conv", "conv", "conv"):
     print(f"{kind}: {size}x{size}, field {field}")
 
 # %% [markdown]
-# Two convolutions less before the pooling cost only half as many pixels after it: one convolution
-# more is possible behind it, and two cells remain to be joined.
+# Two convolutions less before the pooling cost only half as many pixels after it: one
+# convolution more is possible behind it, and two cells remain to be joined.
 #
 # ## Next
 #

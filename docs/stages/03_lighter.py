@@ -1,11 +1,12 @@
 # %% [markdown]
 # # 3. The lighter model
 #
-# How much of the skeleton was muscle and how much was fat? This stage keeps the shape and cuts the
-# channels to a fraction. The accuracy suffers, and how it suffers is the lesson.
+# How much of the skeleton was muscle and how much was fat? This stage keeps the shape
+# and cuts the channels to a fraction. The accuracy suffers, and how it suffers is the
+# lesson.
 #
-# **You will learn** what a training looks like that cannot get going, what the missing ReLUs of a
-# network do, and what it costs to normalize test images differently.
+# **You will learn** what a training looks like that cannot get going, what the missing
+# ReLUs of a network do, and what it costs to normalize test images differently.
 #
 # **Know first** the skeleton of [stage 2](02_skeleton.py).
 #
@@ -29,8 +30,9 @@ stage, before = stages.get(3), stages.get(2)
 # %% [markdown]
 # ## The model
 #
-# The first try of the original, the old layers with fewer channels, did badly. So one convolution
-# moved from behind the pooling to before it, and one more was added at the end.
+# The first try of the original, the old layers with fewer channels, did badly. So one
+# convolution moved from behind the pooling to before it, and one more was added at the
+# end.
 
 # %%
 pages.source(stage.model)
@@ -43,8 +45,8 @@ pages.model_difference(before, stage)
 
 # %% [markdown]
 # Look for the ReLUs that are not there: none after conv4, none after conv8. Between two
-# convolutions without anything in between, the pair is still one linear map. The second exercise
-# makes something of that.
+# convolutions without anything in between, the pair is still one linear map. The second
+# exercise makes something of that.
 #
 # ### Layer by layer
 
@@ -53,8 +55,8 @@ table = summary.summarize(stage.build(), (1, 28, 28))
 table
 
 # %% [markdown]
-# The last line is wrong in the original. Its last kernel has two pixels a side, not three, and so
-# adds one jump to the field instead of two.
+# The last line is wrong in the original. Its last kernel has two pixels a side, not
+# three, and so adds one jump to the field instead of two.
 
 # %%
 pages.field_claims(stage)
@@ -71,11 +73,10 @@ pages.recipe(stage, before)
 images = data.mnist().full_train.images[24:32].float() / 255
 generator = torch.Generator().manual_seed(2)
 figures.digits(
-    torch.cat(
-        (images, augment.augment(images, stage.recipe.augmentation, generator))
-    ),
+    torch.cat((images, augment.augment(images, stage.recipe.augmentation, generator))),
     ["before"] * 8 + ["after"] * 8,
-    alt="Eight digits, above as they are, below turned by up to fifteen degrees, some enlarged.",
+    alt="Eight digits, above as they are, below turned by up to fifteen degrees, some "
+    "enlarged.",
 )
 
 # %% [markdown]
@@ -88,25 +89,22 @@ pages.provenance(run, steps=5)
 # %% tags=["hide-input"]
 per_epoch = len(run.steps) // len(run.epochs)
 first_falls = next(
-    (
-        number
-        for number, step in enumerate(run.steps)
-        if step.loss < math.log(10) / 2
-    ),
+    (number for number, step in enumerate(run.steps) if step.loss < math.log(10) / 2),
     len(run.steps),
 )
 pages.predict(
-    "The network is deep and narrow, and nothing keeps its signals large. When does the training loss "
-    "first fall to half of what pure guessing costs?",
+    "The network is deep and narrow, and nothing keeps its signals large. When does "
+    "the training loss first fall to half of what pure guessing costs?",
     (
         "Within the first hundred steps",
         f"Later, but within the first epoch of {per_epoch} steps",
         "Not before the second epoch",
     ),
     answer=bisect.bisect((100, per_epoch), first_falls),
-    explanation=f"At step {first_falls}, after {first_falls / per_epoch:.1f} epochs. Every layer makes the signal a "
-    "little smaller on its way forward, and the gradient on its way back. Until the weights have grown, "
-    "the first layers hardly hear what the last ones need.",
+    explanation=f"At step {first_falls}, after {first_falls / per_epoch:.1f} epochs. "
+    "Every layer makes the signal a little smaller on its way forward, and the "
+    "gradient on its way back. Until the weights have grown, the first layers hardly "
+    "hear what the last ones need.",
 )
 
 # %% [markdown]
@@ -119,8 +117,8 @@ pages.results(run)
 figures.curves(run)
 
 # %% [markdown]
-# The flat piece at the start is worth a closer look. A network that has learnt nothing gives every
-# digit the same probability, and its loss is the logarithm of ten.
+# The flat piece at the start is worth a closer look. A network that has learnt nothing
+# gives every digit the same probability, and its loss is the logarithm of ten.
 
 # %% tags=["hide-input"]
 guessing = math.log(10)
@@ -130,9 +128,10 @@ halved = next(
     number for number, step in enumerate(run.steps) if step.loss < guessing / 2
 )
 Text(
-    f"The logarithm of ten is **{guessing:.4f}**; the mean training loss of the first epoch was "
-    f"**{run.epochs[0].train_loss:.4f}**. For {stuck} steps, {stuck / per_epoch:.1f} epochs, the network did "
-    f"hardly better than guessing. At step {halved} the loss was down to half of that."
+    f"The logarithm of ten is **{guessing:.4f}**; the mean training loss of the first "
+    f"epoch was **{run.epochs[0].train_loss:.4f}**. For {stuck} steps, "
+    f"{stuck / per_epoch:.1f} epochs, the network did hardly better than guessing. At "
+    f"step {halved} the loss was down to half of that."
 )
 
 # %%
@@ -152,25 +151,30 @@ before_table = summary.summarize(before.build(), (1, 28, 28))
 field = table.rows[-1].size[0]
 last = run.epochs[-1]
 Text(f"""
-- **{before_table.total_params / table.total_params:.0f} times fewer parameters**, {table.total_params:,} in all, and
-  {before_table.total_macs / table.total_macs:.0f} times less arithmetic.
-- **The price:** {gap:+.2f} points in the final epoch. The original saw {claimed_gap:+.2f} between its best epochs.
-- **The field is {field}**, as it was. The original says it grew to {stage.claim.receptive_fields["conv9"]}; that is the slip
-  from the table above.
-- **Room to learn?** Test accuracy ({last.test_accuracy:.2f} %) is above training accuracy ({last.train_accuracy:.2f} %), and
-  the original reads this as untapped potential. Careful: training digits are turned and cropped, test digits
-  are not, so the training task is the harder one. What does show potential is that the training loss was still
-  falling in the last three epochs, from {run.epochs[-3].train_loss:.4f} to {last.train_loss:.4f}.
+- **{before_table.total_params / table.total_params:.0f} times fewer parameters**,
+  {table.total_params:,} in all, and {before_table.total_macs / table.total_macs:.0f}
+  times less arithmetic.
+- **The price:** {gap:+.2f} points in the final epoch. The original saw
+  {claimed_gap:+.2f} between its best epochs.
+- **The field is {field}**, as it was. The original says it grew to
+  {stage.claim.receptive_fields["conv9"]}; that is the slip from the table above.
+- **Room to learn?** Test accuracy ({last.test_accuracy:.2f} %) is above training
+  accuracy ({last.train_accuracy:.2f} %), and the original reads this as untapped
+  potential. Careful: training digits are turned and cropped, test digits are not, so
+  the training task is the harder one. What does show potential is that the training
+  loss was still falling in the last three epochs, from {run.epochs[-3].train_loss:.4f}
+  to {last.train_loss:.4f}.
 """)
 
 # %% [markdown]
-# **What this stage confounds:** the number of channels, one layer's place, one layer more and two
-# missing ReLUs. That the lost accuracy is due to the channels is plausible, not shown.
+# **What this stage confounds:** the number of channels, one layer's place, one layer
+# more and two missing ReLUs. That the lost accuracy is due to the channels is
+# plausible, not shown.
 #
 # ## Exercises
 #
-# **1.** Test images are normalized with other constants than training images. Evaluate the recorded
-# network with both sets. How many of the test digits change their label?
+# **1.** Test images are normalized with other constants than training images. Evaluate
+# the recorded network with both sets. How many of the test digits change their label?
 
 # %% tags=["solution"]
 model = run.build()
@@ -188,11 +192,13 @@ print(f"digits that change their label:    {changed}")
 # %% [markdown]
 # A slip, then, and not a disaster. It is fixed in the stages beyond the eighth.
 #
-# **2.** conv8 and conv9 have no ReLU between them. Merge them into one convolution with the same
-# output. How large is its kernel, and does it have more or fewer weights than the pair?
+# **2.** conv8 and conv9 have no ReLU between them. Merge them into one convolution with
+# the same output. How large is its kernel, and does it have more or fewer weights than
+# the pair?
 
 # %% tags=["solution"]
-# Row by row: what does the pair make of an image with a single 1? That is the merged kernel.
+# Row by row: what does the pair make of an image with a single 1?
+# That is the merged kernel.
 pair = nn.Sequential(model.conv8, model.conv9)
 impulses = torch.eye(12 * 4 * 4).reshape(-1, 12, 4, 4)
 with torch.no_grad():
@@ -202,15 +208,16 @@ with torch.no_grad():
     assert torch.allclose(merged, pair(inputs), atol=1e-4)
 before_merging = model.conv8.weight.numel() + model.conv9.weight.numel()
 print(
-    f"one kernel of {tuple(kernel.shape[2:])}: {kernel.numel()} weights instead of {before_merging}"
+    f"one kernel of {tuple(kernel.shape[2:])}: {kernel.numel()} weights instead of "
+    f"{before_merging}"
 )
 
 # %% [markdown]
-# The pair computes nothing that one larger kernel could not, but with fewer weights. Two linear
-# layers in a row are a budget decision, not a way to represent more.
+# The pair computes nothing that one larger kernel could not, but with fewer weights.
+# Two linear layers in a row are a budget decision, not a way to represent more.
 #
-# **3.** The start: print the training loss every fifty steps and find the step where it falls below
-# two.
+# **3.** The start: print the training loss every fifty steps and find the step where it
+# falls below two.
 
 # %% tags=["solution"]
 losses = [step.loss for step in run.steps]
@@ -221,5 +228,5 @@ print("first loss below 2 at step", first)
 # %% [markdown]
 # ## Next
 #
-# The lighter network loses its first epochs to a standstill. [Stage 4](04_batch_norm.py) has the
-# cure.
+# The lighter network loses its first epochs to a standstill.
+# [Stage 4](04_batch_norm.py) has the cure.

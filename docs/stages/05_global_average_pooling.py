@@ -1,12 +1,12 @@
 # %% [markdown]
 # # 5. Global average pooling
 #
-# The heaviest layer of stage 4 sits at the very end: one large kernel that weighs every position of
-# the last map separately. Does it matter *where* in that map a stroke was seen? If not, an average
-# does the job, and an average has no weights.
+# The heaviest layer of stage 4 sits at the very end: one large kernel that weighs every
+# position of the last map separately. Does it matter *where* in that map a stroke was
+# seen? If not, an average does the job, and an average has no weights.
 #
-# **You will learn** what global average pooling replaces, what it gives up, and how a network shows
-# that its capacity is used up.
+# **You will learn** what global average pooling replaces, what it gives up, and how a
+# network shows that its capacity is used up.
 #
 # **Know first** [stage 4](04_batch_norm.py), whose body is kept.
 #
@@ -40,9 +40,10 @@ pages.source(stage.model)
 pages.model_difference(before, stage)
 
 # %% [markdown]
-# The last convolution now makes ten maps, one for each digit, and the average over each map is that
-# digit's score. Note what stands in front of the average: batch normalization after a ReLU, so every
-# score is an average of numbers that were never negative before they were scaled.
+# The last convolution now makes ten maps, one for each digit, and the average over each
+# map is that digit's score. Note what stands in front of the average: batch
+# normalization after a ReLU, so every score is an average of numbers that were never
+# negative before they were scaled.
 #
 # ### Layer by layer
 
@@ -63,11 +64,10 @@ pages.recipe(stage, before)
 images = data.mnist().full_train.images[40:48].float() / 255
 generator = torch.Generator().manual_seed(4)
 figures.digits(
-    torch.cat(
-        (images, augment.augment(images, stage.recipe.augmentation, generator))
-    ),
+    torch.cat((images, augment.augment(images, stage.recipe.augmentation, generator))),
     ["before"] * 8 + ["after"] * 8,
-    alt="Eight digits, above as they are, below turned by up to fifteen degrees, some enlarged.",
+    alt="Eight digits, above as they are, below turned by up to fifteen degrees, some "
+    "enlarged.",
 )
 
 # %% [markdown]
@@ -85,16 +85,17 @@ noise = 2 * math.hypot(
     pages.standard_error(old.final_test_accuracy),
 )
 pages.predict(
-    "The heaviest layer is gone, and an average without a single weight takes its place. What does that "
-    "do to the test accuracy in the final epoch?",
+    "The heaviest layer is gone, and an average without a single weight takes its "
+    "place. What does that do to the test accuracy in the final epoch?",
     (
         "It falls, by more than two standard errors",
         "It stays, as far as two runs can tell",
         "It rises, by more than two standard errors",
     ),
     answer=bisect.bisect((-noise, noise), change),
-    explanation=f"It changed by {change:+.2f} percentage points; two standard errors are {noise:.2f}. The average "
-    "forgets where in the map something was seen, and the network has fewer weights to make up for it.",
+    explanation=f"It changed by {change:+.2f} percentage points; two standard errors "
+    f"are {noise:.2f}. The average forgets where in the map something was seen, and "
+    "the network has fewer weights to make up for it.",
 )
 
 # %% [markdown]
@@ -127,26 +128,29 @@ reached = "reaches" if run.final_test_accuracy >= 99.4 else "misses"
 pages.hold_to("The budget is met", table.total_params < 8000)
 pages.hold_to("the accuracy is not", run.final_test_accuracy < 99.4)
 Text(f"""
-- **Under the budget:** {table.total_params:,} parameters, {1 - table.total_params / before_table.total_params:.0%} less than
-  stage 4. The large kernel had {before_table.rows[-1].params:,} of them, the average has
+- **Under the budget:** {table.total_params:,} parameters,
+  {1 - table.total_params / before_table.total_params:.0%} less than stage 4. The large
+  kernel had {before_table.rows[-1].params:,} of them, the average has
   {table.rows[-1].params}.
-- **The price:** {gap:+.2f} points in the final epoch, {abs(gap) / error:.1f} standard errors of such a difference. The run
-  {reached} 99.4 %.
-- **Capacity shows in training, not in testing.** The final training loss is {last.train_loss:.4f}, against
-  {old_last.train_loss:.4f} in stage 4: the network cannot fit even the digits it trains on as well as its
-  predecessor could.
-- **The batch of {stage.recipe.batch_size}** gave the original 'a slight improvement'. Between two single runs, less than
-  {2 * error:.2f} points, two standard errors, is no finding.
+- **The price:** {gap:+.2f} points in the final epoch, {abs(gap) / error:.1f} standard
+  errors of such a difference. The run {reached} 99.4 %.
+- **Capacity shows in training, not in testing.** The final training loss is
+  {last.train_loss:.4f}, against {old_last.train_loss:.4f} in stage 4: the network
+  cannot fit even the digits it trains on as well as its predecessor could.
+- **The batch of {stage.recipe.batch_size}** gave the original 'a slight improvement'.
+  Between two single runs, less than {2 * error:.2f} points, two standard errors, is no
+  finding.
 """)
 
 # %% [markdown]
-# **What this stage confounds:** the pooling, one convolution with fewer channels, a different place
-# for ten of the parameters' normalization, and the batch size with its doubled number of steps.
+# **What this stage confounds:** the pooling, one convolution with fewer channels, a
+# different place for ten of the parameters' normalization, and the batch size with its
+# doubled number of steps.
 #
 # ## Exercises
 #
-# **1.** An average is a convolution whose weights are all equal. Show that the `gap` layer equals a
-# convolution with a fixed kernel, and count the weights that it saves.
+# **1.** An average is a convolution whose weights are all equal. Show that the `gap`
+# layer equals a convolution with a fixed kernel, and count the weights that it saves.
 
 # %% tags=["solution"]
 maps = torch.randn(3, 10, 6, 6)
@@ -159,8 +163,8 @@ assert torch.allclose(
 print(f"{kernel.numel():,} weights that need not be stored or learnt")
 
 # %% [markdown]
-# **2.** What does the average give up? Shift a digit by two pixels to the right and compare how much
-# the log-probabilities of stages 4 and 5 change.
+# **2.** What does the average give up? Shift a digit by two pixels to the right and
+# compare how much the log-probabilities of stages 4 and 5 change.
 
 # %% tags=["solution"]
 digits = (data.mnist().test.images[:1000].float() / 255 - 0.1325) / 0.3104
@@ -168,15 +172,14 @@ shifted = digits.roll(2, dims=3)
 for recorded in (old, run):
     model = recorded.build()
     with torch.no_grad():
-        change = (
-            (model(digits).exp() - model(shifted).exp()).abs().sum(dim=1).mean()
-        )
+        change = (model(digits).exp() - model(shifted).exp()).abs().sum(dim=1).mean()
     print(
         f"stage {recorded.stage.number}: the probabilities move by {change:.4f} in sum"
     )
 
 # %% [markdown]
-# **3.** The score maps before the average can be looked at. Which positions speak for a seven?
+# **3.** The score maps before the average can be looked at. Which positions speak for a
+# seven?
 
 # %% tags=["solution"]
 model = run.build()
@@ -190,5 +193,5 @@ print(f"their average, the score for a seven: {scores.mean():.2f}")
 # %% [markdown]
 # ## Next
 #
-# The budget is met, the accuracy is not. [Stage 6](06_pointwise.py) spends the parameters
-# differently.
+# The budget is met, the accuracy is not. [Stage 6](06_pointwise.py) spends the
+# parameters differently.

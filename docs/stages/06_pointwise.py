@@ -1,12 +1,12 @@
 # %% [markdown]
 # # 6. 1×1 convolutions
 #
-# A kernel of one pixel cannot see shapes. What it can do is mix the channels at each position, for
-# a ninth of the price of a 3×3 kernel. This stage puts two of them to work, and quietly changes
-# much else.
+# A kernel of one pixel cannot see shapes. What it can do is mix the channels at each
+# position, for a ninth of the price of a 3×3 kernel. This stage puts two of them to
+# work, and quietly changes much else.
 #
-# **You will learn** what a pointwise convolution is for, when it adds nothing at all, and why a
-# change of augmentation has to be announced.
+# **You will learn** what a pointwise convolution is for, when it adds nothing at all,
+# and why a change of augmentation has to be announced.
 #
 # **Know first** [stage 5](05_global_average_pooling.py).
 #
@@ -40,9 +40,10 @@ pages.source(stage.model)
 pages.model_difference(before, stage)
 
 # %% [markdown]
-# Three things to notice. Batch normalization now comes *before* the ReLU, as in most networks
-# since. There is no ReLU around `point1` or `point2`. And normalization follows even the last
-# layer, so the ten scores of a batch always have the spread that the last layer's scale allows.
+# Three things to notice. Batch normalization now comes *before* the ReLU, as in most
+# networks since. There is no ReLU around `point1` or `point2`. And normalization
+# follows even the last layer, so the ten scores of a batch always have the spread that
+# the last layer's scale allows.
 #
 # ### Layer by layer
 
@@ -70,8 +71,8 @@ for announced in (before, stage):
 figures.digits(
     torch.cat(rows),
     ["before"] * 8 + ["stage 5"] * 8 + ["stage 6"] * 8,
-    alt="Eight digits in three rows: as they are, augmented as in stage 5, augmented as in stage 6, "
-    "where they are turned less and stretched a little.",
+    alt="Eight digits in three rows: as they are, augmented as in stage 5, augmented "
+    "as in stage 6, where they are turned less and stretched a little.",
 )
 
 # %% [markdown]
@@ -89,17 +90,18 @@ gap_now, gap_before = (
 )
 small = 0.05
 pages.predict(
-    f"Test accuracy was {gap_before:+.2f} percentage points from training accuracy in stage 5. Now the "
-    "training digits are turned less. What happens to that difference?",
+    f"Test accuracy was {gap_before:+.2f} percentage points from training accuracy in "
+    "stage 5. Now the training digits are turned less. What happens to that "
+    "difference?",
     (
         "It shrinks: training becomes more like the test",
         f"It stays, within {small} points",
         "It grows",
     ),
     answer=bisect.bisect((-small, small), abs(gap_now) - abs(gap_before)),
-    explanation=f"It is {gap_now:+.2f} points now. A milder augmentation makes the training task easier and "
-    "the test stays what it was; a larger network would also get more of the training digits right. The "
-    "original credits the new layers alone.",
+    explanation=f"It is {gap_now:+.2f} points now. A milder augmentation makes the "
+    "training task easier and the test stays what it was; a larger network would also "
+    "get more of the training digits right. The original credits the new layers alone.",
 )
 
 # %% [markdown]
@@ -130,32 +132,34 @@ error = math.hypot(
 pointwise = sum(row.params for row in table.rows if row.name.startswith("point"))
 verdict = "more than two" if abs(gap) > 2 * error else "less than two"
 Text(f"""
-- **{table.total_params:,} parameters**, {table.total_params - before_table.total_params:+,} against stage 5, although
-  the network is deeper: the channels got fewer. The two 1×1 layers cost {pointwise} weights together.
-- **The result:** {gap:+.2f} points in the final epoch, {verdict} standard errors ({error:.2f} points each) of the
-  difference between two runs.
-- **The augmentation is milder now.** The turn went from ±{before.recipe.augmentation[1].degrees} to
-  ±{stage.recipe.augmentation[1].degrees} degrees. A training task that is closer to the test set raises the
-  accuracy by itself, and the original credits the layers with it.
-- **One claim can be settled without a second run.** Between conv4 and the pooling there is no ReLU, so
-  conv4, point1 and their normalizations are one linear map. The first exercise builds the single
-  convolution that does the same.
+- **{table.total_params:,} parameters**,
+  {table.total_params - before_table.total_params:+,} against stage 5, although the
+  network is deeper: the channels got fewer. The two 1×1 layers cost {pointwise} weights
+  together.
+- **The result:** {gap:+.2f} points in the final epoch, {verdict} standard errors
+  ({error:.2f} points each) of the difference between two runs.
+- **The augmentation is milder now.** The turn went from
+  ±{before.recipe.augmentation[1].degrees} to ±{stage.recipe.augmentation[1].degrees}
+  degrees. A training task that is closer to the test set raises the accuracy by itself,
+  and the original credits the layers with it.
+- **One claim can be settled without a second run.** Between conv4 and the pooling there
+  is no ReLU, so conv4, point1 and their normalizations are one linear map. The first
+  exercise builds the single convolution that does the same.
 """)
 
 # %% [markdown]
-# **What this stage confounds:** the 1×1 layers, the added convolution, the channels, the place of
-# batch normalization, a normalization behind the output, and the augmentation.
+# **What this stage confounds:** the 1×1 layers, the added convolution, the channels,
+# the place of batch normalization, a normalization behind the output, and the
+# augmentation.
 #
 # ## Exercises
 #
-# **1.** Merge conv4, batch_norm4, point1 and batch_normp1 of the trained network into one 3×3
-# convolution with a bias. Does the network notice?
+# **1.** Merge conv4, batch_norm4, point1 and batch_normp1 of the trained network into
+# one 3×3 convolution with a bias. Does the network notice?
 
 # %% tags=["solution"]
 model = run.build()
-pieces = nn.Sequential(
-    model.conv4, model.batch_norm4, model.point1, model.batch_normp1
-)
+pieces = nn.Sequential(model.conv4, model.batch_norm4, model.point1, model.batch_normp1)
 with torch.no_grad():
     bias = pieces(torch.zeros(1, 10, 3, 3)).flatten()
     impulses = torch.eye(10 * 9).reshape(
@@ -169,10 +173,12 @@ print(f"four layers, {sum(p.numel() for p in pieces.parameters())} parameters")
 print(f"one layer,   {kernel.numel() + bias.numel()} parameters, the same output")
 
 # %% [markdown]
-# At this place, then, the 1×1 layer lets the trained network represent nothing new. It may still
-# help the optimizer on its way; only a second arm of the experiment could tell.
+# At this place, then, the 1×1 layer lets the trained network represent nothing new. It
+# may still help the optimizer on its way; only a second arm of the experiment could
+# tell.
 #
-# **2.** How many 1×1 layers of ten channels could one pay with a single 3×3 layer of ten channels?
+# **2.** How many 1×1 layers of ten channels could one pay with a single 3×3 layer of
+# ten channels?
 
 # %% tags=["solution"]
 print(
@@ -181,8 +187,8 @@ print(
 )
 
 # %% [markdown]
-# **3.** Swap the average and the last 1×1 layer: does the order matter for the scores, and for the
-# arithmetic?
+# **3.** Swap the average and the last 1×1 layer: does the order matter for the scores,
+# and for the arithmetic?
 
 # %% tags=["solution"]
 maps = torch.randn(4, 12, 4, 4)

@@ -1,11 +1,12 @@
 # %% [markdown]
 # # 7. More capacity
 #
-# The budget is not used up. This stage spends the rest of it where most of the features are made:
-# behind the pooling. It is the cleanest experiment of the eight, for only one thing changes.
+# The budget is not used up. This stage spends the rest of it where most of the features
+# are made: behind the pooling. It is the cleanest experiment of the eight, for only one
+# thing changes.
 #
-# **You will learn** to spend a parameter budget, and to look at the spread of the last epochs before
-# believing the last one.
+# **You will learn** to spend a parameter budget, and to look at the spread of the last
+# epochs before believing the last one.
 #
 # **Know first** [stage 6](06_pointwise.py).
 #
@@ -19,7 +20,6 @@ import math
 import statistics
 
 import torch
-from torch import nn
 
 from mnist_steps import augment, data, figures, pages, runs, stages, summary
 from mnist_steps.markup import Text
@@ -58,9 +58,7 @@ pages.recipe(stage, before)
 images = data.mnist().full_train.images[56:64].float() / 255
 generator = torch.Generator().manual_seed(6)
 figures.digits(
-    torch.cat(
-        (images, augment.augment(images, stage.recipe.augmentation, generator))
-    ),
+    torch.cat((images, augment.augment(images, stage.recipe.augmentation, generator))),
     ["before"] * 8 + ["after"] * 8,
     alt="Eight digits, above as they are, below slightly turned and stretched.",
 )
@@ -76,17 +74,19 @@ pages.provenance(run)
 ends = [epoch.test_accuracy for epoch in run.epochs[-5:]]
 error = pages.standard_error(run.final_test_accuracy)
 pages.predict(
-    "The learning rate stays as large as it was at the start. By how much do the best and the worst of the "
-    "last five epochs differ on the test digits? Five equally good networks, each tested on digits of its "
-    f"own, would differ by about two standard errors, {2 * error:.2f} percentage points.",
+    "The learning rate stays as large as it was at the start. By how much do the best "
+    "and the worst of the last five epochs differ on the test digits? Five equally "
+    "good networks, each tested on digits of its own, would differ by about two "
+    f"standard errors, {2 * error:.2f} percentage points.",
     (
         "By less than half of that: the network has settled",
         "By about that",
         "By more than one and a half times that: it still jumps about",
     ),
     answer=bisect.bisect((error, 3 * error), max(ends) - min(ends)),
-    explanation=f"By {max(ends) - min(ends):.2f} points, from {min(ends):.2f} to {max(ends):.2f} %. All five were tested on "
-    "the same digits, so chance in the choice of digits does not explain it: the weights moved.",
+    explanation=f"By {max(ends) - min(ends):.2f} points, from {min(ends):.2f} to "
+    f"{max(ends):.2f} %. All five were tested on the same digits, so chance in the "
+    "choice of digits does not explain it: the weights moved.",
 )
 
 # %% [markdown]
@@ -122,24 +122,27 @@ both_right = (run.predictions == data.mnist().test.labels) == (
 claim = stage.claim.best_test_accuracy - before.claim.best_test_accuracy
 above = sum(accuracy > 99.3 for accuracy in tests)
 Text(f"""
-- **{added:,} parameters more** than stage 6, {table.total_params:,} in all: {8000 - table.total_params} are left of the budget.
-- **The gain:** {gap:+.2f} points in the final epoch, beside a standard error of {error:.2f}. The original saw {claim:+.2f}
-  between its best epochs. On {(~both_right).sum().item()} of {len(both_right):,} test digits exactly one of the two
+- **{added:,} parameters more** than stage 6, {table.total_params:,} in all:
+  {8000 - table.total_params} are left of the budget.
+- **The gain:** {gap:+.2f} points in the final epoch, beside a standard error of
+  {error:.2f}. The original saw {claim:+.2f} between its best epochs. On
+  {(~both_right).sum().item()} of {len(both_right):,} test digits exactly one of the two
   networks is right.
-- **A restless end.** The last five epochs scored {", ".join(f"{accuracy:.2f}" for accuracy in tests)} %, a standard
-  deviation of {statistics.stdev(tests):.3f} points. The weights still jump: the learning rate is as large at the end as at
-  the start. The original reports 99.3 % and more 'consistently in the last few epochs'; in our run {above} of the
-  last {len(tests)} are above 99.3 %.
+- **A restless end.** The last five epochs scored
+  {", ".join(f"{accuracy:.2f}" for accuracy in tests)} %, a standard deviation of
+  {statistics.stdev(tests):.3f} points. The weights still jump: the learning rate is as
+  large at the end as at the start. The original reports 99.3 % and more 'consistently
+  in the last few epochs'; in our run {above} of the last {len(tests)} are above 99.3 %.
 """)
 
 # %% [markdown]
-# **What this stage confounds:** nothing but chance. More channels in three layers is a single idea.
-# But one run of each arm cannot tell a small gain from luck.
+# **What this stage confounds:** nothing but chance. More channels in three layers is a
+# single idea. But one run of each arm cannot tell a small gain from luck.
 #
 # ## Exercises
 #
-# **1.** A wider network has more random numbers to draw. With the same seed, do stages 6 and 7 start
-# with the same first layer?
+# **1.** A wider network has more random numbers to draw. With the same seed, do stages
+# 6 and 7 start with the same first layer?
 
 # %% tags=["solution"]
 weights = []
@@ -156,8 +159,8 @@ for name in ("conv1", "point1", "conv5"):
     )
 
 # %% [markdown]
-# **2.** How would you spend the rest? Find the largest equal number of channels for conv5, conv6 and
-# conv7 within the budget.
+# **2.** How would you spend the rest? Find the largest equal number of channels for
+# conv5, conv6 and conv7 within the budget.
 
 # %% tags=["solution"]
 
@@ -170,16 +173,15 @@ def parameters_with(channels):
 
 
 assert parameters_with(12) == before.parameters
-best = max(
-    channels for channels in range(1, 40) if parameters_with(channels) < 8000
-)
+best = max(channels for channels in range(1, 40) if parameters_with(channels) < 8000)
 print(
-    f"{best} channels: {parameters_with(best):,} parameters; one more: {parameters_with(best + 1):,}"
+    f"{best} channels: {parameters_with(best):,} parameters; one more: "
+    f"{parameters_with(best + 1):,}"
 )
 
 # %% [markdown]
-# **3.** Is the gain real? Count the digits on which exactly one of the two networks is right, for
-# either side. If both were equally good, how would those digits split?
+# **3.** Is the gain real? Count the digits on which exactly one of the two networks is
+# right, for either side. If both were equally good, how would those digits split?
 
 # %% tags=["solution"]
 labels = data.mnist().test.labels
@@ -191,11 +193,13 @@ only_now, only_old = (
 print(f"only stage 7 is right: {only_now}, only stage 6 is right: {only_old}")
 differing = only_now + only_old
 print(
-    f"a fair coin gives {differing / 2:.0f} ± {math.sqrt(differing) / 2:.0f} heads in {differing} throws"
+    f"a fair coin gives {differing / 2:.0f} ± {math.sqrt(differing) / 2:.0f} heads in "
+    f"{differing} throws"
 )
 
 # %% [markdown]
-# This is McNemar's test in one line: only the digits on which the networks differ carry information.
+# This is McNemar's test in one line: only the digits on which the networks differ carry
+# information.
 #
 # ## Next
 #

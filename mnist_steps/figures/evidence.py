@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from mnist_steps.figures.style import PALETTE, Figure, axes_grid, finish
+from mnist_steps.original import BUDGET, TARGET
 
 
 def parameters_and_accuracy(points: Iterable[tuple[str, int, float, float | None]]) -> Figure:
@@ -19,8 +20,8 @@ def parameters_and_accuracy(points: Iterable[tuple[str, int, float, float | None
     figure, (whole, close) = axes_grid(1, 2, 9.4, 3.9, width_ratios=(1.35, 1))
     for axes in (whole, close):
         axes.set_xscale("log")
-        axes.axhline(99.4, color=PALETTE["accent"], linewidth=1.2)
-        axes.axvline(8000, color=PALETTE["accent"], linewidth=1.2)
+        axes.axhline(TARGET, color=PALETTE["accent"], linewidth=1.2)
+        axes.axvline(BUDGET, color=PALETTE["accent"], linewidth=1.2)
         for label, parameters, accuracy, claimed in points:
             if axes is close and not _is_close(parameters, accuracy):
                 continue
@@ -38,8 +39,10 @@ def parameters_and_accuracy(points: Iterable[tuple[str, int, float, float | None
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.minorticks_off()
     whole.set(xlim=(1.5e7, 0.65 * fewest), ylabel="test accuracy in percent")
-    whole.annotate("target: 99.4 %", (1e7, 99.4), xytext=(0, 4), textcoords="offset points",
-                   color=PALETTE["accent"])  # fmt: skip
+    whole.annotate(
+        f"target: {TARGET:g} %", (1e7, TARGET), xytext=(0, 4), textcoords="offset points",
+        color=PALETTE["accent"],
+    )  # fmt: skip
     close.set(xlim=(16_000, 0.91 * fewest), title="around the target, enlarged")
     # Labels must not touch each other: the further the axis reaches, the fewer a stretch has.
     ticks = (14_000, 10_000, 8_000, 7_000) if fewest > 6_500 else (14_000, 8_000, 5_500, 4_000)

@@ -7,6 +7,7 @@ import matplotlib
 from matplotlib.ticker import FuncFormatter
 
 from mnist_steps.figures.style import PALETTE, Figure, axes_grid, finish, with_colours
+from mnist_steps.original import TARGET
 
 PART_COLOURS = ("grid", "train", "test", "accent", "wrong", "muted")
 
@@ -57,7 +58,7 @@ def seconds_and_accuracy(rungs: Sequence[tuple[str, float, Sequence[float]]]) ->
     """
     figure, (axes,) = axes_grid(1, 1, 8.0, 4.2)
     axes.set_xscale("log")
-    axes.axhline(99.4, color=PALETTE["accent"], linewidth=1.2)
+    axes.axhline(TARGET, color=PALETTE["accent"], linewidth=1.2)
     means = [statistics.fmean(accuracies) for _, _, accuracies in rungs]
     times = [seconds for _, seconds, _ in rungs]
     axes.plot(times, means, color=PALETTE["grid"], linewidth=1.5)

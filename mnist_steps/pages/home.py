@@ -4,10 +4,10 @@ import html
 import math
 
 from mnist_steps import runs, stages
-from mnist_steps.experiments import evidence
 from mnist_steps.experiments.evidence import Summary
 from mnist_steps.experiments.study import Store
 from mnist_steps.markup import Html, table
+from mnist_steps.original import TARGET
 from mnist_steps.pages.parts import describe_epochs
 
 LARGEST_SQUARE = 300  # pixels, on a wide screen
@@ -18,11 +18,10 @@ def hero() -> Html:
 
     A square's area is the number of parameters.
     """
-    ladder = stages.STAGES[:8]
-    counts = [stage.parameters for stage in ladder]
-    recorded = [runs.load(stage.number) for stage in ladder]
+    counts = [stage.parameters for stage in stages.ORIGINAL]
+    recorded = [runs.load(stage.number) for stage in stages.ORIGINAL]
     steps = []
-    for stage, count, run in zip(ladder, counts, recorded, strict=True):
+    for stage, count, run in zip(stages.ORIGINAL, counts, recorded, strict=True):
         side = LARGEST_SQUARE * math.sqrt(count / max(counts))
         accuracy = f"{run.final_test_accuracy:.2f} %{'' if run.finished else ' *'}"
         steps.append(
@@ -35,10 +34,11 @@ def hero() -> Html:
         f"You will be able to take a network of {counts[0]:,} parameters down to {counts[-1]:,}, "
         "keep its accuracy, and say how sure you are of it."
     )
+    first = stages.ORIGINAL[0]
     markup = (
         f'<div class="hero"><p class="hero-promise">{sentence}</p>'
         '<p class="page-buttons"><a class="md-button md-button--primary" '
-        f'href="{ladder[0].page}">Start with stage {ladder[0].number}</a> '
+        f'href="{first.page}">Start with stage {first.number}</a> '
         '<a class="md-button" href="playground.md">Look inside a network</a></p>'
         f'<ol class="steps" aria-label="The eight stages">{"".join(steps)}</ol>'
         '<p class="steps-note">The area of a square is the number of parameters; below it, the '
@@ -84,7 +84,7 @@ def all_stages(store: Store | None = None) -> Html:
         "Test accuracy in percent, one run of each stage with the seed of the original."
         + (
             " Over many seeds: mean, standard deviation and least of the final epoch, and the "
-            f"share of runs whose last three epochs all reach {evidence.TARGET}."
+            f"share of runs whose last three epochs all reach {TARGET}."
             if studied
             else ""
         )

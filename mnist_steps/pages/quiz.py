@@ -44,7 +44,7 @@ def predictions() -> Html:
     steps = "".join(
         f'<li><a href="{stage.page}">{stage.number}. {html.escape(stage.title)}</a> '
         "<span></span></li>"
-        for stage in stages.STAGES[:8]
+        for stage in stages.ORIGINAL
     )
     text = "The pages of the site ask for a prediction before they show a result."
     return Html(
