@@ -88,11 +88,11 @@ def picture(floors: list[list[str]], arrows: Arrows) -> str:
     Raises PluginError when a room has no floor, or an arrow does not lead down.
     """
     levels = {room: level for level, floor in enumerate(floors) for room in floor}
+    for room in arrows.keys() - levels.keys():
+        raise PluginError(f"{room} has no floor; give it one in pyproject.toml, under layers")
     for room, imported in arrows.items():
-        if room not in levels:
-            raise PluginError(f"{room} has no floor; give it one in pyproject.toml, under layers")
         for other in imported:
-            if levels.get(other, 0) <= levels[room]:
+            if levels[other] <= levels[room]:
                 raise PluginError(f"{room} imports {other}, which is not below it; see `make lint`")
     drawn = needed(arrows)
     width = LEFT + max(sum(_width(room) + GAP for room in floor) + GAP for floor in floors)
