@@ -74,11 +74,12 @@ def purpose(package: Path, room: str) -> str:
 def table(floors: list[list[str]], arrows: Arrows, purposes: dict[str, str]) -> str:
     """All rooms from the ground up, as a table in Markdown."""
     order = [room for floor in reversed(floors) for room in floor]
-    lines = ["| floor | room | what for | imports |", "|--:|---|---|---|"]
+    lines = ["| room | what for | imports |", "|---|---|---|"]
     for number, floor in enumerate(reversed(floors), start=1):
+        lines.append(f"| **Floor {number}** | | |")
         for room in floor:
             imported = ", ".join(name for name in order if name in arrows[room])
-            lines.append(f"| {number} | `{room}` | {purposes[room]} | {imported} |")
+            lines.append(f"| `{room}` | {purposes[room]} | {imported} |")
     return "\n".join(lines)
 
 
