@@ -1,19 +1,17 @@
 """What MkDocs calls while it builds the site, in the order of a build.
 
 An executed page is a Python file in percent format. It is executed when its text changed, or
-the package, its records, the installed libraries or these tools; otherwise its page comes from
-the cache. mkdocs-jupyter lets MkDocs see such files as pages, and converts them. Its own cache
-and execution are not used: they know nothing of the package's code and run page after page.
+something that it imports, the package's data and records, the installed libraries or these tools;
+otherwise its page comes from the cache. mkdocs-jupyter lets MkDocs see such files as pages, and
+converts them. Its own cache and execution are not used: they know nothing of the package's code
+and run page after page.
 """
 
-import hashlib
 import json
-import os
 import posixpath
 import re
 import sys
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -28,15 +26,12 @@ from mkdocs_jupyter.plugin import NotebookFile
 # MkDocs loads this file by its path: the project's folder need not be where Python looks.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from site_tools import checks, downloads, execution, offline, privacy, rendering  # noqa: E402
+from site_tools.dependencies import Imports, digests_of  # noqa: E402
 from site_tools.rendering import Rendered  # noqa: E402
 
 log = get_plugin_logger("site")
 
-# What shows on an executed page without being in one of our files.
-LIBRARIES = ("torch", "torchvision", "numpy", "matplotlib", "ipykernel", "jupytext", "nbclient",
-             "nbconvert", "pygments", "mkdocs-jupyter")  # fmt: skip
 PAGE_LINK = re.compile(r'\b(href|src)="([^"#:?]+)(#[^"]*)?"')
-OWN_FILES = (Path(__file__).parent,)
 
 # The executed pages of this build, by their path under docs/.
 rendered: dict[str, Rendered] = {}
@@ -69,13 +64,15 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Execute each page that has no entry in the cache; raise PluginError when one fails."""
     cache = _project(config) / ".cache" / "pages"
-    surroundings = _digest_of_surroundings(config)
-    entries = {
-        file.src_uri: cache / f"{_digest(surroundings, file.src_uri, _bytes(file))}.json"
+    names = [
+        file.src_uri
         for file in files
         # A NotebookFile wraps MkDocs' own, which knows whether it is left out of the site.
         if isinstance(file, NotebookFile) and not file.file.inclusion.is_excluded()
-    }
+    ]
+    imports = Imports(_project(config), config.extra["executed_pages_use"])
+    digests = digests_of(Path(config.docs_dir), names, imports)
+    entries = {name: cache / f"{digest}.json" for name, digest in digests.items()}
     stale = [name for name, entry in entries.items() if not entry.is_file()]
     outcomes = execution.execute_all(
         [Path(config.docs_dir, name) for name in stale],
@@ -167,45 +164,6 @@ def on_post_build(config: MkDocsConfig) -> None:
     found = list(checks.problems(Path(config.site_dir), base))
     if found:
         raise PluginError("the built site is not whole:\n  " + "\n  ".join(found))
-
-
-def _digest_of_surroundings(config: MkDocsConfig) -> str:
-    """Of everything outside a page that its execution depends on.
-
-    `extra.executed_pages_use` in mkdocs.yml lists the folders that pages import or read.
-    """
-    folders = [_project(config) / name for name in config.extra["executed_pages_use"]]
-    files = sorted(
-        file
-        for place in (*OWN_FILES, *folders)
-        for file in (place.rglob("*") if place.is_dir() else [place])
-        if file.is_file() and "__pycache__" not in file.parts
-    )
-    return _digest(
-        *(part for file in files for part in (file.name, file.read_bytes())),
-        *(f"{name} {_version(name)}" for name in LIBRARIES),
-        sys.version,
-        os.environ.get("MNIST_STEPS_TRAIN", ""),
-    )
-
-
-def _digest(*parts: str | bytes) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        content = part.encode() if isinstance(part, str) else part
-        digest.update(len(content).to_bytes(8, "big") + content)
-    return digest.hexdigest()
-
-
-def _version(library: str) -> str:
-    try:
-        return version(library)
-    except PackageNotFoundError:
-        return "none"
-
-
-def _bytes(file: NotebookFile) -> bytes:
-    return Path(file.abs_src_path).read_bytes()
 
 
 def _project(config: MkDocsConfig) -> Path:

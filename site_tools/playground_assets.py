@@ -1,12 +1,11 @@
 """The playground's files: exported networks, example digits, and all of it for a folder on disk.
 
 The files come from the records. They are made by a process of their own, because MkDocs itself
-should not have to wait for torch, and kept under .cache/ for as long as the package and its
-records stay the same.
+should not have to wait for torch, and kept under .cache/ for as long as this file, what it
+imports of the package, and the records stay the same.
 """
 
 import base64
-import hashlib
 import json
 import posixpath
 import re
@@ -23,6 +22,7 @@ from mkdocs.structure.pages import Page
 from mkdocs.utils import get_relative_url
 
 from site_tools import packing
+from site_tools.dependencies import Imports
 
 PAGE = "playground.md"
 SCRIPTS = "javascripts/playground"
@@ -80,11 +80,11 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
 
 
 def cached_data(cache: Path) -> Path:
-    """The folder with today's data; made now when the package or its records changed.
+    """The folder with today's data; made now when what it depends on changed.
 
     Raises PluginError when a record cannot be exported.
     """
-    folder = cache / _digest(ROOT / "mnist_steps")
+    folder = cache / _digest(ROOT)[:24]
     if folder.is_dir():
         return folder
     shutil.rmtree(cache, ignore_errors=True)
@@ -102,15 +102,9 @@ def cached_data(cache: Path) -> Path:
     return folder
 
 
-def _digest(package: Path) -> str:
-    """Of what the data depends on: the package's code, its records, and this file."""
-    digest = hashlib.sha256()
-    files = [Path(__file__), *sorted(package.rglob("*.py")), *sorted(package.glob("records/**/*"))]
-    for file in files:
-        if file.is_file():
-            content = file.read_bytes()
-            digest.update(f"{file.name} {len(content)} ".encode() + content)
-    return digest.hexdigest()[:24]
+def _digest(project: Path) -> str:
+    """Of this file, and of all that the functions below import and read."""
+    return Imports(project, ["mnist_steps"]).digest(Path(__file__).read_text(encoding="utf-8"))
 
 
 def write_data(folder: Path) -> None:

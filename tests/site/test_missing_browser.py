@@ -10,7 +10,11 @@ def run_without_a_browser(folder, ci):
     (folder / "test_pages.py").write_text(
         "def test_one(browser): pass\ndef test_two(browser): pass\ndef test_three(): pass\n"
     )
-    surroundings = {"PYTHONPATH": str(Path(__file__).parents[1] / "helpers"), "CHROMIUM": "/nowhere", "CI": ci}
+    surroundings = {
+        "PYTHONPATH": str(Path(__file__).parents[1] / "helpers"),
+        "CHROMIUM": "/nowhere",
+        "CI": ci,
+    }
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "browser", "-p", "no:cacheprovider"],
         cwd=folder,

@@ -1,6 +1,8 @@
 """The playground's files: made from the records, once, and packed for a folder on disk."""
 
 import json
+import shutil
+import sys
 from pathlib import Path
 
 from mnist_steps import data, runs
@@ -19,24 +21,30 @@ def test_the_data_is_made_once_and_again_when_a_record_changes(tmp_path, monkeyp
 
     monkeypatch.setattr(playground_assets.subprocess, "run", pretend)
     digests = iter(["one", "one", "two"])
-    monkeypatch.setattr(playground_assets, "_digest", lambda package: next(digests))
+    monkeypatch.setattr(playground_assets, "_digest", lambda project: next(digests))
     folders = [playground_assets.cached_data(tmp_path) for _ in range(3)]
     assert len(calls) == 2
     assert folders[0] == folders[1] != folders[2]
     assert [path.name for path in tmp_path.iterdir()] == ["two"]
 
 
-def test_the_digest_covers_code_and_records(tmp_path):
-    record = tmp_path / "records" / "08" / "run.json"
-    record.parent.mkdir(parents=True)
-    (tmp_path / "export.py").write_text("1")
-    record.write_text("1")
+def test_the_data_is_stale_when_what_makes_it_changed_and_only_then(tmp_path, monkeypatch):
+    package = tmp_path / "mnist_steps"
+    ignored = shutil.ignore_patterns("*.gz", "studies", "__pycache__")
+    shutil.copytree(ROOT / "mnist_steps", package, ignore=ignored)
+    monkeypatch.delitem(sys.modules, "mnist_steps")  # the copy's is looked for
     before = playground_assets._digest(tmp_path)
-    assert before == playground_assets._digest(tmp_path)
-    record.write_text("2")
-    changed = playground_assets._digest(tmp_path)
-    (tmp_path / "export.py").write_text("2")
-    assert len({before, changed, playground_assets._digest(tmp_path)}) == 3
+
+    def changed(name):
+        nonlocal before
+        (package / name).write_bytes((package / name).read_bytes() + b"\n")
+        after = playground_assets._digest(tmp_path)
+        found, before = after != before, after
+        return found
+
+    assert changed("pages/export.py") and changed("engine/compiler.py")  # in folders, too
+    assert changed("records/08_lr_scheduler/seed-8/run.json")
+    assert not changed("assignment/grading.py") and not changed("commands/main.py")
 
 
 def test_the_presets_are_test_digits(tmp_path):

@@ -105,7 +105,9 @@ def built(tmp_path_factory):
     project.write("docs/index.md", "# Home\n\n[Page one](stages/one.py)\n")
     project.write("docs/stages/one.py", ONE)
     project.write("docs/stages/two.py", TWO)
-    project.write("used/__init__.py", "number = 41\n")
+    project.write("used/__init__.py", "from used.inner.number import number\n")
+    project.write("used/inner/__init__.py", "")
+    project.write("used/inner/number.py", "number = 41\n")
     status, output, executed = project.build()
     assert status == 0, output
     assert executed == {"stages/one.py", "stages/two.py"}
@@ -198,12 +200,19 @@ def test_editing_one_page_executes_that_page_alone(project):
     assert len(list((project.folder / ".cache/pages").iterdir())) == 2  # the old page is gone
 
 
-def test_editing_what_pages_use_executes_all(project):
-    project.write("used/__init__.py", "number = 42\n")
+def test_editing_what_a_page_uses_executes_that_page_alone(project):
+    project.write("used/inner/number.py", "number = 42\n")
     status, output, executed = project.build()
     assert status == 0, output
-    assert executed == {"stages/one.py", "stages/two.py"}
+    assert executed == {"stages/one.py"}
     assert "computed 42 here" in project.page("stages/one/index.html")
+
+
+def test_a_module_that_cannot_be_read_is_named(project):
+    project.write("used/inner/number.py", "number = \n")
+    status, output, executed = project.build()
+    assert status == 1 and not executed
+    assert "number.py" in output and "Traceback" not in output
 
 
 def test_a_page_begins_with_the_libraries_imported_and_its_process_ends_with_the_build(project):
