@@ -49,11 +49,11 @@ def near_copies(texts: Mapping[str, Sequence[str]], length: int) -> list[tuple[s
     runs = {name: _runs(words, length) for name, words in texts.items()}
     holders = Counter(itertools.chain.from_iterable(runs.values()))
     most = max(2, COMMON * len(texts))
-    own = {name: {run for run in found if holders[run] <= most} for name, found in runs.items()}
     where: dict[tuple[str, ...], list[str]] = {}
-    for name, found in own.items():
-        for run in found:
-            where.setdefault(run, []).append(name)
+    for name, own in runs.items():
+        for run in own:
+            if holders[run] <= most:
+                where.setdefault(run, []).append(name)
     shared: Counter[tuple[str, str]] = Counter()
     for names in where.values():
         shared.update(itertools.combinations(sorted(names), 2))

@@ -676,7 +676,12 @@ def test_ctrl_c_keeps_what_is_finished_and_leaves_neither_worker_nor_jail(tmp_pa
     for name, model in (("ada", GOOD["model.py"]), ("bob", long)):
         write_folder(tmp_path / "class" / name, GOOD | {"model.py": model})
     checks = tmp_path / "grades" / "journal" / "checks"
-    command = [sys.executable, "-c", "from mnist_steps import cli; cli.main()", "assignment"]
+    command = [
+        sys.executable,
+        "-c",
+        "from mnist_steps.commands import main; main.main()",
+        "assignment",
+    ]
     command += ["grade", str(tmp_path / "class"), "--out", str(tmp_path / "grades")]
     process = subprocess.Popen(
         [*command, "--workers", "2", "--unsafe"],
