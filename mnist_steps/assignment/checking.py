@@ -4,15 +4,15 @@ import json
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from math import prod
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 
 from mnist_steps import __version__, runs, training
-from mnist_steps.assignment import rebuild, report, rubric, sandbox, submission, trainings
-from mnist_steps.assignment.findings import Finding, SubmissionError
+from mnist_steps.assignment import cost, rebuild, report, rubric, sandbox, submission, trainings
+from mnist_steps.assignment.findings import Finding, SubmissionError, unforeseen
 from mnist_steps.assignment.rebuild import Network
 from mnist_steps.assignment.report import Facts
 from mnist_steps.assignment.rubric import Manual, Part
@@ -23,8 +23,8 @@ from mnist_steps.assignment.submission import MODEL, RECIPE, Submission
 from mnist_steps.recipes import Recipe
 from mnist_steps.training import Epoch
 
-# Of all outputs that a training step holds: as float32 numbers 1 GiB, and their gradients as much
-# again. Stage 1, at batch size 512, has 190 million.
+# Of all that a training step keeps: as float32 numbers 1 GiB, and their gradients as much again.
+# Stage 1, at batch size 512, has 190 million.
 MOST_VALUES_IN_A_BATCH = 1 << 28
 
 
@@ -96,15 +96,15 @@ def check_files(
                 "run `python model.py` yourself, and see which layers the assignment allows",
             )
         )
-    too_costly: list[Finding] = []
+    untrainable: list[Finding] = []
     facts = None
     if network is not None:
-        too_costly = check_cost(network, recipe, assignment)
-        findings += check_budget(network, assignment) + too_costly
+        untrainable = check_learning(network) or check_cost(network, recipe, assignment)
+        findings += check_budget(network, assignment) + untrainable
         findings += report.check(found.report, network.layers, network.parameters)
         facts = report.facts(found.report, network.layers)
     return Checked(
-        tuple(findings), network, recipe, not too_costly, facts, level, found.digest
+        tuple(findings), network, recipe, not untrainable, facts, level, found.digest
     )  # fmt: skip
 
 
@@ -123,27 +123,55 @@ def check_budget(network: Network, assignment: Assignment) -> list[Finding]:
     ]
 
 
+def check_learning(network: Network) -> list[Finding]:
+    """Whether training could change what the network returns."""
+    if cost.learns(network.graph):
+        return []
+    nothing = "it has no weights" if network.parameters == 0 else "no weight reaches its output"
+    return [
+        Finding(
+            MODEL,
+            f"the network cannot learn: {nothing}",
+            "training changes weights, and only these",
+            "see that forward passes what it computes from layer to layer, and returns the last "
+            "layer's result",
+        )
+    ]
+
+
 def check_cost(network: Network, recipe: Recipe | None, assignment: Assignment) -> list[Finding]:
     """What would make grading too slow or take too much memory; such a network is not trained."""
     findings = []
-    if network.graph.total_macs > assignment.macs:
-        busiest = max(network.graph.nodes, key=lambda node: node.macs)
+    work = cost.work(network.graph)
+    if sum(work.values()) > assignment.macs:
+        busiest = max(work, key=lambda name: work[name])
         findings.append(
             Finding(
                 MODEL,
-                f"{network.graph.total_macs:,} multiply-accumulate operations for one image, "
-                f"expected at most {assignment.macs:,}",
-                "the whole class is trained on the grader's machine",
-                f"look at {busiest.name} first: it takes {busiest.macs:,} of them",
+                f"{sum(work.values()):,} multiply-accumulate operations, or as much work as that, "
+                f"for one image, expected at most {assignment.macs:,}",
+                "the whole class is trained on the grader's machine; what pools look at, and what "
+                "padding copies, is work too",
+                f"look at {busiest} first: it takes {work[busiest]:,} of them",
             )
         )
-    values = sum(prod(node.output_shape) for node in network.graph.nodes)
-    if recipe is not None and values * recipe.batch_size > MOST_VALUES_IN_A_BATCH:
+    values = cost.values(network.graph)
+    if values > rebuild.MOST_VALUES:
+        findings.append(
+            Finding(
+                MODEL,
+                f"{values:,} values in all layers' outputs and padded inputs for one image, "
+                f"expected at most {rebuild.MOST_VALUES:,}",
+                "a training step keeps all of them in memory",
+                "pad less, or let an earlier layer have fewer channels",
+            )
+        )
+    elif recipe is not None and values * recipe.batch_size > MOST_VALUES_IN_A_BATCH:
         findings.append(
             Finding(
                 f"{RECIPE}, batch_size",
                 f"a batch of {recipe.batch_size} has {values * recipe.batch_size:,} values in all "
-                f"layers' outputs, expected at most {MOST_VALUES_IN_A_BATCH:,}",
+                f"layers' outputs and padded inputs, expected at most {MOST_VALUES_IN_A_BATCH:,}",
                 "a training step keeps all of them in memory",
                 f"{MOST_VALUES_IN_A_BATCH // values:,} is the largest batch for this network",
             )
@@ -217,6 +245,14 @@ class CheckOutcome:
         count = len(self.findings)
         return f"{count} finding{'s' * (count != 1)}" if count else "nothing to put right"
 
+    def proven(self) -> None:
+        """Raises an exception when this is not what `perform` made."""
+        checked = self.checked()
+        if (checked.network is None or checked.recipe is None) and not checked.findings:
+            raise ValueError("there is nothing to train, and no reason why")
+        if (checked.network is None) != (checked.facts is None):
+            raise ValueError("there are facts of no network, or none of one")
+
     def checked(self) -> Checked:
         """Raises MnistStepsError when a description is not one that `perform` made."""
         return Checked(
@@ -224,7 +260,7 @@ class CheckOutcome:
             network=None if self.graph is None else rebuild.read(self.graph),
             recipe=None if self.recipe is None else Recipe.from_data(self.recipe),
             affordable=self.affordable,
-            facts=None if self.facts is None else Facts(**self.facts),
+            facts=None if self.facts is None else msgspec.convert(self.facts, Facts),
             level=self.level,
             digest=self.digest,
         )
@@ -242,7 +278,12 @@ def task_for(name: str, files: Submission, assignment: Assignment, unsafe: bool)
 
 def perform(task: CheckTask) -> CheckOutcome:
     """Check one submission. Raises SandboxUnavailable when the jail fails, which is our fault."""
-    found = check_files(task.files, task.assignment, unsafe=task.unsafe)
+    try:
+        found = check_files(task.files, task.assignment, unsafe=task.unsafe)
+    except sandbox.SandboxUnavailable:
+        raise
+    except Exception as error:
+        found = Checked((unforeseen(error),), level=sandbox.level(), digest=task.files.digest)
     return CheckOutcome(
         key=task.key,
         findings=[asdict(one) for one in found.findings],

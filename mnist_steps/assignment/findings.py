@@ -35,6 +35,32 @@ class SubmissionError(MnistStepsError):
         self.findings = findings
 
 
+def unforeseen(error: Exception) -> Finding:
+    """What a submission broke in the grader: its author cannot know how, but has to hand in again.
+
+    The last resort, around each step of each submission, so that none stops a class.
+    """
+    return Finding(
+        "the submission",
+        f"it broke the grader ({type(error).__name__}: {one_line(error)})",
+        "nothing that is handed in may stop the grading of a class",
+        "make the files anew and hand them in again; should that not help, ask your instructor, "
+        "who sees this line too",
+    )
+
+
+def shown(value: object) -> str:
+    """A value that somebody wrote into a TOML file, safe to print: text and numbers, shortened.
+
+    Tables and lists by their kind only: they may be nested deeper than Python can write out.
+    """
+    if isinstance(value, (dict, list)):
+        return "a table" if isinstance(value, dict) else "a list"
+    if isinstance(value, int) and value.bit_length() > 64:  # Python refuses to write out long ones
+        return f"a whole number of {value.bit_length()} bits"
+    return one_line(repr(value))
+
+
 def one_line(text: object) -> str:
     """Foreign text, safe to print: one line, of bounded length, without control characters.
 

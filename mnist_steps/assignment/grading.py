@@ -11,24 +11,26 @@ import os
 import re
 import secrets
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mnist_steps.assignment import checking, rubric, sandbox, submission, trainings
+from mnist_steps import runs
+from mnist_steps.assignment import checking, copies, rubric, sandbox, submission, trainings
 from mnist_steps.assignment.checking import Checked, CheckOutcome
-from mnist_steps.assignment.findings import Finding, SubmissionError, one_line
+from mnist_steps.assignment.findings import Finding, SubmissionError, one_line, unforeseen
 from mnist_steps.assignment.journal import Journal
+from mnist_steps.assignment.rebuild import Network
 from mnist_steps.assignment.rubric import Manual, Part
 from mnist_steps.assignment.rules import Assignment
 from mnist_steps.assignment.submission import LARGEST, Submission
-from mnist_steps.assignment.trainings import TrainingOutcome, TrainingTask
-from mnist_steps.data import write_atomically
+from mnist_steps.assignment.trainings import TrainingOutcome, Trainings, TrainingTask
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.experiments.tasks import perform_all
+from mnist_steps.stages import Recipe
 
 FORMAT = 1
 
@@ -49,13 +51,14 @@ class Entry:
     name: the folder's or file's, as it may be shown; the zip file's without its ending
     folder: a name for output, of plain letters, different for each entry
     place: where the three files are
-    handed_in: when the newest of its files was written, as far as this machine knows
+    handed_in: when the newest of its files was written, as far as this machine knows; None where
+        the files bear a time that no calendar has
     """
 
     name: str
     folder: str
     place: Path
-    handed_in: datetime
+    handed_in: datetime | None
 
 
 def find(submissions: Path) -> list[Entry]:
@@ -81,6 +84,15 @@ def find(submissions: Path) -> list[Entry]:
 
 
 def _entry(place: Path) -> Entry:
+    try:
+        return _described(place)
+    except Exception as error:
+        finding = unforeseen(error)
+        name = f"submission-{hashlib.sha256(os.fsencode(place.name)).hexdigest()[:8]}"
+        return Entry(f"{name} ({finding.what})", name, place, None)
+
+
+def _described(place: Path) -> Entry:
     raw = os.fsencode(place.name)
     name = place.stem if place.suffix.lower() == ".zip" else place.name
     shown = one_line(unicodedata.normalize("NFC", name)) or "(a name that cannot be shown)"
@@ -88,19 +100,28 @@ def _entry(place: Path) -> Entry:
     # The digest tells apart names that look alike, and names without a single plain letter.
     folder = f"{readable or 'submission'}-{hashlib.sha256(raw).hexdigest()[:8]}"
     inner = _step_inside(place)
-    files = [inner / one for one in LARGEST] if inner.is_dir() else [inner]
+    files = [inner / one for one in LARGEST] if os.path.isdir(inner) else [inner]
     times = [file.lstat().st_mtime for file in files if os.path.lexists(file)]
     newest = max(times, default=place.lstat().st_mtime)
-    return Entry(shown, folder, inner, datetime.fromtimestamp(newest, UTC))
+    try:
+        handed_in = datetime.fromtimestamp(newest, UTC)
+    except (ValueError, OverflowError, OSError):  # a file may come from the year 10,000
+        handed_in = None
+    return Entry(shown, folder, inner, handed_in)
 
 
 def _step_inside(place: Path) -> Path:
     """Where a learning platform or an archive has put a folder around the submission."""
-    if place.is_symlink() or not place.is_dir() or any((place / one).exists() for one in LARGEST):
+    if os.path.islink(place) or not os.path.isdir(place):
         return place
-    inside = [one for one in place.iterdir() if not one.name.startswith((".", "__MACOSX"))]
-    if len(inside) == 1 and not inside[0].is_symlink():
-        if inside[0].is_dir() or inside[0].suffix.lower() == ".zip":
+    if any(os.path.exists(place / one) for one in LARGEST):
+        return place
+    try:
+        inside = [one for one in place.iterdir() if not one.name.startswith((".", "__MACOSX"))]
+    except OSError:  # reading its files will say why
+        return place
+    if len(inside) == 1 and not os.path.islink(inside[0]):
+        if os.path.isdir(inside[0]) or inside[0].suffix.lower() == ".zip":
             return inside[0]
     return place
 
@@ -108,7 +129,8 @@ def _step_inside(place: Path) -> Path:
 def odd_name(name: str) -> str | None:
     """What in a name may deceive who reads it; None when nothing does."""
     letters = [unicodedata.name(one, "") for one in name if one.isalpha()]
-    alphabets = {one.split()[0] for one in letters} & {"LATIN", "CYRILLIC", "GREEK"}
+    # Some letters have no name: they are of none of these alphabets.
+    alphabets = {one.partition(" ")[0] for one in letters} & {"LATIN", "CYRILLIC", "GREEK"}
     if len(alphabets) > 1:
         found = " and ".join(one.title() for one in sorted(alphabets))
         return f"its letters are of several alphabets, {found}"
@@ -129,15 +151,20 @@ def load(entry: Entry) -> Submission:
         return submission.load(entry.place)
     except SubmissionError:
         raise
-    except MnistStepsError as error:
+    except MnistStepsError as error:  # there is nothing that could be read
         finding = Finding(
             "the submission", str(error).rstrip("."), "there is nothing that could be graded",
             "hand in a folder or a zip file with model.py, recipe.toml and REPORT.md",
         )  # fmt: skip
         raise SubmissionError([finding]) from error
+    except Exception as error:
+        raise SubmissionError([unforeseen(error)]) from error
 
 
 # ---- Seeds --------------------------------------------------------------------------------------
+
+MOST_SEEDS = 20  # that an assignment may ask for; all are drawn at once
+LARGEST_SEED = (1 << 63) - 1  # what torch and JSON readers take as a whole number
 
 
 def seeds_of(out: Path, count: int, chosen: Sequence[int] | None = None) -> list[int]:
@@ -152,21 +179,57 @@ def seeds_of(out: Path, count: int, chosen: Sequence[int] | None = None) -> list
             "had that you repeat, or set fewer in assignment.toml."
         )
     file = out / "seeds.json"
+    if chosen:
+        _write_secretly(file, chosen, os.replace)
+        return list(chosen)
+    drawn = [secrets.randbelow(LARGEST_SEED + 1) for _ in range(MOST_SEEDS)]
+    if not os.path.lexists(file):
+        _write_secretly(file, drawn, _put_unless_there)
     try:
         kept = [int(seed) for seed in json.loads(file.read_text(encoding="utf-8"))["seeds"]]
-    except FileNotFoundError:
-        kept = []
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise MnistStepsError(
-            f"{file} cannot be read ({error!r}): delete it to draw new seeds."
+            f"{file} cannot be read ({one_line(repr(error))}): delete it to draw new seeds."
         ) from error
-    seeds = list(chosen) if chosen else kept[:count]
-    while len(seeds) < count:
-        seeds.append(secrets.randbelow(1 << 31))
-    if seeds != kept[: len(seeds)]:
-        write_atomically(file, (json.dumps({"format": FORMAT, "seeds": seeds}) + "\n").encode())
-        file.chmod(0o600)
-    return seeds
+    if len(kept) < count:  # those of a grading with `--seeds`, and now there have to be more
+        kept += drawn[len(kept) :]
+        _write_secretly(file, kept, os.replace)
+    return kept[:count]
+
+
+def _write_secretly(file: Path, seeds: Sequence[int], put: Callable[[Path, Path], None]) -> None:
+    written = file.with_name(f".seeds-{secrets.token_hex(8)}")
+    text = json.dumps({"format": FORMAT, "seeds": list(seeds)}) + "\n"
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        written.touch(mode=0o600)
+        written.write_text(text, encoding="utf-8")
+        put(written, file)
+    except OSError as error:
+        raise MnistStepsError(f"cannot write {file} ({error.strerror or error}).") from error
+    finally:
+        written.unlink(missing_ok=True)
+
+
+def _put_unless_there(written: Path, file: Path) -> None:
+    """Of two gradings that start together one is first; both go by what it wrote."""
+    try:
+        os.link(written, file)
+    except FileExistsError:
+        pass
+    except OSError:  # some shared folders know no links
+        os.replace(written, file)
+
+
+def seed_of_run(secret: int, network: Network, recipe: Recipe) -> int:
+    """The number that a run starts from: made of a secret seed and of what is trained.
+
+    torch takes only 32 bits, which a student could try out, all of them, with a network made for
+    it, until the accuracies on the feedback page come out. So nobody else's run starts from the
+    same number, nor does any other network of this student, and it leads back to no secret seed.
+    """
+    trained = runs.digest([copies.structure(network.graph), recipe.as_data()])
+    return int(hashlib.sha256(f"{secret} {trained}".encode()).hexdigest()[:8], 16)
 
 
 # ---- Grades -------------------------------------------------------------------------------------
@@ -245,6 +308,7 @@ class Grading:
         """One grade as plain data, with all that is needed to repeat it."""
         checked = grade.checked
         network = checked and checked.network
+        when = grade.entry.handed_in
         return {
             "format": FORMAT,
             "name": grade.entry.name,
@@ -266,7 +330,7 @@ class Grading:
             "runs": [asdict(run) for run in grade.runs],
             "same_files": list(grade.same_files),
             "same_network": list(grade.same_network),
-            "handed_in": grade.entry.handed_in.isoformat(timespec="seconds"),
+            "handed_in": when and when.isoformat(timespec="seconds"),
             "late": lateness(grade.entry, self.assignment),
             "assignment": self.assignment.as_data(),
             "seeds": list(self.seeds),
@@ -277,8 +341,8 @@ class Grading:
 
 
 def lateness(entry: Entry, assignment: Assignment) -> str | None:
-    """How much after the due date; None when in time or without one."""
-    if assignment.due is None or entry.handed_in <= assignment.due:
+    """How much after the due date; None when in time, or when there is nothing to compare."""
+    if assignment.due is None or entry.handed_in is None or entry.handed_in <= assignment.due:
         return None
     late = entry.handed_in - assignment.due
     hours = late.seconds // 3600
@@ -365,11 +429,11 @@ def grade(
             checked[folder] = outcome.checked()
 
     wanted = {
-        folder: _training_tasks(names[folder], one, seeds, settings)
+        folder: _training_tasks(names[folder], one, seeds, settings, 60 * assignment.minutes)
         for folder, one in checked.items()
         if one.trainable
     }
-    training_journal = Journal(out / "journal" / "trainings", TrainingOutcome)
+    training_journal = Trainings(out / "journal" / "trainings")
     training_report = perform_all(
         _once(task for tasks in wanted.values() for task in tasks),
         training_executor, training_journal, trainings.perform,
@@ -431,8 +495,11 @@ def judged(grade: Grade, assignment: Assignment, manual: Manual | None = None) -
     """The grade with its status and its points. grade: with its runs, where it could be trained"""
     checked = grade.checked
     assert checked is not None
-    if not checked.trainable:
-        return replace(grade, status=ERROR, parts=tuple(rubric.nothing(assignment)))
+    stopped = [_stopped(number, run) for number, run in enumerate(grade.runs, 1) if run.stopped]
+    if stopped or not checked.trainable:
+        findings = (*grade.findings, *stopped)
+        nothing = tuple(rubric.nothing(assignment))
+        return replace(grade, status=ERROR, parts=nothing, findings=findings, runs=())
     accuracies = [run.test_accuracies for run in grade.runs]
     parts = checking.judge(checked, accuracies, assignment, manual)
     grade = replace(grade, parts=tuple(parts))
@@ -440,8 +507,18 @@ def judged(grade: Grade, assignment: Assignment, manual: Manual | None = None) -
     return replace(grade, status=PASS if passed else FAIL)
 
 
+def _stopped(number: int, run: TrainingOutcome) -> Finding:
+    return Finding(
+        f"the training, run {number}",
+        f"it was stopped: {run.stopped}",
+        "the whole class is trained on the grader's machine, so each run has its limits",
+        "train one epoch with `mnist-steps assignment check --smoke`, and see how long it takes; "
+        "fewer channels where the image is still large, or smaller pools, take less",
+    )
+
+
 def _training_tasks(
-    name: str, checked: Checked, seeds: Sequence[int], settings: Settings
+    name: str, checked: Checked, seeds: Sequence[int], settings: Settings, seconds: float
 ) -> list[TrainingTask]:
     assert checked.network is not None and checked.recipe is not None
     recipe = checked.recipe
@@ -449,8 +526,9 @@ def _training_tasks(
         recipe, seeds = trainings.screening(recipe, len(seeds)), seeds[:1]
     return [
         trainings.task_for(
-            f"{name}, run {number}", checked.network, recipe, seed,
-            settings.train_images, settings.device, settings.fast,
+            f"{name}, run {number}", checked.network, recipe,
+            seed_of_run(seed, checked.network, recipe),
+            settings.train_images, settings.device, settings.fast, seconds,
         )
         for number, seed in enumerate(seeds, start=1)
     ]  # fmt: skip

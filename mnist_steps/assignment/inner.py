@@ -8,6 +8,7 @@ write an answer as well: it would only describe another network, which is then t
 graded.
 """
 
+import ctypes
 import gc
 import json
 import linecache
@@ -26,6 +27,7 @@ def main() -> None:
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     give_up_rights(settings)
+    refuse_calls(bytes.fromhex(settings["refused"]))
     sys.path += settings["paths"]  # Python's own modules come first
     sys.dont_write_bytecode = True
     source = sys.stdin.buffer.read().decode("utf-8")
@@ -67,6 +69,25 @@ def give_up_rights(settings: dict[str, Any]) -> None:
         os.setgroups([])
         os.setgid(settings["user"])
         os.setuid(settings["user"])
+
+
+def refuse_calls(program: bytes) -> None:
+    """Have the kernel refuse what `syscalls.program` says, to this process and all it starts."""
+    if not program:
+        return
+
+    class Program(ctypes.Structure):  # struct sock_fprog
+        _fields_ = [("length", ctypes.c_ushort), ("steps", ctypes.c_char_p)]
+
+    no_new_privileges, seccomp, with_filter = 38, 22, 2  # of linux/prctl.h and linux/seccomp.h
+    filled = Program(len(program) // 8, program)
+    kernel = ctypes.CDLL(None, use_errno=True)
+    for call in (
+        (no_new_privileges, 1, 0, 0, 0),
+        (seccomp, with_filter, ctypes.byref(filled), 0, 0),
+    ):
+        if kernel.prctl(*call) != 0:
+            raise OSError(ctypes.get_errno(), "the filter of system calls was refused")
 
 
 def set_limits(settings: dict[str, Any]) -> None:

@@ -2,16 +2,21 @@
 
 One small JSON file for each outcome, named by the digest of all that decided it. Two students who
 hand in the same network share one; a changed submission, recipe or seed makes exactly its own
-anew.
+anew. A file that cannot be read, for whatever reason, is put aside, and its outcome made again.
 """
 
+import contextlib
 import json
+import os
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
+import msgspec
+
+from mnist_steps.assignment.findings import one_line
 from mnist_steps.data import write_atomically
-from mnist_steps.errors import MnistStepsError
 
 FORMAT = 1
 
@@ -33,6 +38,9 @@ class KeyedOutcome(Protocol):
     @property
     def headline(self) -> str: ...
 
+    def proven(self) -> None:
+        """Raises an exception when fields of the right types say what cannot be."""
+
 
 KO = TypeVar("KO", bound=KeyedOutcome)
 
@@ -47,21 +55,28 @@ class Journal(Generic[KO]):
         return self.folder / f"{of.key}.json"
 
     def get(self, task: Keyed) -> KO | None:
-        """None unless it is done. Raises MnistStepsError when its file is damaged."""
+        """None unless it is done, and can be read; one line on stderr says why it cannot."""
         path = self.path(task)
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if content.pop("format") > FORMAT:
-                raise MnistStepsError(f"{path} is of a later version: update mnist_steps.")
-            outcome = self.kind(**content)
+            content = path.read_bytes()
+            if msgspec.json.decode(content, type=dict[str, Any]).get("format") != FORMAT:
+                raise ValueError("it has another format")
+            outcome = msgspec.json.decode(content, type=self.kind)  # types too, of every field
             if outcome.key != task.key:
                 raise ValueError("it is another task's")
+            outcome.proven()
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise MnistStepsError(
-                f"{path} cannot be read ({error!r}). Delete it to make it again."
-            ) from error
+        except Exception as error:  # whatever is wrong with it, making it again mends it
+            aside = path.with_suffix(".damaged")
+            with contextlib.suppress(OSError):
+                os.replace(path, aside)
+            print(
+                f"{path} cannot be read ({type(error).__name__}: {one_line(error)}): its outcome "
+                f"is made again, and it is kept as {aside.name}.",
+                file=sys.stderr,
+            )
+            return None
         return outcome
 
     def put(self, outcome: KO) -> None:

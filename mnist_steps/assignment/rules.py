@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_steps import original
-from mnist_steps.assignment.findings import one_line
+from mnist_steps.assignment.findings import one_line, shown
 from mnist_steps.errors import MnistStepsError
 
 FILE = "assignment.toml"
@@ -39,7 +39,9 @@ class Assignment:
     accuracy: of the test, in percent, to be reached in each of the last `last_epochs` epochs
     accuracy_from: percent; from here on there are points for the accuracy. None: 0.4 below
     seeds: how many runs, each with a seed that the students do not know
-    macs: multiply-accumulate operations for one image, at most; bounds what grading costs
+    macs: multiply-accumulate operations for one image, or as much other work, at most; bounds
+        what grading costs
+    minutes: wall time after which one run is stopped, wherever it is
     pass_mark: percent of the points from which on a submission has passed
     due: when it has to be handed in; only stated, never a change of the mark
     """
@@ -51,6 +53,7 @@ class Assignment:
     last_epochs: int = 3
     seeds: int = 3
     macs: int = 20_000_000
+    minutes: float = 240
     pass_mark: float = 60
     due: datetime | None = None
     rubric: Weights = dataclasses.field(default_factory=Weights)
@@ -92,6 +95,7 @@ NUMBERS = {
     "last_epochs": Bounds(1, 100, "how long the target must hold", whole=True),
     "seeds": Bounds(1, 20, "how many runs are judged", whole=True),
     "macs": Bounds(1000, 1_000_000_000, "what one image may cost", whole=True),
+    "minutes": Bounds(1, 10_000, "how long one run may take"),
     "pass_mark": Bounds(0, 100, "percent of the points"),
 }
 POINTS = Bounds(0, 1000, "points")
@@ -106,7 +110,7 @@ def load(file: Path) -> Assignment:
         return Assignment()
     try:
         found = tomllib.loads(file.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise MnistStepsError(f"{file.name} cannot be read: {one_line(error)}.") from error
     rubric = found.pop("rubric", {})
     if not isinstance(rubric, dict):
@@ -146,6 +150,5 @@ def _check(where: str, found: dict[str, Any], known: dict[str, Bounds]) -> None:
             )
         if not known[name].admit(value):
             raise MnistStepsError(
-                f"{where}, {name}: found {one_line(repr(value))}, expected {known[name]}: "
-                f"{known[name].why}."
+                f"{where}, {name}: found {shown(value)}, expected {known[name]}: {known[name].why}."
             )

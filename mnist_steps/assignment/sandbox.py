@@ -28,7 +28,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from mnist_steps.assignment import schema
+from mnist_steps.assignment import schema, syscalls
 from mnist_steps.assignment.findings import one_line
 from mnist_steps.errors import MnistStepsError
 
@@ -107,6 +107,9 @@ def problem_with(found: str) -> str | None:
     program = LEVELS[found]
     if shutil.which(program) is None:
         return f"the program {program} was not found"
+    if found == "bubblewrap" and not syscalls.program():
+        known = " or ".join(syscalls.ARCHITECTURES)
+        return f"{program} needs a filter of system calls, which is written for {known} only"
     try:
         with _walls_of(found, Limits()) as walls:
             command = [*walls, *_python_alone(), "-c", "print('inside')"]
@@ -186,6 +189,7 @@ def _program(found: str, limits: Limits) -> list[str]:
     settings = {
         "user": _stranger() if becomes_another else None,
         "paths": [str(path) for path in (*_libraries(), JAIL if jailed else PACKAGE.parent)],
+        "refused": syscalls.program().hex() if jailed else "",
         "shape": schema.INPUT_SHAPE,
         "cpu_seconds": limits.cpu_seconds,
         "memory_bytes": limits.memory_bytes,

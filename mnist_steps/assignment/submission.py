@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import stat
+import struct
 import tomllib
 import zipfile
 import zlib
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mnist_steps.assignment.findings import Finding, SubmissionError, one_line
+from mnist_steps.assignment.findings import Finding, SubmissionError, one_line, shown
 from mnist_steps.assignment.rules import Assignment, Bounds
 from mnist_steps.augment import (
     RandomCenterCrop,
@@ -31,6 +32,12 @@ MODEL, RECIPE, REPORT = "model.py", "recipe.toml", "REPORT.md"
 LARGEST = {MODEL: 64 * 1024, RECIPE: 16 * 1024, REPORT: 256 * 1024}  # bytes
 MOST_ENTRIES = 64  # of a zip file; macOS adds a few of its own
 LARGEST_ZIP = 1024 * 1024
+# What `zipfile` raises, sooner or later, for archives that are damaged: the central directory and
+# what it points at may contradict each other in many ways.
+DAMAGED = (
+    zipfile.BadZipFile, zlib.error, struct.error, ValueError, EOFError, OSError, OverflowError,
+    RuntimeError, NotImplementedError, LookupError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -94,14 +101,19 @@ def _from_folder(folder: Path) -> Callable[[str], bytes]:
             # Neither follow a link nor wait for a pipe: both could lead out of the folder.
             file = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError as error:
-            if (folder / name).is_symlink():
+            if os.path.islink(folder / name):
                 raise _Unusable("it is a link", "put the file itself there") from error
+            if os.path.lexists(folder / name):
+                raise _Unusable(_refused_by_the_system(error), "copy it anew") from error
             raise _Unusable("the file is missing", f"put {name} into the folder") from error
         if not stat.S_ISREG(os.fstat(file).st_mode):
             os.close(file)
             raise _Unusable("it is no ordinary file", "put an ordinary file there")
-        with open(file, "rb") as opened:
-            content = opened.read(LARGEST[name] + 1)
+        try:
+            with open(file, "rb") as opened:
+                content = opened.read(LARGEST[name] + 1)
+        except OSError as error:
+            raise _Unusable(_refused_by_the_system(error), "copy it anew") from error
         return _small_enough(name, content)
 
     return read
@@ -109,14 +121,18 @@ def _from_folder(folder: Path) -> Callable[[str], bytes]:
 
 def _from_zip(place: Path) -> Callable[[str], bytes]:
     """The files lie at the archive's top or all in one folder, as file managers pack them."""
-    if place.stat().st_size > LARGEST_ZIP:
+    try:
+        with place.open("rb") as file:
+            content = file.read(LARGEST_ZIP + 1)  # once, so that it cannot change under the reader
+    except OSError as error:
+        raise _refused_zip(_refused_by_the_system(error)) from error
+    if len(content) > LARGEST_ZIP:
         raise _refused_zip(f"the archive is larger than {LARGEST_ZIP // 1024} KB")
-    content = place.read_bytes()  # so that it cannot change under the reader
     try:
         archive = zipfile.ZipFile(io.BytesIO(content))
         entries = archive.infolist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError) as error:
-        raise _refused_zip(f"this is no zip file ({one_line(error)})") from error
+    except DAMAGED as error:
+        raise _refused_zip(f"this is no zip file, or a damaged one ({one_line(error)})") from error
     if len(entries) > MOST_ENTRIES:
         raise _refused_zip(f"{len(entries)} entries, expected at most {MOST_ENTRIES}")
     for entry in entries:
@@ -143,11 +159,17 @@ def _from_zip(place: Path) -> Callable[[str], bytes]:
         try:
             with archive.open(found[0]) as opened:  # what it unpacks to is cut off at the limit
                 unpacked = opened.read(LARGEST[name] + 1)
-        except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, zlib.error) as e:
-            raise _Unusable(f"it cannot be unpacked ({one_line(e)})", "pack it again") from e
+        except DAMAGED as error:
+            raise _Unusable(
+                f"it cannot be unpacked ({one_line(error)})", "pack it again"
+            ) from error
         return _small_enough(name, unpacked)
 
     return read
+
+
+def _refused_by_the_system(error: OSError) -> str:
+    return f"it cannot be opened ({one_line(error.strerror or error)})"
 
 
 def _small_enough(name: str, content: bytes) -> bytes:
@@ -281,7 +303,7 @@ class _RecipeReader:
         if not isinstance(name, str) or name not in names:
             self.complain(
                 where,
-                f"found {one_line(repr(name))} as its name, expected one of {', '.join(names)}",
+                f"found {shown(name)} as its name, expected one of {', '.join(names)}",
                 "the grader trains with these, which are the same for everybody",
                 f'write name = "{next(iter(names))}"',
             )
@@ -309,8 +331,7 @@ class _RecipeReader:
             return value
         self.complain(
             where or name,
-            f"{'it is missing' if value is None else f'found {one_line(repr(value))}'}, expected "
-            f"{bounds}",
+            f"{'it is missing' if value is None else f'found {shown(value)}'}, expected {bounds}",
             bounds.why,
             f"write {name} = and a number within these bounds",
         )

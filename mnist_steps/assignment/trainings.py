@@ -1,23 +1,38 @@
 """Trainings of submissions: plain data in, plain data out, so that any worker can make one.
 
 What is trained is the network that the description says, with the grader's own loop, images and
-seed. No code of a submission is anywhere near.
+seed. No code of a submission is anywhere near. Each training has a process of its own (`trainer`),
+which is ended at its limits of time and memory: what it costs is known before it begins, but only
+nearly. Then, and when a training fails that another network's survives, that is the outcome.
 """
 
 import dataclasses
 import json
 import math
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from mnist_steps import data, runs, training
+from torch import nn
+
+from mnist_steps import data, graph, runs, training
 from mnist_steps.assignment import rebuild
+from mnist_steps.assignment.findings import one_line
+from mnist_steps.assignment.journal import Journal
 from mnist_steps.assignment.rebuild import Network
+from mnist_steps.assignment.rules import Assignment
+from mnist_steps.assignment.schema import INPUT_SHAPE
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.recipes import Recipe
 from mnist_steps.stages import Stage
 from mnist_steps.training import Training
+
+# On top of what Python and torch take. A batch of as many values as the check admits takes about
+# half of it.
+MOST_BYTES = 6 << 30
 
 
 @dataclass(frozen=True)
@@ -30,6 +45,7 @@ class TrainingTask:
     train_images: train on the first so many images only; None is all
     device, fast: as for `training.fit`
     key: digest of all that decides the run
+    seconds: wall time after which it is ended
     """
 
     name: str
@@ -40,6 +56,7 @@ class TrainingTask:
     device: str
     key: str
     fast: bool = False
+    seconds: float = 60 * Assignment.minutes
 
 
 @dataclass(frozen=True)
@@ -48,8 +65,9 @@ class TrainingOutcome:
 
     test_accuracies, train_accuracies: percent after each epoch
     losses: of the test images, after each epoch; None when it was not finite
-    seconds: wall time of all epochs
+    seconds: wall time of all epochs; of one that was stopped, when at the latest
     environment: as `training.Environment`
+    stopped: why it did not come to its end, in words for its author; it then has no figures
     """
 
     key: str
@@ -59,10 +77,37 @@ class TrainingOutcome:
     losses: list[float | None]
     seconds: float
     environment: dict[str, Any]
+    stopped: str | None = None
 
     @property
     def headline(self) -> str:
+        if self.stopped is not None:
+            return self.stopped
         return f"{self.test_accuracies[-1]:.2f} %, {self.seconds:.0f} s"
+
+    def proven(self) -> None:
+        """Raises ValueError for figures that no training gives."""
+        epochs = len(self.losses)
+        percent = [*self.test_accuracies, *self.train_accuracies]
+        if len(percent) != 2 * epochs or len(self.test_accuracies) != epochs:
+            raise ValueError("its figures are of different numbers of epochs")
+        if (epochs == 0) != (self.stopped is not None):
+            raise ValueError("it has neither figures nor a reason why there are none, or both")
+        if not all(0 <= one <= 100 for one in percent):
+            raise ValueError("an accuracy is not from 0 to 100")
+
+
+class Trainings(Journal[TrainingOutcome]):
+    """The journal of trainings. One that was stopped counts until it is given more time."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, TrainingOutcome)
+
+    def get(self, task: TrainingTask) -> TrainingOutcome | None:  # type: ignore[override]
+        outcome = super().get(task)
+        if outcome is not None and outcome.stopped is not None and outcome.seconds < task.seconds:
+            return None
+        return outcome
 
 
 def task_for(
@@ -73,6 +118,7 @@ def task_for(
     train_images: int | None = None,
     device: str = "cpu",
     fast: bool = False,
+    seconds: float = 60 * Assignment.minutes,
 ) -> TrainingTask:
     graph = network.graph.as_data()
     decided: dict[str, Any] = {
@@ -92,10 +138,65 @@ def task_for(
         device=device,
         key=runs.digest(decided),
         fast=fast,
+        seconds=seconds,
     )
 
 
+class TrainingFailed(MnistStepsError):
+    """A training that did not come to its end."""
+
+
 def perform(task: TrainingTask) -> TrainingOutcome:
+    """Make a task's run in a process of its own, up to its limits.
+
+    Whether a failure is the network's or this machine's is found out by a twin: a network that is
+    known to train. Raises TrainingFailed when that fails too.
+    """
+    try:
+        return apart(task)
+    except subprocess.TimeoutExpired:
+        return stopped(task, f"it took longer than {task.seconds / 60:g} minutes")
+    except TrainingFailed as error:
+        apart(twin(task))
+        return stopped(task, str(error))
+
+
+def apart(task: TrainingTask) -> TrainingOutcome:
+    """`make`, in a process of its own. Raises TrainingFailed, and subprocess.TimeoutExpired."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "mnist_steps.assignment.trainer"],
+        input=json.dumps(asdict(task)),
+        capture_output=True,
+        text=True,
+        timeout=task.seconds,
+    )
+    kind, _, text = ended.stdout.partition(" ")
+    if kind == "made":
+        return TrainingOutcome(**json.loads(text))
+    if kind == "failed":
+        raise TrainingFailed(one_line(text))
+    raise TrainingFailed(
+        f"its process ended with status {ended.returncode} and said: "
+        f"{one_line(ended.stderr[-300:]) or 'nothing'}"
+    )
+
+
+def twin(task: TrainingTask) -> TrainingTask:
+    """A training of one epoch of few images, made as the task is, that is known to succeed."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.LogSoftmax(1))
+    description = json.dumps(graph.trace(model, INPUT_SHAPE).as_data())
+    recipe = Recipe.from_data(task.recipe)
+    small = dataclasses.replace(recipe, epochs=1, schedule=None, batch_size=64)
+    return task_for(
+        f"{task.name}, its twin", rebuild.read(description), small, 1, 64, task.device, task.fast
+    )
+
+
+def stopped(task: TrainingTask, why: str) -> TrainingOutcome:
+    return TrainingOutcome(task.key, task.seed, [], [], [], task.seconds, {}, why)
+
+
+def make(task: TrainingTask) -> TrainingOutcome:
     """Make a task's run, here and now, with one CPU thread.
 
     Raises MnistStepsError when this installation of mnist_steps would make another run.

@@ -16,7 +16,18 @@ from pathlib import Path
 
 import psutil
 import pytest
-from handed_in import GOOD, with_few_images, without_a_jail, write_folder, write_zip
+from handed_in import (
+    CRASHING,
+    GOOD,
+    QUICK,
+    RULES,
+    believing_in_a_jail,
+    by_name,
+    with_few_images,
+    without_a_jail,
+    write_folder,
+    write_zip,
+)
 from processes import cluster, group_lives, wait_until
 
 from mnist_steps import runs, stages
@@ -42,40 +53,11 @@ from mnist_steps.errors import MnistStepsError
 from mnist_steps.experiments import executors
 from mnist_steps.experiments.tasks import ATTEMPTS
 
-RULES = Assignment(accuracy=60, accuracy_from=5, last_epochs=1, seeds=2, pass_mark=40, macs=100_000)
-QUICK = GOOD | {"recipe.toml": GOOD["recipe.toml"].replace("epochs = 15", "epochs = 1")}
-CRASHING = QUICK | {"model.py": "raise ValueError('<script>boo</script>')\n"}
-
-
-def believing_in_a_jail(monkeypatch):
-    described = {"level": "bubblewrap", "version": "bubblewrap 1"}
-    monkeypatch.setattr(sandbox, "describe", lambda: described)
-    monkeypatch.setattr(sandbox, "level", lambda: "bubblewrap")
-
 
 @pytest.fixture(autouse=True)
 def a_jail_that_is_not_needed(monkeypatch):
     """The jail has tests of its own."""
     believing_in_a_jail(monkeypatch)
-
-
-@pytest.fixture
-def grade(tmp_path, trace_without_jail, few_images):
-    """Grade tmp_path/class into tmp_path/grades, with real training on few images."""
-
-    def run(assignment=RULES, manual=None, **settings):
-        with ThreadPoolExecutor(1) as executor:
-            return grading.grade(
-                tmp_path / "class", tmp_path / "grades", assignment, executor, executor,
-                grading.Settings(progress=False, **settings), manual,
-            )  # fmt: skip
-
-    (tmp_path / "class").mkdir()
-    return run
-
-
-def by_name(graded):
-    return {one.entry.name: one for one in graded.grades}
 
 
 # ---- The rubric ----------------------------------------------------------------------------------
@@ -295,15 +277,6 @@ def test_a_folder_that_cannot_be_graded_is_one_line(grade, tmp_path):
     write_folder(tmp_path / "class" / "good", QUICK)
     with ThreadPoolExecutor(1) as executor, pytest.raises(MnistStepsError, match="lies inside"):
         grading.grade(tmp_path, tmp_path / "grades", RULES, executor, executor)
-
-
-def test_a_damaged_journal_is_named(grade, tmp_path):
-    write_folder(tmp_path / "class" / "good", QUICK)
-    grade()
-    (file,) = (tmp_path / "grades" / "journal" / "checks").glob("*.json")
-    file.write_text(file.read_text()[:50])
-    with pytest.raises(MnistStepsError, match="cannot be read .* Delete it"):
-        grade()
 
 
 def test_screening_ranks_with_one_short_run_each(grade, tmp_path):
@@ -703,7 +676,12 @@ def test_ctrl_c_keeps_what_is_finished_and_leaves_neither_worker_nor_jail(tmp_pa
     for name, model in (("ada", GOOD["model.py"]), ("bob", long)):
         write_folder(tmp_path / "class" / name, GOOD | {"model.py": model})
     checks = tmp_path / "grades" / "journal" / "checks"
-    command = [sys.executable, "-c", "from mnist_steps import cli; cli.main()", "assignment"]
+    command = [
+        sys.executable,
+        "-c",
+        "from mnist_steps.commands import main; main.main()",
+        "assignment",
+    ]
     command += ["grade", str(tmp_path / "class"), "--out", str(tmp_path / "grades")]
     process = subprocess.Popen(
         [*command, "--workers", "2", "--unsafe"],

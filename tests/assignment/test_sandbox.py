@@ -1,7 +1,10 @@
 """The jail: what hostile code tries in it fails, and an honest network comes out all the same."""
 
+import errno
 import json
 import os
+import platform
+import struct
 import subprocess
 import sys
 import time
@@ -9,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_steps.assignment import inner, rebuild, sandbox
+from mnist_steps.assignment import inner, rebuild, sandbox, syscalls
 from mnist_steps.assignment.sandbox import Limits, SandboxUnavailable, TraceFailed
 from mnist_steps.errors import MnistStepsError
 
@@ -32,9 +35,9 @@ def jail():
     there_is("bubblewrap")
 
 
-# Each line tries something and notes whether it succeeded; the honest network follows.
-ATTACKS = """
-import ctypes, json, mmap, os, resource, signal, socket, sys, time
+# Each part tries something and notes whether it succeeded; the honest network follows.
+BEGIN = """
+import ctypes, json, mmap, os, resource, signal, socket, sys, threading, time
 
 tried = {}
 
@@ -45,7 +48,11 @@ def attempt(name):
         except BaseException as error:
             tried[name] = type(error).__name__
     return now
-
+"""
+END = """
+print(json.dumps(tried, separators=(",", ":")))
+"""
+ATTACKS = """
 @attempt("network")
 def _(): return socket.create_connection(("127.0.0.1", PORT), 2) and "got out"
 @attempt("data")
@@ -110,8 +117,68 @@ def _():
     except OSError:
         pass
     return len(children) < 10
-print(json.dumps(tried, separators=(",", ":")))
 """
+# By number, as the C library may refuse them by itself.
+CALLS = """
+kernel = ctypes.CDLL(None, use_errno=True)
+def call(*given):
+    done = kernel.syscall(*(ctypes.c_long(one) if isinstance(one, int) else one for one in given))
+    return "done" if done >= 0 else os.strerror(ctypes.get_errno())
+def number(name): return CALLS_REFUSED[name][COLUMN]
+
+for name, space in dict(user=0x10000000, mount=0x20000, ipc=0x8000000, time=0x80).items():
+    tried["unshare " + name] = call(number("unshare"), space)
+@attempt("clone")
+def _():
+    done = call(CALLS_CLONE[COLUMN], 0x10000000 | signal.SIGCHLD, 0, 0, 0, 0)
+    if done == "done" and os.getpid() == 1: os._exit(0)
+    return done
+tried["clone3"] = call(number("clone3"), 0, 0)
+tried["setns"] = call(number("setns"), os.open("/proc/self/ns/net", os.O_RDONLY), 0)
+tried["mount"] = kernel.mount(b"x", b"/tmp", b"tmpfs", 0, None)
+tried["shared memory"] = call(number("shmget"), 0, 1 << 30, 0o1600)
+tried["semaphores"] = call(number("semget"), 0, 32000, 0o1600)
+tried["messages"] = call(number("msgget"), 0, 0o1600)
+tried["memfd"] = call(number("memfd_create"), b"x", 0)
+tried["io_uring"] = call(number("io_uring_setup"), 8, ctypes.create_string_buffer(120))
+tried["keys"] = call(number("keyctl"), 0, -3, 0)
+for family in (1, 2, 10, 16, 17, 38, 40):  # unix inet inet6 netlink packet alg vsock
+    for kind in (1, 2, 3):
+        tried["socket %d %d" % (family, kind)] = call(number("socket"), family, kind, 0)
+# The honest twins: what a program may well do, and Python itself does.
+thread = threading.Thread(target=lambda: tried.update(thread="ran"))
+thread.start(); thread.join()
+child = os.fork()
+if child == 0: os._exit(7)
+tried["child"] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+one, other = socket.socketpair()
+one.send(b"x"); tried["pair"] = other.recv(1).decode()
+with open("/tmp/mine", "w") as file: file.write("x")
+with open("/tmp/mine", "r+b") as file: tried["file of its own"] = len(mmap.mmap(file.fileno(), 0))
+"""
+
+
+def check_calls(tried):
+    """Every attack of `CALLS` failed, its honest twins did not."""
+    honest = {name: tried.pop(name) for name in ("thread", "child", "pair", "file of its own")}
+    assert honest == {"thread": "ran", "child": 7, "pair": "x", "file of its own": 1}
+    assert tried.pop("mount") == -1
+    refused = {"Operation not permitted", "Function not implemented"}
+    for name in [name for name in tried if name.startswith(("unshare", "socket "))]:
+        assert tried.pop(name) in refused | {os.strerror(errno.EAFNOSUPPORT)}, name
+    for name in (
+        "clone", "clone3", "setns", "shared memory", "semaphores", "messages", "memfd",
+        "io_uring", "keys",
+    ):  # fmt: skip
+        assert tried.pop(name) in refused, name
+
+
+def constants(**values):
+    column = list(syscalls.ARCHITECTURES).index(platform.machine())
+    values |= {
+        "CALLS_REFUSED": syscalls.REFUSED, "CALLS_CLONE": syscalls.CLONE, "COLUMN": column,
+    }  # fmt: skip
+    return "".join(f"{name} = {value!r}\n" for name, value in values.items())
 
 
 @pytest.mark.slow
@@ -129,14 +196,15 @@ def test_attacks_fail_and_the_honest_network_beside_them_is_traced(level, tmp_pa
     package = str(sandbox.PACKAGE)
     homes = [os.path.expanduser("~"), "/root", "/home"]
     assert os.listdir(homes[0]), "the honest twin: outside there is something to be seen"
-    constants = f"PORT, SECRET, PACKAGE = {server.getsockname()[1]}, {str(secret)!r}, {package!r}\n"
-    constants += f"HOMES = {homes!r}\n"
+    told = constants(PORT=server.getsockname()[1], SECRET=str(secret), PACKAGE=package, HOMES=homes)
     started = time.monotonic()
-    traced = sandbox.trace(constants + ATTACKS + HONEST, limits=Limits(seconds=400))
+    code = told + BEGIN + CALLS + ATTACKS + END + HONEST
+    traced = sandbox.trace(code, limits=Limits(seconds=400))
     server.close()
     assert traced.level == level
     assert rebuild.read(traced.graph).parameters == 7850
     tried = json.loads(traced.printed)
+    check_calls(tried)
     assert tried.pop("network") in ("ConnectionRefusedError", "OSError")
     assert tried.pop("secret") == "FileNotFoundError"
     assert tried.pop("environment") in (False, "PermissionError")
@@ -159,6 +227,46 @@ def test_attacks_fail_and_the_honest_network_beside_them_is_traced(level, tmp_pa
     }
     assert time.monotonic() - started < 580, "its children were waited for"
     assert not alive("time.sleep(600)"), "a process of the jail is still there"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="is one already")
+def test_an_ordinary_users_jail_refuses_the_same_calls(jail, monkeypatch):
+    """Without torch, and with the system's Python, which every user may read."""
+    system = "/usr/bin/python3"
+    if not os.path.exists(system):
+        pytest.skip(f"there is no {system}")
+    somebody = 12345
+    monkeypatch.setattr(os, "geteuid", lambda: somebody)
+    monkeypatch.setattr(sandbox, "_visible", lambda: [])
+    walls = sandbox._walls()
+    assert "--disable-userns" in walls
+    code = constants() + (
+        "import runpy\n"
+        f"inner = runpy.run_path({str(sandbox.JAIL / 'inner.py')!r})\n"
+        f"inner['refuse_calls'](bytes.fromhex({syscalls.program().hex()!r}))\n"
+    )
+    with_filter = subprocess.run(
+        [*walls, system, "-I", "-S", "-c", code + BEGIN + CALLS + END],
+        env=sandbox.ENVIRONMENT, user=somebody, group=somebody, extra_groups=[],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    if "No permissions to create a new namespace" in with_filter.stderr:
+        pytest.skip("this system lets ordinary users make no jail")
+    tried = json.loads(with_filter.stdout)
+    check_calls(tried)
+    assert tried == {}
+
+
+def test_the_filter_is_whole_and_an_unknown_machine_gets_none():
+    """Each refused call has its own test and answer; the last answer lets all others pass."""
+    for machine in syscalls.ARCHITECTURES:
+        steps = [*struct.iter_unpack("=HBBI", syscalls.program(machine))]
+        asked = [k for code, _, _, k in steps if code == syscalls.IF_EQUAL]
+        assert len(asked) == len(syscalls.REFUSED) + 2 and len(set(asked)) == len(asked)
+        assert steps[-1] == (syscalls.ANSWER, 0, 0, syscalls.ALLOW)
+        jumps = [place + max(jt, jf) for place, (_, jt, jf, _) in enumerate(steps)]
+        assert max(jumps) < len(steps)
+    assert syscalls.program("pdp11") == b""
 
 
 def alive(text):

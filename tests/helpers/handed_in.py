@@ -5,7 +5,8 @@ import json
 import zipfile
 
 from mnist_steps import data, graph
-from mnist_steps.assignment import inner, sandbox
+from mnist_steps.assignment import inner, sandbox, trainings
+from mnist_steps.assignment.rules import Assignment
 from mnist_steps.errors import MnistStepsError
 
 FILES = {"model.py": "m = 1\n", "recipe.toml": "batch_size = 64\n", "REPORT.md": "# Report\n"}
@@ -47,6 +48,9 @@ GOOD = {
     "REPORT.md": SECTIONS.replace("7,884", "1,554")
     + "## Receptive field\n| layer | field |\n|--|--|\n| 0 | 5 |\n| 3 | 25 |\n",
 }
+RULES = Assignment(accuracy=60, accuracy_from=5, last_epochs=1, seeds=2, pass_mark=40, macs=100_000)
+QUICK = GOOD | {"recipe.toml": GOOD["recipe.toml"].replace("epochs = 15", "epochs = 1")}
+CRASHING = QUICK | {"model.py": "raise ValueError('<script>boo</script>')\n"}
 
 
 def write_folder(folder, files=FILES):
@@ -69,6 +73,8 @@ def with_few_images(monkeypatch):
     everything = data.mnist()
     few = data.Mnist(everything.full_train[:256], everything.test[:100])
     monkeypatch.setattr(data, "mnist", functools.cache(lambda: few))
+    # In this process, which has them; the process that trainings have has tests of its own.
+    monkeypatch.setattr(trainings, "apart", trainings.make)
 
 
 def without_a_jail(monkeypatch):
@@ -85,3 +91,13 @@ def without_a_jail(monkeypatch):
         return sandbox.Traced(json.dumps(found).encode(), "", "bubblewrap")
 
     monkeypatch.setattr(sandbox, "trace", trace)
+
+
+def believing_in_a_jail(monkeypatch):
+    described = {"level": "bubblewrap", "version": "bubblewrap 1"}
+    monkeypatch.setattr(sandbox, "describe", lambda: described)
+    monkeypatch.setattr(sandbox, "level", lambda: "bubblewrap")
+
+
+def by_name(graded):
+    return {one.entry.name: one for one in graded.grades}
