@@ -1,18 +1,23 @@
 """What runs inside the jail: gives up its rights, then traces a submission's network.
 
-Started by `sandbox` as a file, with `python -I -S`; it is never imported. Its argument is one JSON
-text; the submission's code comes on standard input. The answer leaves by standard output: S when
-all is ready, then G and the graph's JSON, or P and what went wrong. What the submission prints goes
-to standard error and cannot be taken for it. The submission's code shares this process and could
+Started by `sandbox` as a file, with `python -I -S`. Its argument is one JSON text; the
+submission's code comes on standard input. The answer leaves by standard output: S when all is
+ready, then G and the graph's JSON, or P and what went wrong. What the submission prints goes to
+standard error and cannot be taken for it. The submission's code shares this process and could
 write an answer as well: it would only describe another network, which is then the one that is
 graded.
+
+A file is taken as its author has it, as far as it describes a network: what a notebook left in
+it, and imports of modules that are not here, stop it only where they are used.
 """
 
+import builtins
 import ctypes
 import gc
 import json
 import linecache
 import os
+import re
 import resource
 import sys
 import traceback
@@ -40,8 +45,7 @@ def main() -> None:
     sys.setdlopenflags(os.RTLD_LAZY)
     import torch  # before the limits: its size is not the submission's doing
 
-    from mnist_steps import graph
-    from mnist_steps.errors import MnistStepsError
+    import mnist_steps.graph.besides  # noqa: F401
 
     gc.freeze()
     gc.enable()
@@ -50,13 +54,7 @@ def main() -> None:
         set_limits(settings)
     answer.write(b"S")  # from here on, whatever happens is the submission's doing
     answer.flush()
-    try:
-        found = graph.trace(make_model(source), tuple(settings["shape"])).as_data()
-        answer.write(b"G" + json.dumps(found, separators=(",", ":")).encode())
-    except MnistStepsError as error:
-        answer.write(b"P" + str(error).encode())
-    except BaseException as error:  # SystemExit and KeyboardInterrupt are the submission's, too
-        answer.write(b"P" + f"{where(error)}: {type(error).__name__}: {error}".encode())
+    answer.write(outcome(source, tuple(settings["shape"])))
     answer.flush()
     sys.stdout.flush()
     # Without the clean-up at a normal end, in which a submission's code would run once more.
@@ -109,28 +107,126 @@ def set_limits(settings: dict[str, Any]) -> None:
         resource.setrlimit(limit, (most, most))
 
 
+def outcome(source: str, shape: tuple[int, ...]) -> bytes:
+    """G and the network's description, with what it does besides; or P and what went wrong."""
+    from mnist_steps import graph
+    from mnist_steps.errors import MnistStepsError
+    from mnist_steps.graph.besides import besides
+
+    try:
+        model = make_model(source)
+        traced = graph.trace(model, shape)
+        described = traced.as_data() | {"besides": besides(model, traced)}
+        return b"G" + json.dumps(described, separators=(",", ":")).encode()
+    except MnistStepsError as error:
+        return b"P" + str(error).encode()
+    except BaseException as error:  # SystemExit and KeyboardInterrupt are the submission's, too
+        return b"P" + f"{where(error)}: {explain(error)}".encode(errors="replace")
+
+
 def make_model(source: str) -> Any:
     """Run the submission's file as the module `model` and call its build_model()."""
     module = types.ModuleType("model")
     module.__file__ = FILE
+    module.__package__ = HERE
+    module.__dict__["__builtins__"] = vars(builtins) | {"__import__": import_or_stand_in}
     sys.modules["model"] = module
+    source = source.removeprefix("\ufeff")  # some editors write it before UTF-8
     linecache.cache[FILE] = (len(source), None, source.splitlines(keepends=True), FILE)
-    exec(compile(source, FILE, "exec"), module.__dict__)
-    build_model = getattr(module, "build_model", None)
-    if not callable(build_model):
-        raise missing("it defines no function build_model()")
-    model = build_model()
+    exec(compile_without_magics(source), module.__dict__)
     from torch import nn
 
+    build_model = getattr(module, "build_model", None)
+    if not callable(build_model):
+        networks = [
+            name for name, one in vars(module).items()
+            if isinstance(one, type) and issubclass(one, nn.Module) and one.__module__ == "model"
+        ]  # fmt: skip
+        name = networks[-1] if networks else "YourNetwork"
+        raise missing(
+            "it defines no function build_model()",
+            f"end the file with `def build_model(): return {name}()`",
+        )
+    model = build_model()
     if not isinstance(model, nn.Module):
-        raise missing(f"build_model() returned a {type(model).__name__}, expected an nn.Module")
+        raise missing(
+            f"build_model() returned a {type(model).__name__}, expected an nn.Module",
+            "return the network itself, as in `return Net()`",
+        )
     return model
 
 
-def missing(what: str) -> Exception:
+def compile_without_magics(source: str) -> types.CodeType:
+    """The file's code, with lines that only a notebook understands (%time, !pip) as comments."""
+    lines = source.splitlines(keepends=True)
+    while True:
+        try:
+            return compile("".join(lines), FILE, "exec")
+        except SyntaxError as error:
+            place = (error.lineno or 0) - 1
+            if not (0 <= place < len(lines) and re.match(r"\s*[%!]", lines[place])):
+                raise
+            lines[place] = re.sub(r"[%!]", "pass  # ", lines[place], count=1)
+
+
+# ---- Modules that are not here ------------------------------------------------------------------
+
+HERE = "submission"  # the package that model.py believes to be in: `from .utils import x`
+
+
+class NotHere(Exception):
+    """A module that the jail lacks was not only imported, but used."""
+
+
+class StandIn:
+    """In the place of a module that the jail lacks, or of a part of it; complains when used."""
+
+    __all__ = ()  # what `from module import *` takes
+
+    def __init__(self, module: str, part: str, line: int) -> None:
+        self._module, self._part, self._line = module, part, line
+
+    def __getattr__(self, name: str) -> "StandIn":
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return StandIn(self._module, f"{self._part}.{name}".lstrip("."), self._line)
+
+    def _complain(self, *args: Any, **kwargs: Any) -> Any:
+        used = f"{self._part} of {self._module}" if self._part else self._module
+        raise NotHere(
+            f"{used} is used here (imported at line {self._line}), but the jail has Python, torch "
+            "and numpy only, and of your own files model.py alone. Hint: delete this import; put "
+            "what the network needs of it into model.py, and what only shows or trains below "
+            'if __name__ == "__main__":'
+        )
+
+    __call__ = __getitem__ = __iter__ = __len__ = __enter__ = __mro_entries__ = _complain
+
+
+def import_or_stand_in(
+    name: str,
+    globals: dict[str, Any] | None = None,
+    locals: dict[str, Any] | None = None,
+    fromlist: tuple[str, ...] = (),
+    level: int = 0,
+) -> Any:
+    """As the import statement of model.py; any failure becomes a StandIn."""
+    try:
+        return builtins.__import__(name, globals, locals, fromlist, level)
+    except Exception:
+        if name.split(".")[0] == "torch" and not level:
+            raise
+        module = "." * level + (name if fromlist or level else name.split(".")[0])
+        return StandIn(module, "", sys._getframe(1).f_lineno)
+
+
+# ---- What went wrong ----------------------------------------------------------------------------
+
+
+def missing(what: str, hint: str) -> Exception:
     from mnist_steps.errors import MnistStepsError
 
-    return MnistStepsError(f"{FILE}: {what}.")
+    return MnistStepsError(f"{FILE}: {what}. Hint: {hint}")
 
 
 def where(error: BaseException) -> str:
@@ -143,6 +239,28 @@ def where(error: BaseException) -> str:
         if frame.filename == FILE
     ]
     return f"{FILE}, line {lines[-1]}" if lines else FILE
+
+
+def explain(error: BaseException) -> str:
+    """What went wrong, and after 'Hint:' what to change, where that is known."""
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, NotHere):
+        return str(error)
+    if re.search(r"CUDA|NVIDIA|\bmps\b", str(error)):
+        return (
+            "there is no GPU in the jail. Hint: leave the network on the CPU, without .cuda() and "
+            '.to("cuda"); the grader moves it to where it trains'
+        )
+    if isinstance(error, NameError) and stars():
+        return f"{text}. Hint: it may come from {stars()}, which is not here: put it into model.py"
+    return text
+
+
+def stars() -> str:
+    """The missing modules from which model.py imports everything, as in `from utils import *`."""
+    source = "".join(linecache.getlines(FILE))
+    found = re.findall(r"^\s*from\s+([.\w]+)\s+import\s+\*", source, re.MULTILINE)
+    return ", ".join(name for name in found if name.split(".")[0] not in sys.modules)
 
 
 if __name__ == "__main__":

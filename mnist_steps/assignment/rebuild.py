@@ -5,10 +5,12 @@ The description holds no weights and no code, only names, operations and checked
 """
 
 import dataclasses
-from collections.abc import Callable
+import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +22,7 @@ from mnist_steps.errors import MnistStepsError
 from mnist_steps.graph import INPUT, Graph
 from mnist_steps.receptive_field import Layer
 
+MOST_PARAMETERS = 10_000_000  # stage 1 has 6.4 million; the assignment's own limit comes later
 MOST_MACS = 1_000_000_000  # for one image; stage 1 needs 159 million
 MOST_VALUES = 1_000_000  # in all layers' outputs for one image; stage 1 has 0.4 million
 
@@ -36,6 +39,7 @@ class RebuiltNetwork(nn.Module):
         for operation in self.operations:
             if operation.layer is not None:
                 _put(self, operation.layer, operation)
+        self.tied = _tie(self, self.operations)
 
     def forward(self, images: Tensor) -> Tensor:
         values = {INPUT: images}
@@ -44,19 +48,37 @@ class RebuiltNetwork(nn.Module):
             if operation.layer is not None:
                 values[operation.name] = self.get_submodule(operation.layer)(*given)
             else:
-                values[operation.name] = FUNCTIONS[operation.op](operation, given)
+                values[operation.name] = compute(operation, given)
         return values[self.operations[-1].name]
 
 
-FUNCTIONS: dict[str, Callable[[Operation, list[Tensor]], Tensor]] = {
-    "add": lambda operation, given: given[0] + given[1],
-    "cat": lambda operation, given: torch.cat(given, dim=1),
-    "mean": lambda operation, given: given[0].mean(
-        dim=(2, 3), keepdim=operation.attributes["keepdim"]
-    ),
-    "reshape": lambda operation, given: given[0].flatten(1),
-    "identity": lambda operation, given: given[0].contiguous(),
-}
+def compute(operation: Operation, given: list[Tensor]) -> Tensor:
+    """What an operation without a layer gives."""
+    op, settings, x = operation.op, operation.attributes, given[0]
+    if op == "reshape":
+        return x.reshape(-1, *operation.shape)
+    if op == "expand":
+        return x.expand(-1, *operation.shape)
+    if op == "identity":
+        return x.contiguous()
+    if op == "getitem":
+        return x[tuple(map(_index, settings["index"]))]
+    if op in ("cat", "stack"):
+        return cast(Tensor, getattr(torch, op)(given, **settings))
+    if op == "prod":  # the one that takes a single axis
+        return x.prod(settings["dim"][0], keepdim=settings["keepdim"])
+    operands: list[Any] = [*given, *(settings[key] for key in ("other",) if key in settings)]
+    if "reversed" in settings:
+        operands.reverse()
+    named = {key: value for key, value in settings.items() if key not in ("other", "reversed")}
+    return cast(Tensor, getattr(torch, op)(*operands, **named))
+
+
+def _index(one: Any) -> Any:
+    """As Python spells it; see graph's getitem."""
+    if isinstance(one, list):
+        return slice(*one)
+    return {"new": None, "...": ...}.get(one, one) if isinstance(one, str) else one
 
 
 def _put(root: nn.Module, path: str, operation: Operation) -> None:
@@ -72,15 +94,39 @@ def _put(root: nn.Module, path: str, operation: Operation) -> None:
 
 def make_layer(operation: Operation) -> nn.Module:
     """The operation's layer. Raises GraphRefused for settings that torch refuses."""
-    given = dict(operation.attributes)
-    for name in ("return_indices", "divisor_override"):  # the schema allows their defaults only
-        given.pop(name, None)
-    given = {name: tuple(one) if isinstance(one, list) else one for name, one in given.items()}
+    kind = getattr(nn, operation.op)
+    known = inspect.signature(kind).parameters
+    given = {
+        name: tuple(one) if isinstance(one, list) else one
+        for name, one in operation.attributes.items() if name in known
+    }  # fmt: skip
     try:
-        layer: nn.Module = getattr(nn, operation.op)(**given)
-    except (ValueError, TypeError, RuntimeError) as error:
+        layer: nn.Module = kind(**given)
+    except (ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:
         raise GraphRefused(f"{operation.name}: {_first_line(error)}.") from error
     return layer
+
+
+def _tie(root: nn.Module, operations: Sequence[Operation]) -> bool:
+    """Let layers share the weights that they state by the same name; whether there are any."""
+    owners: dict[str, nn.Parameter] = {}
+    tied = False
+    for operation in operations:
+        layer = root.get_submodule(operation.layer) if operation.layer else nn.Module()
+        for weight in operation.weights:
+            part = weight.rpartition(".")[2]
+            own = layer._parameters.get(part)
+            if own is None:
+                continue
+            first = owners.setdefault(weight, own)
+            if first.shape != own.shape:
+                raise GraphRefused(
+                    f"{operation.name}: {weight} is {tuple(first.shape)} in another layer and "
+                    f"{tuple(own.shape)} here; what layers share must have one shape."
+                )
+            tied |= first is not own
+            layer._parameters[part] = first
+    return tied
 
 
 @dataclass(frozen=True)
@@ -93,7 +139,7 @@ class Network:
     description: Description
     graph: Graph
 
-    def build(self) -> nn.Module:
+    def build(self) -> RebuiltNetwork:
         """A new network with random weights from torch's global generator, on the CPU."""
         return RebuiltNetwork(self.description)
 
@@ -107,9 +153,13 @@ class Network:
         before = [(INPUT,), *((operation.name,) for operation in operations[:-1])]
         places = [operation.layer for operation in operations if operation.layer is not None]
         if (
-            [tuple(operation.inputs) for operation in operations] != before
+            built.tied
+            or [tuple(operation.inputs) for operation in operations] != before
             or len(places) != len(set(places))
-            or not all(one.layer is not None or one.op == "reshape" for one in operations)
+            or not all(
+                one.layer is not None or (one.op == "reshape" and len(one.shape) == 1)
+                for one in operations
+            )
         ):
             return built
         return nn.Sequential(
@@ -140,6 +190,9 @@ def rebuild(description: Description) -> Network:
     """
     with torch.device("meta"):  # nothing is allocated before the bounds are known
         model = RebuiltNetwork(description)
+    total = sum(weight.numel() for weight in model.parameters())
+    if total > MOST_PARAMETERS:
+        raise GraphRefused(f"{total:,} parameters are more than {MOST_PARAMETERS:,}.")
     try:
         found = graph.trace(model, schema.INPUT_SHAPE)
     except MnistStepsError as error:

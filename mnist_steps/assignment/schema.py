@@ -13,14 +13,15 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
 from typing import Any, NoReturn
 
 from torch import nn
 
+from mnist_steps import graph
 from mnist_steps.assignment.findings import one_line
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.graph import INPUT
+from mnist_steps.graph.besides import KINDS, Besides
 
 INPUT_SHAPE = (1, 28, 28)
 CLASSES = 10
@@ -28,12 +29,12 @@ CLASSES = 10
 LARGEST_TEXT = 64 * 1024  # bytes; the largest of the eight stages takes 7,300
 MOST_NODES = 256
 MOST_INPUTS = 16
+MOST_BESIDES = 64
 DEEPEST_NAME = 8  # containers inside containers
 LONGEST_NAME = 80
 LARGEST_KERNEL = 64
 MOST_CHANNELS = 4096
 MOST_FEATURES = 1 << 16
-MOST_PARAMETERS = 10_000_000  # stage 1 has 6.4 million; the assignment's own limit comes later
 
 NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*", re.ASCII)
 
@@ -48,6 +49,8 @@ class Operation:
 
     name, op, inputs, attributes: as in graph.Node
     layer: where its weights live; operations with the same layer share them. None for functions
+    shape: of its output for one image, as the text states it; only reshape and expand need it
+    weights: the names of the weights it uses; other layers may use the same ones
     """
 
     name: str
@@ -55,22 +58,30 @@ class Operation:
     inputs: tuple[str, ...]
     attributes: dict[str, Any]
     layer: str | None
+    shape: tuple[int, ...] = ()
+    weights: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Description:
-    """A network as the submission describes it: operations in order, the last is its output."""
+    """A network as the submission describes it: operations in order, the last is its output.
+
+    besides: what the submission's network does besides; the one that is built does not do it
+    """
 
     operations: tuple[Operation, ...]
+    besides: tuple[Besides, ...] = ()
 
 
 def parse(text: bytes | str) -> Description:
-    """Read a graph as `graph.Graph.as_data` writes it.
+    """Read a graph as `graph.Graph.as_data` writes it, and perhaps `graph.besides` beside it.
 
     text: JSON, at most 64 KB
     Raises GraphRefused, with one line that says what was found and what was expected.
     """
-    data = _table("the graph", read_json(text), "input_shape nodes outputs total_params")
+    found = read_json(text)
+    besides = _besides(found.pop("besides", []) if isinstance(found, dict) else [])
+    data = _table("the graph", found, "input_shape nodes outputs total_params")
     if data["input_shape"] != list(INPUT_SHAPE) or not _are_integers(data["input_shape"]):
         _refuse("the graph", f"input_shape must be {list(INPUT_SHAPE)}")
     _stated("the graph", data["total_params"])
@@ -87,18 +98,38 @@ def parse(text: bytes | str) -> Description:
             if (first.op, first.attributes) != (operation.op, operation.attributes):
                 _refuse(operation.name, f"{operation.layer} is described in two ways")
     _refuse_layers_inside_layers(set(layers))
-    _refuse_too_many_parameters(layers)
     last = list(operations.values())[-1]
     if data["outputs"] != [last.name]:
         _refuse("the graph", "expected one output, the result of the last operation")
-    if last.op != "LogSoftmax":
-        _refuse(
-            last.name,
-            f"the network ends in {last.op}, expected LogSoftmax over the {CLASSES} digits, "
-            "because the loss takes logarithms of probabilities: end forward with "
-            "F.log_softmax(x, dim=1)",
-        )
-    return Description(tuple(operations.values()))
+    if last.op in REASONS:
+        _refuse(last.name, f"the network ends in {last.op}: {REASONS[last.op]}")
+    if not _ends_in_log_softmax(operations):
+        name = "log_softmax"
+        while name in operations or any(f"{layer}.".startswith(f"{name}.") for layer in layers):
+            name += "_"
+        operations[name] = Operation(name, "LogSoftmax", (last.name,), {"dim": 1}, name)
+        besides = (*besides, ("scores", last.name, ""))
+    return Description(tuple(operations.values()), besides)
+
+
+def _besides(found: Any) -> tuple[Besides, ...]:
+    if not isinstance(found, list) or len(found) > MOST_BESIDES:
+        _refuse("the graph", f"expected a list of at most {MOST_BESIDES} differences as besides")
+    for one in found:
+        if not (isinstance(one, list) and len(one) == 3 and all(type(part) is str for part in one)
+                and one[0] in KINDS):  # fmt: skip
+            _refuse("the graph", f"{one!r} is no difference")
+    return tuple((kind, one_line(where), one_line(more)) for kind, where, more in found)
+
+
+def _ends_in_log_softmax(operations: dict[str, Operation]) -> bool:
+    """Whether nothing but another shape comes after it."""
+    for operation in reversed(operations.values()):
+        if operation.op == "LogSoftmax":
+            return operation.attributes["dim"] == 1
+        if operation.op not in ("reshape", "identity", "Flatten", "Identity"):
+            return False
+    return False
 
 
 def read_json(text: bytes | str) -> Any:
@@ -156,8 +187,10 @@ def _number(low: float, high: float) -> Check:
     return lambda value: type(value) in (int, float) and low <= value <= high
 
 
-def _list_of(check: Check, length: int) -> Check:
-    return lambda value: isinstance(value, list) and len(value) == length and all(map(check, value))
+def _list_of(check: Check, low: int, high: int) -> Check:
+    return lambda value: (
+        isinstance(value, list) and low <= len(value) <= high and all(map(check, value))
+    )
 
 
 def _one_of(*allowed: Any) -> Check:
@@ -171,78 +204,94 @@ def _either(*checks: Check) -> Check:
 
 YES_OR_NO = _one_of(True, False)
 NOTHING = _one_of(None)
-PER_AXIS = _list_of(_whole(1, LARGEST_KERNEL), 2)
-PADDING = _list_of(_whole(0, LARGEST_KERNEL), 2)
-BORDERS = _list_of(_whole(0, LARGEST_KERNEL), 4)
 CHANNELS = _whole(1, MOST_CHANNELS)
-SHARE = _number(0, 1)
-POOL = {"kernel_size": PER_AXIS, "stride": PER_AXIS, "padding": PADDING, "ceil_mode": YES_OR_NO}
-ADAPTIVE = {"output_size": _list_of(_either(NOTHING, _whole(1, LARGEST_KERNEL)), 2)}
+FEATURES = _whole(1, MOST_FEATURES)
+SMALL = _number(1e-12, 1)
+ANY_NUMBER = _number(-1e6, 1e6)
+AXIS = _whole(1, 4)  # the batch, axis 0, is nobody's concern
+FACTOR = _number(0.1, 28)
 
-LAYERS: dict[str, dict[str, Check]] = {
-    "Conv2d": {
-        "in_channels": CHANNELS,
-        "out_channels": CHANNELS,
-        "kernel_size": PER_AXIS,
-        "stride": PER_AXIS,
-        "padding": _either(PADDING, _one_of("same", "valid")),
-        "dilation": PER_AXIS,
-        "groups": CHANNELS,
-        "bias": YES_OR_NO,
-        "padding_mode": _one_of("zeros", "reflect", "replicate", "circular"),
-    },
-    "BatchNorm2d": {
-        "num_features": CHANNELS,
-        "eps": _number(1e-12, 1),
-        "momentum": _either(NOTHING, SHARE),
-        "affine": YES_OR_NO,
-        # Without them an image's result would depend on the others that are tested with it.
-        "track_running_stats": _one_of(True),
-    },
-    "Linear": {
-        "in_features": _whole(1, MOST_FEATURES),
-        "out_features": _whole(1, MOST_FEATURES),
-        "bias": YES_OR_NO,
-    },
-    "PReLU": {"num_parameters": CHANNELS},
-    "ReLU": {},
-    "ReLU6": {},
-    "SiLU": {},
-    "Hardswish": {},
-    "LeakyReLU": {"negative_slope": SHARE},
-    "ELU": {"alpha": _number(0, 10)},
-    "GELU": {"approximate": _one_of("none", "tanh")},
-    "MaxPool2d": {**POOL, "dilation": PER_AXIS, "return_indices": _one_of(False)},
-    "AvgPool2d": {**POOL, "count_include_pad": YES_OR_NO, "divisor_override": NOTHING},
-    "AdaptiveAvgPool2d": ADAPTIVE,
-    "AdaptiveMaxPool2d": {**ADAPTIVE, "return_indices": _one_of(False)},
-    "Dropout": {"p": _number(0, 0.99)},
-    "Dropout2d": {"p": _number(0, 0.99)},
-    "ZeroPad2d": {"padding": BORDERS},
-    "ConstantPad2d": {"padding": BORDERS, "value": _number(-10, 10)},
-    "ReflectionPad2d": {"padding": BORDERS},
-    "ReplicationPad2d": {"padding": BORDERS},
-    "Flatten": {"start_dim": _one_of(1), "end_dim": _whole(1, 3)},
-    "Identity": {},
-    "LogSoftmax": {"dim": _one_of(1)},
+# By the attribute's name, whatever the operation; a window has one number per spatial axis.
+ATTRIBUTES: dict[str, Check] = {
+    **dict.fromkeys("in_channels out_channels groups num_features num_channels".split(), CHANNELS),
+    **dict.fromkeys("num_groups num_parameters upscale_factor downscale_factor".split(), CHANNELS),
+    **dict.fromkeys(("in_features", "out_features"), FEATURES),
+    **dict.fromkeys("bias affine elementwise_affine ceil_mode count_include_pad".split(), YES_OR_NO),
+    **dict.fromkeys("alpha beta k lambd threshold value min_val max_val".split(), ANY_NUMBER),
+    **dict.fromkeys(("lower", "upper", "negative_slope"), _number(0, 1)),
+    "padding_mode": _one_of("zeros", "reflect", "replicate", "circular"),
+    "normalized_shape": _list_of(CHANNELS, 1, 4),
+    "eps": SMALL,
+    "momentum": _either(NOTHING, _number(0, 1)),
+    # Without them an image's result would depend on the others that are tested with it.
+    "track_running_stats": _one_of(True),
+    "divisor_override": NOTHING,
+    "return_indices": _one_of(False),
+    "norm_type": _number(1, 10),
+    "approximate": _one_of("none", "tanh"),
+    "p": _number(0, 0.99),
+    "dim": AXIS,
+    "start_dim": _one_of(1),
+    "end_dim": _whole(1, 4),
+    "unflattened_size": _list_of(CHANNELS, 1, 4),
+    "size": _either(NOTHING, _whole(1, 56), _list_of(_whole(1, 56), 1, 3)),
+    "scale_factor": _either(NOTHING, FACTOR, _list_of(FACTOR, 1, 3)),
+    "mode": _one_of("nearest", "nearest-exact", "linear", "bilinear", "bicubic", "area"),
+    "align_corners": _either(NOTHING, YES_OR_NO),
+    "recompute_scale_factor": _either(NOTHING, YES_OR_NO),
 }
+OTHERWISE: dict[tuple[str, str], Check] = {
+    ("RMSNorm", "eps"): _either(NOTHING, SMALL),
+    ("LocalResponseNorm", "size"): CHANNELS,
+    ("InstanceNorm", "track_running_stats"): YES_OR_NO,
+}
+
+
+def _check_of(op: str, attribute: str) -> Check:
+    rank = graph.OPERATIONS[op].rank
+    kind = op[:-2] if rank else op
+    if attribute in ("kernel_size", "stride", "dilation"):
+        return _list_of(_whole(1, LARGEST_KERNEL), rank, rank)
+    if attribute == "output_size":
+        return _list_of(_either(NOTHING, _whole(1, LARGEST_KERNEL)), rank, rank)
+    if attribute in ("padding", "output_padding"):
+        length = 2 * rank if "Pad" in kind else rank
+        numbers = _list_of(_whole(0, LARGEST_KERNEL), length, length)
+        words = _one_of("same", "valid")
+        return _either(numbers, words) if (kind, attribute) == ("Conv", "padding") else numbers
+    return OTHERWISE.get((kind, attribute)) or ATTRIBUTES[attribute]
+
+
+# Layers: all that torch.nn has and the receptive-field calculator knows.
+LAYERS = {name for name, known in graph.OPERATIONS.items() if known.attributes is not None}
+WITH_WEIGHTS = ("Conv", "BatchNorm", "Linear", "PReLU")
+
+# Functions that torch.nn does not have, with what their attributes may be.
+OPTIONAL_NUMBER = _either(NOTHING, ANY_NUMBER)
+WITH_OTHER = {"other": ANY_NUMBER, "reversed": _one_of(True), "alpha": ANY_NUMBER}
+OVER_AXES = {"dim": _list_of(AXIS, 1, 4), "keepdim": YES_OR_NO}
+INDEX = _either(ANY_NUMBER, _one_of("new", "..."), _list_of(OPTIONAL_NUMBER, 3, 3))
 FUNCTIONS: dict[str, dict[str, Check]] = {
-    "add": {},
-    "cat": {"dim": _one_of(1)},
-    "mean": {"dim": _one_of([2, 3]), "keepdim": YES_OR_NO},
-    "reshape": {},
-    "identity": {},
+    **dict.fromkeys(("add", "sub", "mul", "div", "pow", "maximum", "minimum"), WITH_OTHER),
+    **dict.fromkeys("exp log log1p log2 sqrt rsqrt square sin cos erf reciprocal".split(), {}),
+    **dict.fromkeys("abs neg reshape expand identity".split(), {}),
+    "clamp": {"min": OPTIONAL_NUMBER, "max": OPTIONAL_NUMBER},
+    "clamp_min": {"min": ANY_NUMBER},
+    "clamp_max": {"max": ANY_NUMBER},
+    **dict.fromkeys(("mean", "sum", "amax", "amin", "std", "var"), OVER_AXES),
+    "prod": {"dim": _list_of(AXIS, 1, 1), "keepdim": YES_OR_NO},
+    "cat": {"dim": AXIS},
+    "stack": {"dim": AXIS},
+    "permute": {"dims": _list_of(_whole(0, 4), 2, 5)},
+    "getitem": {"index": _list_of(INDEX, 1, 5)},
 }
-OPERATIONS = LAYERS | FUNCTIONS
-WITH_WEIGHTS = {"Conv2d", "BatchNorm2d", "Linear", "PReLU"}
+TWO_OPERANDS = ("add", "sub", "mul", "div", "pow", "maximum", "minimum")
 
-# Why some operations that a student may well write are not in the list.
-REASONS = {
-    "Softmax": "the loss takes logarithms of probabilities: use F.log_softmax(x, dim=1)",
-    "Softmax2d": "the loss takes logarithms of probabilities: use F.log_softmax(x, dim=1)",
-    "mul": "this exercise has no gates or scales",
-    "getitem": "this exercise takes no parts of tensors",
-}
+# Why some operations that a student may well write cannot be the last one.
+REASONS = dict.fromkeys(
+    ("Softmax", "Softmax2d", "Softmin", "Sigmoid"),
+    "the loss takes logarithms of probabilities: return raw scores, or F.log_softmax(x, dim=1)",
+)
 
 KEYS = "name op inputs attributes output_shape params macs parameters module"
 
@@ -252,10 +301,12 @@ def _operation(where: str, node: Any, earlier: dict[str, Operation]) -> Operatio
     name, op = _name(where, data["name"]), data["op"]
     if name in earlier:
         _refuse(where, f"the name {name} is used twice")
-    if not isinstance(op, str) or op not in OPERATIONS:
-        reason = REASONS.get(op) if isinstance(op, str) else None
-        reason = reason or f"allowed are {', '.join(OPERATIONS)}"
-        _refuse(name, f"the operation {op!r} is not allowed here: {reason}")
+    if not isinstance(op, str) or op not in LAYERS | set(FUNCTIONS):
+        _refuse(
+            name,
+            f"the operation {op!r} is not allowed here: allowed are the layers of torch.nn that "
+            "keep images apart, arithmetic, joining and reshaping",
+        )
     attributes = _attributes(name, op, data["attributes"])
     inputs = data["inputs"]
     if not isinstance(inputs, list) or not 1 <= len(inputs) <= MOST_INPUTS:
@@ -268,14 +319,15 @@ def _operation(where: str, node: Any, earlier: dict[str, Operation]) -> Operatio
                 "exercise computes with its input and its layers only, without parameters or "
                 "tensors of its own",
             )
-    wanted = {"add": (2,), "cat": range(1, MOST_INPUTS + 1)}.get(op, (1,))
+    wanted = range(1, MOST_INPUTS + 1) if op in ("cat", "stack") else (1,)
+    if op in TWO_OPERANDS and "other" not in attributes:
+        wanted = (2,)
     if len(inputs) not in wanted:
         _refuse(name, f"{op} has {len(inputs)} inputs")
-    # What follows is computed again; it is read only to refuse nonsense.
+    # What follows is computed again, but for the shapes that an operation is asked to give.
     shape = data["output_shape"]
-    if not _are_integers(shape) or (op == "reshape" and len(shape) != 1):
-        _refuse(name, "reshape is allowed only to (N, -1), as flatten"
-                if op == "reshape" else "output_shape must be whole numbers")  # fmt: skip
+    if not _are_integers(shape) or not 1 <= len(shape) <= 4:
+        _refuse(name, "output_shape must be one to four whole numbers")
     _stated(name, data["params"])
     _stated(name, data["macs"])
     stated = data["parameters"]
@@ -285,46 +337,45 @@ def _operation(where: str, node: Any, earlier: dict[str, Operation]) -> Operatio
     if op in FUNCTIONS:
         if layer is not None:
             _refuse(name, f"{op} is a function and cannot have a module")
-        return Operation(name, op, tuple(inputs), attributes, None)
+        return Operation(name, op, tuple(inputs), attributes, None, tuple(shape))
     if layer is None:  # such as F.relu: rebuilt as a layer of its own
-        if op in WITH_WEIGHTS:
+        if op.startswith(WITH_WEIGHTS):
             _refuse(name, f"{op} is called as a function: make it a layer, nn.{op}, in __init__")
         layer = name
-    return Operation(name, op, tuple(inputs), attributes, _name(name, layer))
+    weights = tuple(_name(name, one) for one in stated)
+    return Operation(name, op, tuple(inputs), attributes, _name(name, layer), (), weights)
 
 
 def _attributes(name: str, op: str, found: Any) -> dict[str, Any]:
-    checks = OPERATIONS[op]
-    if isinstance(found, dict) and op.startswith("Dropout") and "training" in found:
+    if isinstance(found, dict) and "Dropout" in op and "training" in found:
         _refuse(
             name,
             "it would drop values in evaluation too: use nn.Dropout, or pass "
             "training=self.training",
         )
+    if isinstance(found, dict) and op in ("LogSoftmax", "Softmax") and found.get("dim") == 0:
+        _refuse(
+            name,
+            f"{op} would run over the batch, axis 0, which torch takes without dim where there "
+            "are three axes: write dim=1",
+        )
+    if op in FUNCTIONS:
+        checks = FUNCTIONS[op]
+        given = found if isinstance(found, dict) else {}
+        if op in (*TWO_OPERANDS, "clamp"):  # whose attributes need not be there
+            checks = {key: check for key, check in checks.items() if key in given}
+    else:
+        attributes = graph.OPERATIONS[op].attributes or ()
+        checks = {key: _check_of(op, key) for key in attributes}
     found = _table(f"{name}, attributes of {op}", found, " ".join(checks))
     for key, check in checks.items():
         if not check(found[key]):
             _refuse(name, f"{key} of {op} is {found[key]!r}, outside of what is allowed")
+    if op == "permute" and (found["dims"][0] != 0 or len({*found["dims"]}) != len(found["dims"])):
+        _refuse(name, f"dims of permute are {found['dims']}, expected each axis once, the batch first")
+    if op == "getitem" and found["index"][0] not in ([None, None, None], "..."):
+        _refuse(name, "it takes a part of the batch: keep the first axis, as in x[:, 0]")
     return found
-
-
-def count_parameters(operation: Operation) -> int:
-    """Weights of the operation's layer, by formula: nothing is allocated for it."""
-    given = operation.attributes
-    if operation.op == "Conv2d":
-        each = prod(given["kernel_size"]) * given["in_channels"] // given["groups"]
-        return given["out_channels"] * (each + given["bias"])
-    if operation.op == "Linear":
-        return int(given["out_features"] * (given["in_features"] + given["bias"]))
-    if operation.op == "BatchNorm2d":
-        return 2 * given["num_features"] * given["affine"]
-    return int(given["num_parameters"]) if operation.op == "PReLU" else 0
-
-
-def _refuse_too_many_parameters(layers: dict[str, Operation]) -> None:
-    total = sum(map(count_parameters, layers.values()))
-    if total > MOST_PARAMETERS:
-        _refuse("the graph", f"{total:,} parameters are more than {MOST_PARAMETERS:,}")
 
 
 _TAKEN = set(dir(nn.Module())) | set(vars(nn.Module()))

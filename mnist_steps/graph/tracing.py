@@ -48,13 +48,13 @@ BATCH = 2
 Values = dict[fx.Node, Any]
 
 
-def trace(model: nn.Module, input_shape: tuple[int, ...]) -> Graph:
-    """The operations that the model performs on one image, in evaluation mode.
+def trace(model: nn.Module, input_shape: tuple[int, ...], training: bool = False) -> Graph:
+    """The operations that the model performs on one image, in evaluation or in training mode.
 
     input_shape: channels, then height and width (or one or three spatial axes), no batch
     Raises NotTraceable, or UnknownOperation; both name the place in the model's source.
     """
-    return Symbolic(model).run(tuple(input_shape))
+    return Symbolic(model, training).run(tuple(input_shape))
 
 
 class _Tracer(fx.Tracer):
@@ -73,9 +73,9 @@ class _Tracer(fx.Tracer):
 class Symbolic:
     """A model's copy without weights, traced: `graph` holds torch.fx's nodes, `names` ours."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, training: bool = False) -> None:
         self.model = model
-        self.root = _meta_copy(model)
+        self.root = _meta_copy(model).train(training)
         self.graph = self._trace(stack_traces=False)
         self.names = names_of(self.graph, self.root)
 
@@ -99,7 +99,7 @@ class Symbolic:
         values: Values = {}
         nodes: list[Node] = []
         outputs: list[str] = []
-        own = {id(value) for value in self.root.parameters()}
+        own = weight_names(self.root)
         moving: set[fx.Node] = set()
         with torch.no_grad():
             for fx_node in self.graph.nodes:
@@ -138,6 +138,9 @@ class Symbolic:
                     shape = shape_of(op, layer, tuple(args[0].shape))
             if shape is not None:
                 return torch.empty(shape, device="meta")
+            form = form_of(node)
+            if form is not None and form.op == "identity" and args:
+                return args[0]  # where a tensor lies is not its concern: x.to(device)
             return perform(node, self.root, args, kwargs)
         except NotKnown as error:
             raise self.unknown(self.names[node], str(error)) from error
@@ -173,10 +176,10 @@ class Symbolic:
             "mnist_steps/graph/operations.py."
         )
 
-    def _describe(self, node: fx.Node, values: Values, own: set[int], moving: set[fx.Node]) -> Node:
+    def _describe(self, node: fx.Node, values: Values, own: dict[int, str], moving: set[fx.Node]) -> Node:
         """A call with a tensor as its result, as a Node.
 
-        own: ids of the model's parameters; moving: the nodes that depend on the input
+        own: the model's parameters, as `weight_names`; moving: the nodes that depend on the input
         """
         tensors = [one for one in _nodes_in((node.args, node.kwargs)) if _has_tensor(values[one])]
         weights: dict[str, Tensor] = {
@@ -188,7 +191,7 @@ class Symbolic:
             if node.op == "call_module":
                 module = str(node.target)
                 layer = self.root.get_submodule(module)
-                weights |= {f"{module}.{name}": value for name, value in layer.named_parameters()}
+                weights |= {own[id(value)]: value for value in layer.parameters()}
                 op = op_of(layer) or ""
                 attributes = module_attributes(op, layer)
             else:
@@ -249,6 +252,21 @@ class Symbolic:
         return form.describe(Call(form.op, args[0], given, what, pieces, position))
 
 
+def weight_names(root: nn.Module) -> dict[int, str]:
+    """The name of each parameter, by its id: in the first layer that has it.
+
+    So weights that several layers share have one name in all of them.
+    """
+    names: dict[int, str] = {}
+    for path, module in root.named_modules():
+        if op_of(module) is not None:
+            for name, value in module.named_parameters(path, recurse=False):
+                names.setdefault(id(value), name)
+    for name, value in root.named_parameters():
+        names.setdefault(id(value), name)
+    return names
+
+
 def arguments(node: fx.Node, values: Values) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """What the node is called with, once the results of earlier nodes are known."""
     args: Any = fx.node.map_arg(node.args, lambda one: values[one])
@@ -266,7 +284,7 @@ def perform(node: fx.Node, root: nn.Module, args: tuple[Any, ...], kwargs: dict[
 
 
 def _meta_copy(model: nn.Module) -> nn.Module:
-    """A copy in evaluation mode whose tensors have shapes but no values, and without hooks."""
+    """A copy whose tensors have shapes but no values, and without hooks."""
     memo: dict[int, Any] = {}
     for module in model.modules():
         tensors = {**module._parameters, **module._buffers, **vars(module)}
@@ -287,7 +305,7 @@ def _meta_copy(model: nn.Module) -> nn.Module:
             f"{type(model).__name__} cannot be copied, and the original is never run: "
             f"{first_line(error)}"
         ) from error
-    return without_hooks(twin).eval()
+    return without_hooks(twin)
 
 
 def without_hooks(copied: nn.Module) -> nn.Module:
