@@ -216,7 +216,9 @@ ATTRIBUTES: dict[str, Check] = {
     **dict.fromkeys("in_channels out_channels groups num_features num_channels".split(), CHANNELS),
     **dict.fromkeys("num_groups num_parameters upscale_factor downscale_factor".split(), CHANNELS),
     **dict.fromkeys(("in_features", "out_features"), FEATURES),
-    **dict.fromkeys("bias affine elementwise_affine ceil_mode count_include_pad".split(), YES_OR_NO),
+    **dict.fromkeys(
+        "bias affine elementwise_affine ceil_mode count_include_pad".split(), YES_OR_NO
+    ),
     **dict.fromkeys("alpha beta k lambd threshold value min_val max_val".split(), ANY_NUMBER),
     **dict.fromkeys(("lower", "upper", "negative_slope"), _number(0, 1)),
     "padding_mode": _one_of("zeros", "reflect", "replicate", "circular"),
@@ -372,7 +374,9 @@ def _attributes(name: str, op: str, found: Any) -> dict[str, Any]:
         if not check(found[key]):
             _refuse(name, f"{key} of {op} is {found[key]!r}, outside of what is allowed")
     if op == "permute" and (found["dims"][0] != 0 or len({*found["dims"]}) != len(found["dims"])):
-        _refuse(name, f"dims of permute are {found['dims']}, expected each axis once, the batch first")
+        _refuse(
+            name, f"dims of permute are {found['dims']}, expected each axis once, the batch first"
+        )
     if op == "getitem" and found["index"][0] not in ([None, None, None], "..."):
         _refuse(name, "it takes a part of the batch: keep the first axis, as in x[:, 0]")
     return found

@@ -42,7 +42,7 @@ def besides(model: nn.Module, traced: Graph) -> list[Besides]:
 def _hooks(model: nn.Module) -> Iterator[Besides]:
     for name, module in model.named_modules():
         if parametrize.is_parametrized(module):
-            for tensor in module.parametrizations:  # type: ignore[union-attr]
+            for tensor in module.parametrizations:
                 yield "parametrization", f"{name}.{tensor}".lstrip("."), ""
         for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values()):
             # The older weight_norm and spectral_norm are hooks whose class comes from torch.
@@ -88,7 +88,9 @@ def _initialization(model: nn.Module) -> Iterator[Besides]:
     for name, module in model.named_modules():
         if op_of(module) is None or parametrize.is_parametrized(module):
             continue
-        if not hasattr(module, "reset_parameters") or all(one is None for one in module._parameters.values()):
+        if not hasattr(module, "reset_parameters") or all(
+            one is None for one in module._parameters.values()
+        ):
             continue
         fresh = copy.deepcopy(module)
         drawn: dict[str, list[Tensor]] = {}

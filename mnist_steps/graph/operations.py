@@ -512,7 +512,8 @@ _known(
 )  # fmt: skip
 _known(
     "identity", None,  # whatever these say about memory, precision or gradients
-    ("contiguous|clone|detach|to|cpu|cuda|type|type_as|float|double|half", _without_attributes), minor=True,
+    ("contiguous|clone|detach|to|cpu|cuda|type|type_as|float|double|half", _without_attributes),
+    minor=True,
 )  # fmt: skip
 _known(
     "getitem", None,

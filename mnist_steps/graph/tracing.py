@@ -176,7 +176,9 @@ class Symbolic:
             "mnist_steps/graph/operations.py."
         )
 
-    def _describe(self, node: fx.Node, values: Values, own: dict[int, str], moving: set[fx.Node]) -> Node:
+    def _describe(
+        self, node: fx.Node, values: Values, own: dict[int, str], moving: set[fx.Node]
+    ) -> Node:
         """A call with a tensor as its result, as a Node.
 
         own: the model's parameters, as `weight_names`; moving: the nodes that depend on the input
