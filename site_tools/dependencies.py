@@ -44,7 +44,7 @@ class Imports:
             raise PluginError(str(error)) from error
         finally:
             sys.path.remove(str(project))
-        self._digests: dict[Path, bytes] = {}
+        self._digests: dict[str, str] = {}  # by the module's name
 
     def modules(self, code: str) -> set[str]:
         """The names of all modules of the packages that may be imported when the code runs."""
@@ -61,24 +61,23 @@ class Imports:
                 waiting.append(name.rpartition(".")[0])
         return found
 
-    def files(self, code: str) -> list[Path]:
-        """The modules' files, and the data files of every package among them."""
-        found = []
-        for name in self.modules(code):
-            place = self.project.joinpath(*name.split("."))
-            if (place / "__init__.py").is_file():
-                found += [place / "__init__.py", *_data_of(place)]
-            else:
-                found.append(place.with_suffix(".py"))
-        return sorted(found)
+    def files(self, module: str) -> list[Path]:
+        """The module's file; of a package, also the data in its folder."""
+        place = self.project.joinpath(*module.split("."))
+        if (place / "__init__.py").is_file():
+            return sorted([place / "__init__.py", *_data_of(place)])
+        return [place.with_suffix(".py")]
 
     def digest(self, code: str) -> str:
         """Of the code and all files that it depends on."""
-        parts: list[str | bytes] = [code]
-        for file in self.files(code):
-            if file not in self._digests:
-                self._digests[file] = hashlib.sha256(file.read_bytes()).digest()
-            parts += [file.relative_to(self.project).as_posix(), self._digests[file]]
+        parts = [code]
+        for module in sorted(self.modules(code)):
+            if module not in self._digests:
+                named = [(str(file.relative_to(self.project)), file) for file in self.files(module)]
+                self._digests[module] = digest(
+                    *(part for name, file in named for part in (name, file.read_bytes()))
+                )
+            parts += [module, self._digests[module]]
         return digest(*parts)
 
 
@@ -138,9 +137,10 @@ def _files_below(folder: Path) -> Iterator[Path]:
 
 
 def code_of(page: Path) -> str:
-    """All code cells; a page may be Markdown too."""
-    cells = jupytext.read(page).cells
-    return "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    """A page in percent format is code as it stands; of one in Markdown, the code cells."""
+    if page.suffix == ".py":
+        return page.read_text(encoding="utf-8")
+    return "\n".join(cell.source for cell in jupytext.read(page).cells if cell.cell_type == "code")
 
 
 def _version(library: str) -> str:
