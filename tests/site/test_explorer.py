@@ -41,8 +41,8 @@ watch: []
 def test_the_cases_say_what_the_calculator_says_today():
     for case in CASES:
         assert case["layers"] == expected(case), (
-            "the calculator gives something else than tests/helpers/receptive_field_cases.json; if that is "
-            "meant, run tests/helpers/make_receptive_field_cases.py"
+            "the calculator gives something else than tests/helpers/receptive_field_cases.json; "
+            "if that is meant, run tests/helpers/make_receptive_field_cases.py"
         )
         refused = refusal(case["input_shape"], case["steps"])
         assert refused.get("refused_at") == case.get("refused_at")

@@ -10,8 +10,8 @@ import torch
 
 from mnist_steps import graph, original, runs, stages
 from mnist_steps.commands import main
-from mnist_steps.pages import export
 from mnist_steps.errors import MnistStepsError
+from mnist_steps.pages import export
 
 PARTS = ("weight", "bias", "running_mean", "running_var")
 

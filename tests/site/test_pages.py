@@ -13,8 +13,8 @@ from simulated import simulate
 
 from mnist_steps import figures, models, pages, runs, stages
 from mnist_steps.errors import MnistStepsError
-from mnist_steps.runs import Replay
 from mnist_steps.experiments.study import Store, tasks_for
+from mnist_steps.runs import Replay
 
 ROOT = Path(__file__).parents[2]
 STAGE_PAGES = sorted((ROOT / "docs" / "stages").glob("*.py"))
