@@ -2,8 +2,8 @@
 
 The import graph is read by grimp, which looks at every module and runs none; imports inside
 functions count. What Python runs on the way counts too: `import a.b` runs `a/__init__.py` and all
-that it imports. An import by a string does not: a string names a model for a training in another
-process, and what such a training gives is shown from its record.
+that it imports. An import by a string does not: strings name what other processes do, such as a
+model that they train, and pages show what came of that from records.
 """
 
 import ast
