@@ -18,8 +18,16 @@ from mnist_steps.errors import MnistStepsError
 from mnist_steps.original import EPOCHS
 
 
+class Part:
+    """What a recipe is made of; prints without what is at its default: 'OneCycle(max_lr=0.01)'."""
+
+    def __str__(self) -> str:
+        shown = ", ".join(f"{name}={value}" for name, value in settings(self).items())
+        return f"{type(self).__name__}({shown})"
+
+
 @dataclass(frozen=True)
-class SGD:
+class SGD(Part):
     """Stochastic gradient descent with momentum, as torch.optim.SGD.
 
     nesterov: look one step of momentum ahead
@@ -31,14 +39,9 @@ class SGD:
     nesterov: bool = False
     weight_decay: float = 0.0
 
-    def __str__(self) -> str:
-        """Such as 'SGD(lr=0.01, momentum=0.9)': without what is at its default."""
-        shown = ", ".join(f"{name}={value}" for name, value in settings(self).items())
-        return f"SGD({shown})"
-
 
 @dataclass(frozen=True)
-class OneCycle:
+class OneCycle(Part):
     """Learning rate up to `max_lr` over 30 % of the steps and down to almost 0 by the last one.
 
     As torch.optim.lr_scheduler.OneCycleLR with its defaults: momentum moves the other way, from

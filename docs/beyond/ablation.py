@@ -33,15 +33,21 @@ made = sum(effect.runs for effect in effects) + effects[0].baseline_runs
 waiting = sum(effect.comparison is None for effect in effects)
 thin = sum(effect.comparison is not None and effect.preliminary for effect in effects)
 if made == 0:
-    state = "**No run has been made yet**, so this page shows the design and no "
-    f"result. `mnist-steps study --ablation` makes the {all_runs} runs."
+    state = (
+        "**No run has been made yet**, so this page shows the design and no result. "
+        f"`mnist-steps study --ablation` makes the {all_runs} runs."
+    )
 elif waiting or thin:
-    state = f"**This ablation is unfinished.** Of {len(effects)} arms, {waiting} "
-    f"cannot be compared yet and {thin} have fewer than {ablation.SEEDS} seeds; their "
-    "verdicts are marked as preliminary."
+    state = (
+        f"**This ablation is unfinished.** Of {len(effects)} arms, {waiting} cannot be "
+        f"compared yet and {thin} have fewer than {ablation.SEEDS} seeds; their "
+        "verdicts are marked as preliminary."
+    )
 else:
-    state = f"All {len(effects)} arms have at least {ablation.SEEDS} seeds: {made} "
-    "runs in all."
+    state = (
+        f"All {len(effects)} arms have at least {ablation.SEEDS} seeds: {made} runs in "
+        "all."
+    )
 state = Text(state)
 state
 

@@ -82,6 +82,7 @@ def describe_recipe(recipe: Recipe) -> dict[str, str]:
         "train images": f"(pixel − {train.mean}) / {train.sd}",
         "test images": f"(pixel − {test.mean}) / {test.sd}"
         + (f"; {when} the mean of {views} shifts" if recipe.test_shifts else ""),
+        "initial weights": recipe.initialization or "PyTorch's own",
         "loss": recipe.loss,
     }
 

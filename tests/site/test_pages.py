@@ -1,5 +1,6 @@
 """The pages keep their promises: one order, no typed results, honest comparisons, real scripts."""
 
+import ast
 import bisect
 import dataclasses
 import math
@@ -125,6 +126,18 @@ def test_no_result_is_typed_into_prose(page):
     """
     typed = re.findall(r"\d+[.,]\d+|\d+ ?%", re.sub(r"\(https?:[^)]*\)", "", prose(page)))
     assert [number for number in typed if number not in ("99.4", "4 %", "99 %")] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_no_piece_of_a_text_is_left_behind(page):
+    """Two lines of one string, without parentheses, are two statements: the second says nothing."""
+    tree = ast.parse(page.read_text(encoding="utf-8"))
+    kinds = ast.FunctionDef | ast.ClassDef
+    documented = [node for node in ast.walk(tree) if isinstance(node, kinds)]
+    docstrings = {id(node.body[0]) for node in documented}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and id(node) not in docstrings:
+            assert not isinstance(node.value, ast.Constant | ast.JoinedStr), ast.unparse(node)
 
 
 @pytest.mark.slow
