@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -729,6 +729,7 @@ def load_model(name: str) -> "nn.Module":
             f"{name!r} names no model: give a stage's number or package.module:Name, "
             "such as torchvision.models:resnet18."
         )
+    refuse_file(module_name, attribute)
     sys.path.insert(0, "")  # so that a module in the current folder is found, as with python -m
     try:
         found = getattr(importlib.import_module(module_name), attribute)
@@ -747,6 +748,18 @@ def load_model(name: str) -> "nn.Module":
             "or a class or function that makes one without arguments."
         )
     return model
+
+
+def refuse_file(module_name: str, attribute: str) -> None:
+    """Raises MnistStepsError when a file stands where a module should, and says what to write."""
+    if not module_name.endswith(".py") and "/" not in module_name and "\\" not in module_name:
+        return
+    path = PurePosixPath(module_name.replace("\\", "/").removesuffix(".py"))
+    if path.is_absolute() or ".." in path.parts:
+        instead = f"go to {path.parent} and write {path.name}:{attribute}"
+    else:
+        instead = f"write {'.'.join(path.parts)}:{attribute}"
+    raise MnistStepsError(f"found the file {module_name}, expected a module: {instead}.")
 
 
 def parse_shape(text: str) -> tuple[int, ...]:

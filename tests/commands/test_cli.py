@@ -110,6 +110,12 @@ def test_verify_ends_with_status_2_when_a_record_does_not_hold(command, monkeypa
         (["summary", "nowhere:Net"], "'nowhere:Net' cannot be imported"),
         (["summary", "torch.nn:NoSuch"], "cannot be imported"),
         (["summary", "justaname"], "names no model: give a stage's number or package.module:Name"),
+        (
+            ["summary", "./file.py:Net"],
+            "found the file ./file.py, expected a module: write file:Net.",
+        ),
+        (["rf", "nets/small.py:Net"], "expected a module: write nets.small:Net."),
+        (["rf", "../nets/small:Net"], "expected a module: go to ../nets and write small:Net."),
         (["summary", "json:dumps"], "'json:dumps' could not be called without arguments"),
         (["summary", "builtins:dict"], "gave a dict, expected a torch.nn.Module"),
         (["summary", "8", "--input", "1x28x28"], "--input '1x28x28' is no shape"),
