@@ -7,10 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table as Printed
 
-from mnist_steps.commands.options import Device, Fast, Json, Workers, refuse_workers_of_a_cluster
+from mnist_steps.commands.options import (
+    Device,
+    Fast,
+    Json,
+    Workers,
+    output,
+    refuse_workers_of_a_cluster,
+    table,
+)
 from mnist_steps.errors import MnistStepsError
 
 # torch takes a second or two to import: each command imports what it needs.
@@ -278,21 +284,21 @@ def parse_seeds(text: str | None) -> tuple[int, ...] | None:
 
 
 def print_grades(made: "Grading", out: Path, notes: list[str]) -> None:
-    table = Printed(caption="Accuracy in percent after the last epoch, of the worst seed.")
-    for heading in ("submission", "status"):
-        table.add_column(heading)
-    for heading in ("points", "of", "accuracy", "parameters"):
-        table.add_column(heading, justify="right")
+    shown = table(
+        ("submission", "status"),
+        ("points", "of", "accuracy", "parameters"),
+        caption="Accuracy in percent after the last epoch, of the worst seed.",
+    )
     for grade in made.grades:
         data = made.as_data(grade)
-        table.add_row(
+        shown.add_row(
             printable(grade.entry.name),
             grade.status,
             *("–" if data[name] is None else f"{data[name]:g}" for name in ("points", "possible")),
             "–" if grade.accuracy is None else f"{grade.accuracy:.2f}",
             "–" if data["parameters"] is None else f"{data['parameters']:,}",
         )
-    Console().print(table)
+    output.print(shown)
     for note in notes:
         print(note)
     waiting = sum(grade.waiting > 0 for grade in made.grades)
@@ -307,12 +313,12 @@ def print_grades(made: "Grading", out: Path, notes: list[str]) -> None:
 
 
 def print_ranking(ranking: "Table", out: Path) -> None:
-    table = Printed(caption="By one short run each: to look at first, not to mark by.")
-    for heading in ranking.header:
-        table.add_column(heading)
+    shown = table(
+        ranking.header, (), caption="By one short run each: to look at first, not to mark by."
+    )
     for row in ranking.rows:
-        table.add_row(*map(printable, row))
-    Console().print(table)
+        shown.add_row(*map(printable, row))
+    output.print(shown)
     print(f"Wrote {out / 'screening.csv'}")
 
 

@@ -20,7 +20,7 @@ import torch
 from processes import HERE, cluster, group_lives, wait_until
 
 from mnist_steps import data, runs, stages, training
-from mnist_steps.commands import main
+from mnist_steps.commands import runs as commands
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.experiments import evidence, executors, study
 from mnist_steps.recipes import Recipe
@@ -241,7 +241,7 @@ def test_the_summary_is_over_final_epochs(store, threads):
     finals = [store.get(task).figures.final for task in tasks]
     summary = store.summary(stages.get(8))
     accuracies = [store.get(task).test_accuracies for task in tasks]
-    assert dataclasses.replace(summary, seconds=None) == evidence.summarize(accuracies)
+    assert dataclasses.replace(summary, seconds=None) == evidence.over_seeds(accuracies)
     assert summary.mean == pytest.approx(sum(finals) / 4)
 
 
@@ -375,7 +375,7 @@ STUDY = """
                 perform=simulated.seeds_from_2_take_forever,
             )
 
-    cli.app = lambda standalone_mode: command()
+    main.app = lambda standalone_mode: command()
     if __name__ == "__main__":
         main.main()
 """
@@ -657,7 +657,7 @@ def test_bad_input_is_one_clear_line_and_status_2(command, arguments, expected):
 def test_the_list_of_stages_carries_the_study(command, store, threads, monkeypatch, capsys):
     simulate(study.tasks_for(stages.get(8), range(3)), threads, store)
     monkeypatch.setattr(study.Store.__init__, "__defaults__", (store.folder,))
-    described = [main.describe_stage(stages.get(number)) for number in (7, 8)]
+    described = [commands.describe_stage(stages.get(number)) for number in (7, 8)]
     assert described[0]["study"] is None
     names = {"seeds", "mean", "sd", "min", "pass_rate", "seconds"}
     assert described[1]["study"].keys() == names
