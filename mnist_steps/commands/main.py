@@ -25,7 +25,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "record": runs.record,
     "verify": runs.verify,
     "export": networks.export,
-    "study": study.make,
+    "study": study.make_study,
     "bench": bench.measure,
 }
 for name, command in COMMANDS.items():

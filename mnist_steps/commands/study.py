@@ -21,7 +21,7 @@ from mnist_steps.commands.options import (
 from mnist_steps.errors import MnistStepsError
 
 
-def make(
+def make_study(
     numbers: Annotated[
         str | None,
         typer.Option("--stages", help="Such as 3-8 or 1,4-6 [default: those in the folder]."),
