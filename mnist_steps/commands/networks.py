@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mnist_steps.commands.options import Json, Number, Seed, output, table
+from mnist_steps.commands.options import Json, Number, Seed, print_table
 from mnist_steps.errors import MnistStepsError
 
 # torch takes a second or two to import: each command imports what it needs, so that --help is
@@ -70,18 +70,20 @@ def print_receptive_fields(
     if as_json:
         print(json.dumps(layers, indent=1))
         return
-    shown = table(
-        ("layer", "kind"),
-        ("output", "size", "jump", "start"),
+    columns = ("output_shape", "size", "jump", "start")
+    print_table(
+        ("layer", "kind", ">output", ">size", ">jump", ">start", "note"),
+        (
+            (
+                layer["name"],
+                layer["kind"],
+                *(receptive_field.times(layer[name]) for name in columns),
+                layer["note"],
+            )
+            for layer in layers
+        ),
         caption="Size, jump and start in input pixels, height × width, without borders.",
     )
-    shown.add_column("note")
-    for layer in layers:
-        shapes = [
-            receptive_field.times(layer[name]) for name in ("output_shape", "size", "jump", "start")
-        ]
-        shown.add_row(layer["name"], layer["kind"], *shapes, layer["note"])
-    output.print(shown)
 
 
 def export(

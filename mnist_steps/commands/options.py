@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from mnist_steps.errors import MnistStepsError
 
@@ -58,11 +59,14 @@ def parse_numbers(option: str, text: str) -> list[int]:
 output = Console()
 
 
-def table(words: Iterable[str], figures: Iterable[str], **options: Any) -> Table:
-    """A table without rows yet: columns of words, then columns of figures; options: as rich's."""
-    empty = Table(**options)
-    for heading in words:
-        empty.add_column(heading)
-    for heading in figures:
-        empty.add_column(heading, justify="right")
-    return empty
+def print_table(headings: Iterable[str], rows: Iterable[Iterable[str]], **options: Any) -> None:
+    """headings: with a '>' before that of a column of figures, which stand to the right.
+
+    options: as rich's, such as a caption. Cells are text as it is, without rich's markup.
+    """
+    table = Table(**options)
+    for heading in headings:
+        table.add_column(heading.lstrip(">"), justify="right" if heading[0] == ">" else "left")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    output.print(table)

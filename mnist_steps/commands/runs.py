@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mnist_steps.commands.options import Device, FastOrNot, Json, Number, Seed, output, table
+from mnist_steps.commands.options import Device, FastOrNot, Json, Number, Seed, output, print_table
 from mnist_steps.errors import MnistStepsError
 
 if TYPE_CHECKING:
@@ -25,20 +25,20 @@ def list_stages(as_json: Json = False) -> None:
     if as_json:
         print(json.dumps(rows, indent=1, ensure_ascii=False))
         return
-    shown = table(
-        ("stage", "title"),
-        ("parameters", "original's best", "record: final", "best", "study"),
-        caption="Test accuracy in percent. The original reported its best epoch. Study: mean of "
-        "the final epoch over several seeds; `mnist-steps study` says how sure that is.",
-    )
+    shown = []
     for row in rows:
         recorded = row["record"]
         figures = [f"{recorded[name]:.2f}" for name in ("final", "best")] if recorded else ["–"] * 2
         claimed = f"{row['claim']['best_test_accuracy']:.2f}" if row["claim"] else "–"
         studied = f"{row['study']['mean']:.2f}" if row["study"] else "–"
-        columns = (row["title"], f"{row['parameters']:,}", claimed, *figures, studied)
-        shown.add_row(str(row["number"]), *columns)
-    output.print(shown)
+        number, count = str(row["number"]), f"{row['parameters']:,}"
+        shown.append((number, row["title"], count, claimed, *figures, studied))
+    print_table(
+        ("stage", "title", ">parameters", ">original's best", ">record: final", ">best", ">study"),
+        shown,
+        caption="Test accuracy in percent. The original reported its best epoch. Study: mean of "
+        "the final epoch over several seeds; `mnist-steps study` says how sure that is.",
+    )
 
 
 def describe_stage(stage: "Stage") -> dict[str, Any]:
@@ -183,20 +183,20 @@ def print_run(run: "Run", as_json: bool) -> None:
         }
         print(json.dumps(figures, indent=1))
         return
-    shown = table(
-        (),
-        ("epoch", "train loss", "train accuracy", "test loss", "test accuracy"),
+    print_table(
+        (">epoch", ">train loss", ">train accuracy", ">test loss", ">test accuracy"),
+        (
+            (
+                str(number),
+                f"{epoch.train_loss:.4f}",
+                f"{epoch.train_accuracy:.2f}",
+                f"{epoch.test_loss:.4f}",
+                f"{epoch.test_accuracy:.2f}",
+            )
+            for number, epoch in enumerate(run.epochs, start=1)
+        ),
         title=f"Stage {run.stage.number}: {run.stage.title}, seed {run.seed}",
     )
-    for number, epoch in enumerate(run.epochs, start=1):
-        shown.add_row(
-            str(number),
-            f"{epoch.train_loss:.4f}",
-            f"{epoch.train_accuracy:.2f}",
-            f"{epoch.test_loss:.4f}",
-            f"{epoch.test_accuracy:.2f}",
-        )
-    output.print(shown)
     claim = run.stage.claim
     original = f"; the original's best was {claim.best_test_accuracy:.2f} %" if claim else ""
     output.print(

@@ -6,17 +6,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.text import Text
 
 from mnist_steps.commands.options import (
     Device,
     Fast,
     Json,
     Workers,
-    output,
     parse_numbers,
+    print_table,
     refuse_workers_of_a_cluster,
-    table,
 )
 from mnist_steps.errors import MnistStepsError
 
@@ -95,12 +93,9 @@ def make_study(
             "found no runs to go on with: say which, such as --stages 3-8 --seeds 10."
         )
 
-    if dry_run:
-        report = study.look(tasks, store)
-    else:
-        if folder is None:
-            study.take_over(tasks, store)
-        report = study.make(tasks, store, workers, scheduler)
+    if folder is None and not dry_run:
+        study.take_over(tasks, store)
+    report = study.make(tasks, store, workers, scheduler, dry_run)
     left = study.left(tasks, store)
     rows = study.describe(tasks, store)
     effects = [effect.as_data() for effect in ablation.effects(store)] if of == "ablation" else []
@@ -135,14 +130,7 @@ def parse_seeds(text: str) -> list[int]:
 def print_study(rows: Sequence[dict[str, Any]], title: str | None) -> None:
     from mnist_steps.experiments import evidence
 
-    shown = table(
-        ("stage", "title"),
-        ("runs", "mean ± sd", "95 %", "least", "passed"),
-        title=title,
-        caption="Test accuracy after the last epoch, in percent: mean and standard deviation over "
-        "seeds, and where the mean lies with 95 % confidence. A run passes when its last three "
-        "epochs all reach 99.4.",
-    )
+    shown = []
     for row in rows:
         figures = ["0", "–", "–", "–", "–"]
         if row["study"] is not None:
@@ -154,19 +142,21 @@ def print_study(rows: Sequence[dict[str, Any]], title: str | None) -> None:
                 f"{summary.min:.2f}",
                 f"{summary.pass_rate:.0%}",
             ]
-        shown.add_row(str(row["number"]), row["arm"] or row["title"], *figures)
-    output.print(shown)
+        shown.append((str(row["number"]), row["arm"] or row["title"], *figures))
+    print_table(
+        ("stage", "title", ">runs", ">mean ± sd", ">95 %", ">least", ">passed"),
+        shown,
+        title=title,
+        caption="Test accuracy after the last epoch, in percent: mean and standard deviation over "
+        "seeds, and where the mean lies with 95 % confidence. A run passes when its last three "
+        "epochs all reach 99.4.",
+    )
 
 
 def print_effects(effects: Sequence[dict[str, Any]]) -> None:
-    shown = table(
-        ("factor", "arm", "effect", "verdict"),
-        (),
+    print_table(
+        ("factor", "arm", ">effect", "verdict"),
+        ([row[name] for name in ("factor", "title", "effect", "verdict")] for row in effects),
         caption="Against the baseline: difference of the means in percentage points, its "
         "95 % interval over seeds, and whether that supports what the original concluded.",
     )
-    shown.columns[2].justify = "right"
-    for effect in effects:
-        # Text, not markup: rich would take the interval's brackets for a style.
-        shown.add_row(*(Text(effect[name]) for name in ("factor", "title", "effect", "verdict")))
-    output.print(shown)

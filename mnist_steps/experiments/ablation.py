@@ -9,9 +9,9 @@ baseline, in percentage points of final-epoch test accuracy, and it counts as sh
 Nothing is chosen by these figures, so they are taken on the test images, as the original's were.
 """
 
-import functools
 import statistics
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 from mnist_steps import models, recipes, stages
@@ -44,181 +44,118 @@ BASELINE = Arm(
 )
 
 
-def _recipe(name: str, title: str, expected: int | None = None, **changes: object) -> Arm:
-    """An arm with other parts of the recipe."""
+def _arm(
+    name: str, title: str, expected: int | None = None, layers: str | None = None, **changes: Any
+) -> Arm:
+    """An arm with another network, in the notation of `arms.network`, or as for `arms.varied`."""
+    if layers is not None:
+        changes["model"] = partial(network, layers=layers, named=True)
     return Arm(f"ablation-{name}", title, varied(BASELINE.stage, **changes), expected)
-
-
-def _network(name: str, title: str, layers: str, expected: int | None = None) -> Arm:
-    """An arm with another network; layers: as for `arms.network`."""
-    model = functools.partial(network, layers=layers, named=True)
-    return Arm(f"ablation-{name}", title, replace(BASELINE.stage, model=model), expected)
 
 
 NO_CLAIM = "Nothing was said about it."
 
-FACTORS: tuple[Factor, ...] = (
+FACTORS = (
     Factor(
         "batch size",
         "Does a batch eight times as large, with an eighth of the steps, do worse?",
         "Stages 4 and 5 lower the batch size and credit it with faster convergence and a slightly "
         "better accuracy.",
-        (_recipe("batch-512", "batches of 512", -1, batch_size=512),),
+        (_arm("batch-512", "batches of 512", -1, batch_size=512),),
     ),
     Factor(
         "batch normalization",
         "What is lost without batch normalization?",
         "Stage 4 adds it to make the network more efficient, and reports the best accuracy of all.",
-        (
-            _network(
-                "no-batch-norm",
-                "no batch normalization",
-                "10@3:relu 10@3:relu 10@3:relu 10@3:none 10@1:none pool "
-                "14@3:relu 14@3:relu 13@3:none average 10@1:none",
-                -1,
-            ),
-        ),
+        (_arm("no-batch-norm", "no batch normalization", -1,
+              "10@3:relu 10@3:relu 10@3:relu 10@3:none 10@1:none pool "
+              "14@3:relu 14@3:relu 13@3:none average 10@1:none"),),
     ),
     Factor(
         "place of batch normalization",
         "Does it matter whether normalization comes before or after the ReLU?",
         "Stages 4 and 5 have it after the ReLU, stage 6 moves it before. " + NO_CLAIM,
-        (
-            _network(
-                "batch-norm-after",
-                "batch normalization after ReLU",
-                "10@3:relu+norm 10@3:relu+norm 10@3:relu+norm 10@3:norm 10@1:norm pool "
-                "14@3:relu+norm 14@3:relu+norm 13@3:norm average 10@1:norm",
-            ),
-        ),
+        (_arm("batch-norm-after", "batch normalization after ReLU", None,
+              "10@3:relu+norm 10@3:relu+norm 10@3:relu+norm 10@3:norm 10@1:norm pool "
+              "14@3:relu+norm 14@3:relu+norm 13@3:norm average 10@1:norm"),),
     ),
     Factor(
         "the end of the network",
         "Is an average better than one large kernel, when both networks have as many parameters?",
         "Stage 5 replaces the kernel by an average, to spend the parameters better elsewhere.",
-        (
-            _network(
-                "large-kernel",
-                "large kernel, equal parameters",
-                "10@3 10@3 10@3 10@3:norm 10@1:norm pool 12@3 12@3 9@3:norm 10@map:norm",
-                -1,
-            ),
-        ),
+        (_arm("large-kernel", "large kernel, equal parameters", -1,
+              "10@3 10@3 10@3 10@3:norm 10@1:norm pool 12@3 12@3 9@3:norm 10@map:norm"),),
     ),
     Factor(
         "1×1 layers",
         "What are the two 1×1 layers worth?",
         "Stage 6 adds them to merge features, and credits them with the gain in accuracy.",
-        (
-            _network(
-                "no-pointwise",
-                "no 1×1 layers",
-                "10@3 10@3 10@3 10@3:norm pool 14@3 14@3 10@3:norm average",
-                -1,
-            ),
-        ),
+        (_arm("no-pointwise", "no 1×1 layers", -1,
+              "10@3 10@3 10@3 10@3:norm pool 14@3 14@3 10@3:norm average"),),
     ),
     Factor(
         "the added layer",
         "What is the third convolution behind the pooling worth?",
         "Stage 6 adds it, and credits it together with the 1×1 layers.",
-        (
-            _network(
-                "fewer-layers",
-                "without conv7",
-                "10@3 10@3 10@3 10@3:norm 10@1:norm pool 14@3 14@3 average 10@1:norm",
-                -1,
-            ),
-        ),
+        (_arm("fewer-layers", "without conv7", -1,
+              "10@3 10@3 10@3 10@3:norm 10@1:norm pool 14@3 14@3 average 10@1:norm"),),
     ),
     Factor(
         "capacity",
         "What did the channels of stage 7 bring?",
         "Stage 7 adds them because stage 6 seemed to lack capacity.",
-        (
-            Arm(
-                "ablation-less-capacity",
-                "stage 6's channels",
-                replace(BASELINE.stage, model=models.PointwiseNet),
-                -1,
-            ),
-        ),
+        (_arm("less-capacity", "stage 6's channels", -1, model=models.PointwiseNet),),
     ),
     Factor(
         "augmentation",
         "What does each augmentation do, and what do both?",
         "Stage 6 replaces the augmentation of stages 1 to 5. " + NO_CLAIM,
         (
-            _recipe("no-augmentation", "no augmentation", augmentation=()),
-            _recipe(
-                "no-crop", "without the random crop", augmentation=(RandomRotation(degrees=7),)
-            ),
-            _recipe(
-                "no-rotation",
-                "without the rotation",
-                augmentation=(RandomResizedCrop(smallest=0.85, largest=1.0),),
-            ),
-            _recipe(
-                "old-augmentation",
-                "augmentation of stages 1 to 5",
-                augmentation=recipes.SETUP.augmentation,
-            ),
+            _arm("no-augmentation", "no augmentation", augmentation=()),
+            _arm("no-crop", "without the random crop", augmentation=(RandomRotation(7),)),
+            _arm("no-rotation", "without the rotation",
+                 augmentation=(RandomResizedCrop(0.85, 1.0),)),
+            _arm("old-augmentation", "augmentation of stages 1 to 5",
+                 augmentation=recipes.SETUP.augmentation),
         ),
     ),
     Factor(
         "normalization constants",
         "Does it matter that test images are normalized by constants of their own?",
         "Every stage does so. " + NO_CLAIM,
-        (
-            _recipe(
-                "one-normalization",
-                "training constants for test images",
-                normalize_test=recipes.TRAIN_PIXELS,
-            ),
-        ),
+        (_arm("one-normalization", "training constants for test images",
+              normalize_test=recipes.TRAIN_PIXELS),),
     ),
     Factor(
         "the missing ReLUs",
         "Do three convolutions lack a ReLU?",
         "Stages 6 to 8 have none behind conv4, point1 and conv7. " + NO_CLAIM,
-        (
-            _network(
-                "all-relus",
-                "ReLU everywhere",
-                "10@3 10@3 10@3 10@3 10@1 pool 14@3 14@3 13@3 average 10@1:norm",
-            ),
-        ),
+        (_arm("all-relus", "ReLU everywhere", None,
+              "10@3 10@3 10@3 10@3 10@1 pool 14@3 14@3 13@3 average 10@1:norm"),),
     ),
     Factor(
         "schedule",
         "Is OneCycle better than a constant rate as large as its peak?",
         "Stage 8 credits it with reaching the target steadily.",
-        (_recipe("constant-rate", "constant learning rate", -1, schedule=None),),
+        (_arm("constant-rate", "constant learning rate", -1, schedule=None),),
     ),
     Factor(
         "peak rate",
         "Is OneCycle's peak, which equals the constant rate before, too low?",
         "Stage 8 sets it to stage 7's rate. " + NO_CLAIM,
         (
-            _recipe("peak-0.03", "peak rate of 0.03", schedule=OneCycle(max_lr=0.03)),
-            _recipe("peak-0.1", "peak rate of 0.1", schedule=OneCycle(max_lr=0.1)),
+            _arm("peak-0.03", "peak rate of 0.03", schedule=OneCycle(max_lr=0.03)),
+            _arm("peak-0.1", "peak rate of 0.1", schedule=OneCycle(max_lr=0.1)),
         ),
     ),
     Factor(
         "place of the pooling",
         "Is it better to pool late, from a field of 9 to 10 pixels, than early, at a field of 5?",
         "Stage 3 moves a layer from behind the pooling to before it, because accuracy was poor.",
-        (
-            _network(
-                "early-pooling",
-                "pooling early, at field 5",
-                "10@3 10@3 pool 10@3 10@3:norm 10@1:norm 14@3 14@3 13@3:norm average 10@1:norm",
-                -1,
-            ),
-        ),
+        (_arm("early-pooling", "pooling early, at field 5", -1,
+              "10@3 10@3 pool 10@3 10@3:norm 10@1:norm 14@3 14@3 13@3:norm average 10@1:norm"),),
     ),
-)
-
+)  # fmt: skip
 
 ABLATION = Experiment(
     name="ablation",

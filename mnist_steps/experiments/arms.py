@@ -6,7 +6,7 @@ notation, in one line, from which `network` builds it.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -70,9 +70,9 @@ class Experiment:
         ]
 
 
-def varied(stage: Stage, **recipe: Any) -> Stage:
-    """The stage with other parts of its recipe."""
-    return replace(stage, recipe=replace(stage.recipe, **recipe))
+def varied(stage: Stage, model: Callable[[], nn.Module] | None = None, **recipe: Any) -> Stage:
+    """The stage with another network, or with other parts of its recipe."""
+    return replace(stage, model=model or stage.model, recipe=replace(stage.recipe, **recipe))
 
 
 def network(layers: str, named: bool = False) -> nn.Sequential:

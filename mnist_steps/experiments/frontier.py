@@ -7,7 +7,6 @@ image instead of nine, show what the views are worth.
     mnist-steps study --of frontier --workers 2 --fast
 """
 
-from dataclasses import replace
 from functools import partial
 
 from mnist_steps import stages
@@ -16,7 +15,7 @@ from mnist_steps.experiments.search import SMALL_WIDE, WIDE
 
 
 def _member(layers: str) -> Arm:
-    stage = replace(stages.get(10), model=partial(network, layers=layers))
+    stage = varied(stages.get(10), partial(network, layers=layers))
     return Arm(f"frontier-{stage.parameters}", layers, stage)
 
 

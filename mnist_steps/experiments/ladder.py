@@ -22,7 +22,7 @@ START = varied(
 )
 RATE = varied(START, schedule=OneCycle(max_lr=0.15))
 BATCH = varied(RATE, batch_size=128, schedule=TOP.recipe.schedule)
-STRIDE = replace(BATCH, model=TOP.model)
+STRIDE = varied(BATCH, TOP.model)
 SHIFT = varied(STRIDE, augmentation=TOP.recipe.augmentation)
 
 LADDER = Experiment(

@@ -14,7 +14,7 @@ from typing import Any
 from mnist_steps import markup, stages
 from mnist_steps.augment import RandomResizedCrop, RandomRotation, RandomTranslation
 from mnist_steps.experiments import study
-from mnist_steps.experiments.arms import Arm, Experiment, network
+from mnist_steps.experiments.arms import Arm, Experiment, network, varied
 from mnist_steps.experiments.study import Store
 from mnist_steps.markup import Html
 from mnist_steps.recipes import SGD, TRAIN_PIXELS, OneCycle, Recipe
@@ -42,9 +42,8 @@ MORE_DECAY = SGD(lr=0.01, momentum=0.9, weight_decay=3e-4)
 
 def _candidate(number: int, name: str, title: str, layers: str, **recipe: Any) -> Arm:
     """title: what tells it from the others; layers: as for `arms.network`"""
-    model = partial(network, layers=layers)
-    stage = replace(stages.get(number), model=model, recipe=replace(START, **recipe))
-    return Arm(f"search-{name}", title, stage)
+    start = replace(stages.get(number), recipe=START)
+    return Arm(f"search-{name}", title, varied(start, partial(network, layers=layers), **recipe))
 
 
 DEEP = "8@3 12@3 pool 12@3 14@3 14@3 14@3 average 10@1"

@@ -455,11 +455,6 @@ def left(tasks: Iterable[Task], store: Store) -> dict[str, str]:
     return {name: state for name, state in states.items() if state != "done"}
 
 
-def look(tasks: Sequence[Task], store: Store) -> Report:
-    """How many of the runs are there, when none is to be made."""
-    return Report(found=len(tasks) - len(left(tasks, store)), made=0, failures=())
-
-
 def take_over(tasks: Iterable[Task], store: Store) -> None:
     """Save what the records have of the runs that are to be made."""
     for task in tasks:
@@ -468,15 +463,21 @@ def take_over(tasks: Iterable[Task], store: Store) -> None:
 
 
 def make(
-    tasks: Sequence[Task], store: Store, workers: int | None = None, scheduler: str | None = None
+    tasks: Sequence[Task],
+    store: Store,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    dry_run: bool = False,
 ) -> Report:
     """Make the runs that the store does not have, in processes here or on a Dask cluster.
 
     workers: how many processes; None for one a CPU core
     scheduler: the address of a Dask scheduler, for its workers instead
+    dry_run: only count what is there
     """
-    if not left(tasks, store):
-        return look(tasks, store)
+    missing = left(tasks, store)
+    if dry_run or not missing:
+        return Report(found=len(tasks) - len(missing), made=0, failures=())
     if scheduler is not None:
         with executors.dask_cluster(scheduler) as cluster:
             return run_study(tasks, cluster, store)
