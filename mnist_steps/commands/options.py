@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -66,7 +66,8 @@ def print_table(headings: Iterable[str], rows: Iterable[Iterable[str]], **option
     """
     table = Table(**options)
     for heading in headings:
-        table.add_column(heading.lstrip(">"), justify="right" if heading[0] == ">" else "left")
+        justify: Literal["left", "right"] = "right" if heading[0] == ">" else "left"
+        table.add_column(heading.lstrip(">"), justify=justify, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
     output.print(table)
