@@ -23,7 +23,7 @@ MEAN = 99.55
 stage, before = stages.get(9), stages.get(8)
 store = study.Store()
 own = store.outcomes(stage)
-figured = study.summarize(own)
+figured = study.summary_of(own)
 
 # %% tags=["hide-input"]
 Text(f"""
@@ -147,7 +147,7 @@ figures.histories([outcome.test_accuracies for outcome in own], evidence.TARGET)
 # trainings, judged by one view to the end, tell:
 
 # %% tags=["hide-input"]
-plain = store.outcomes(frontier.ONE_VIEW, "one-view")
+plain = store.outcomes(frontier.ONE_VIEW.stage, frontier.ONE_VIEW.name)
 by_seed = {outcome.seed: outcome.figures.final for outcome in own}
 nine = [by_seed[outcome.seed] for outcome in plain]
 paired = [
@@ -155,7 +155,7 @@ paired = [
     for with_nine, outcome in zip(nine, plain, strict=True)
 ]
 gain = evidence.bootstrap(paired)
-one_view = study.summarize(plain)
+one_view = study.summary_of(plain)
 Text(f"""
 Over {len(paired)} seeds one view ends at {one_view.mean:.3f} %, nine views of the same
 weights at {sum(nine) / len(nine):.3f} %. The views are worth
@@ -205,7 +205,7 @@ Text(f"""
 # %% tags=["solution"]
 for name, made in (("stage 9", own), ("stage 8", before_runs)):
     best = max(outcome.figures.best for outcome in made)
-    mean = study.summarize(made).mean
+    mean = study.summary_of(made).mean
     print(f"{name}: headline {best:.2f} %, mean of final epochs {mean:.3f} %")
 
 # %% [markdown]

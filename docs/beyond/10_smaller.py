@@ -24,7 +24,7 @@ from mnist_steps.markup import Text
 stage, before = stages.get(10), stages.get(9)
 store = study.Store()
 own = store.outcomes(stage)
-figured = study.summarize(own)
+figured = study.summary_of(own)
 
 # %% [markdown]
 # ## The search
@@ -59,7 +59,7 @@ finals = [outcome.figures.final for outcome in own]
 interval = evidence.bootstrap(finals)
 reached = sum(final >= evidence.TARGET for final in finals)
 before_runs = store.outcomes(before)
-before_figured = study.summarize(before_runs)
+before_figured = study.summary_of(before_runs)
 lost = before_figured.mean - figured.mean
 pages.predict(
     "Stage 10 has about half of stage 9's parameters. How much accuracy does that cost "
@@ -108,7 +108,7 @@ figures.histories([outcome.test_accuracies for outcome in own], evidence.TARGET)
 # digit: compare them with the upper ends of the bars, not with the means.
 
 # %% tags=["hide-input"]
-family = frontier.outcomes()
+family = frontier.FRONTIER.outcomes(frontier.FAMILY)
 era = "https://github.com/snehanshu-raj/ERA"
 # Name, address, parameters, best test accuracy of one run in percent.
 published = [
@@ -158,11 +158,11 @@ figures.frontier(
 # %% tags=["hide-input"]
 rows = []
 for member, made in family:
-    found = study.summarize(made)
+    found = study.summary_of(made)
     around = evidence.bootstrap([outcome.figures.final for outcome in made])
     rows.append(
         [
-            member.layers,
+            member.title,
             f"{member.stage.parameters:,}",
             found.mean_and_sd,
             f"{around.low:.2f} to {around.high:.2f}",
@@ -206,7 +206,7 @@ Text(
 
 # %% tags=["hide-input"]
 enough = [
-    member for member, made in family if study.summarize(made).mean >= evidence.TARGET
+    member for member, made in family if study.summary_of(made).mean >= evidence.TARGET
 ]
 good = figured.mean >= evidence.TARGET
 small = table.total_params < 4000
@@ -255,7 +255,7 @@ import itertools
 import math
 
 for (small_one, fewer), (large_one, more) in itertools.pairwise(family):
-    low, high = study.summarize(fewer).mean, study.summarize(more).mean
+    low, high = study.summary_of(fewer).mean, study.summary_of(more).mean
     if low < evidence.TARGET <= high:
         share = (evidence.TARGET - low) / (high - low)
         sizes = [math.log(member.stage.parameters) for member in (small_one, large_one)]

@@ -77,9 +77,9 @@ says little about the other.
 pages.recipe(stage, before)
 
 # %% tags=["hide-input"]
-rungs = ladder.outcomes()
+rungs = ladder.LADDER.outcomes()
 _, own = rungs[-1]
-figured = study.summarize(own)
+figured = study.summary_of(own)
 threads = own[0].environment["threads"]
 good = figured.mean >= evidence.TARGET
 quick = figured.seconds <= 15
@@ -173,7 +173,7 @@ pages.table(
 # %% tags=["hide-input"]
 rows, previous, unproven = [], None, []
 for rung, outcomes in rungs:
-    found = study.summarize(outcomes)
+    found = study.summary_of(outcomes)
     effect = "–"
     if previous is not None:
         compared = evidence.compare(
@@ -183,12 +183,12 @@ for rung, outcomes in rungs:
         effect = f"{compared.difference:+.2f}" + (
             "" if compared.ranked else " (within chance)"
         )
-        saved = 1 - found.seconds / study.summarize(previous).seconds
+        saved = 1 - found.seconds / study.summary_of(previous).seconds
         if not (compared.ranked and compared.difference > 0) and saved < 0.1:
-            unproven.append(rung.changed)
+            unproven.append(rung.title)
     rows.append(
         [
-            rung.changed,
+            rung.title,
             found.mean_and_sd,
             effect,
             f"{found.seconds:.1f}",
@@ -208,8 +208,8 @@ pages.table(
 figures.seconds_and_accuracy(
     [
         (
-            rung.changed,
-            study.summarize(outcomes).seconds,
+            rung.title,
+            study.summary_of(outcomes).seconds,
             [outcome.figures.final for outcome in outcomes],
         )
         for rung, outcomes in rungs
@@ -220,10 +220,10 @@ figures.seconds_and_accuracy(
 # ## Analysis
 
 # %% tags=["hide-input"]
-first = study.summarize(rungs[0][1])
+first = study.summary_of(rungs[0][1])
 share = table.total_macs / old_table.total_macs
 time_share = (figured.seconds / stage.recipe.epochs) / (
-    first.seconds / ladder.RUNGS[0].stage.recipe.epochs
+    first.seconds / rungs[0][0].stage.recipe.epochs
 )
 follows = (
     "Time follows the multiplications, for a step of `--fast` does little else."
@@ -239,7 +239,7 @@ proof = (
     + "; ".join(unproven)
     + ". They are there because the rungs after them were chosen with them."
 )
-fifteen = before.recipe.epochs / ladder.RUNGS[0].stage.recipe.epochs * first.seconds
+fifteen = before.recipe.epochs / rungs[0][0].stage.recipe.epochs * first.seconds
 Text(f"""
 - **Accuracy: the target {"is met" if good else "is **not** met"}.** The mean of
   {figured.seeds} seeds is {figured.mean:.3f} %, with a 95 % interval from

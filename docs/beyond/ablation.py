@@ -21,6 +21,7 @@
 # %%
 from mnist_steps import figures, pages, stages
 from mnist_steps.experiments import ablation, study
+from mnist_steps.experiments.arms import network
 from mnist_steps.markup import Text
 
 store = study.Store()
@@ -35,7 +36,7 @@ thin = sum(effect.comparison is not None and effect.preliminary for effect in ef
 if made == 0:
     state = (
         "**No run has been made yet**, so this page shows the design and no result. "
-        f"`mnist-steps study --ablation` makes the {all_runs} runs."
+        f"`mnist-steps study --of ablation` makes the {all_runs} runs."
     )
 elif waiting or thin:
     state = (
@@ -74,11 +75,14 @@ after {full.recipe.epochs} epochs, and what only pays late may not show at all.
 
 # %% [markdown]
 # **Several networks from one function.** Arms with another network are variations of
-# stage 8's. Without arguments, this function builds stage 8's network layer by layer,
-# which a test holds.
+# stage 8's, each written in one line, from which this function builds it. The line
+# below the function builds stage 8's network layer by layer, which a test holds.
 
 # %%
-pages.source(ablation.variation)
+pages.source(network)
+
+# %%
+print(ablation.STAGE_8)
 
 # %% [markdown]
 # **The same seeds, but no pairs.** Arms use the same seeds as the baseline, and yet
@@ -273,7 +277,7 @@ for seeds in (5, 20):
 for effect in effects:
     if effect.arm.stage.parameters < base.parameters:
         print(f"{effect.arm.title}: {effect.arm.stage.parameters - base.parameters:,}")
-wider = ablation.variation(pointwise=False, channels=[10, 10, 10, 10, 15, 15, 10])
+wider = network("10@3 10@3 10@3 10@3:norm pool 15@3 15@3 10@3:norm average")
 count = sum(parameter.numel() for parameter in wider.parameters())
 print(
     f"no 1×1 layers, 15 channels in conv5 and conv6: {count:,} of {base.parameters:,}"
@@ -283,8 +287,8 @@ print(
 # ## Make these runs yourself
 #
 # ```
-# mnist-steps study --ablation --workers 2 --folder my-ablation
-# mnist-steps study --ablation --dry-run --folder my-ablation    # what is missing
+# mnist-steps study --of ablation --workers 2 --folder my-ablation
+# mnist-steps study --of ablation --dry-run --folder my-ablation    # what is missing
 # ```
 #
 # Every run is saved when it ends, and the same command goes on after a stop; see

@@ -7,10 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table as Printed
 
-from mnist_steps.commands.options import Device, Fast, Json, Workers, refuse_workers_of_a_cluster
+from mnist_steps.commands.options import (
+    Device,
+    Fast,
+    Json,
+    Workers,
+    print_table,
+    refuse_workers_of_a_cluster,
+)
 from mnist_steps.errors import MnistStepsError
 
 # torch takes a second or two to import: each command imports what it needs.
@@ -278,21 +283,20 @@ def parse_seeds(text: str | None) -> tuple[int, ...] | None:
 
 
 def print_grades(made: "Grading", out: Path, notes: list[str]) -> None:
-    table = Printed(caption="Accuracy in percent after the last epoch, of the worst seed.")
-    for heading in ("submission", "status"):
-        table.add_column(heading)
-    for heading in ("points", "of", "accuracy", "parameters"):
-        table.add_column(heading, justify="right")
+    rows = []
     for grade in made.grades:
         data = made.as_data(grade)
-        table.add_row(
-            printable(grade.entry.name),
-            grade.status,
-            *("–" if data[name] is None else f"{data[name]:g}" for name in ("points", "possible")),
-            "–" if grade.accuracy is None else f"{grade.accuracy:.2f}",
-            "–" if data["parameters"] is None else f"{data['parameters']:,}",
-        )
-    Console().print(table)
+        points = [
+            "–" if data[name] is None else f"{data[name]:g}" for name in ("points", "possible")
+        ]
+        accuracy = "–" if grade.accuracy is None else f"{grade.accuracy:.2f}"
+        parameters = "–" if data["parameters"] is None else f"{data['parameters']:,}"
+        rows.append((grade.entry.name, grade.status, *points, accuracy, parameters))
+    print_table(
+        ("submission", "status", ">points", ">of", ">accuracy", ">parameters"),
+        rows,
+        caption="Accuracy in percent after the last epoch, of the worst seed.",
+    )
     for note in notes:
         print(note)
     waiting = sum(grade.waiting > 0 for grade in made.grades)
@@ -307,22 +311,11 @@ def print_grades(made: "Grading", out: Path, notes: list[str]) -> None:
 
 
 def print_ranking(ranking: "Table", out: Path) -> None:
-    table = Printed(caption="By one short run each: to look at first, not to mark by.")
-    for heading in ranking.header:
-        table.add_column(heading)
-    for row in ranking.rows:
-        table.add_row(*map(printable, row))
-    Console().print(table)
+    caption = "By one short run each: to look at first, not to mark by."
+    print_table(ranking.header, ranking.rows, caption=caption)
     print(f"Wrote {out / 'screening.csv'}")
 
 
 def ranking_as_json(ranking: "Table") -> str:
     rows = [dict(zip(ranking.header, row, strict=True)) for row in ranking.rows]
     return json.dumps(rows, indent=1, ensure_ascii=False)
-
-
-def printable(text: str) -> str:
-    """Foreign text for a table of rich, which would read markup in square brackets."""
-    from rich.markup import escape
-
-    return escape(text)

@@ -1,11 +1,18 @@
-"""Options that several commands have, with one wording each."""
+"""What several commands share: options with one wording each, how they are read, and tables."""
 
-from typing import Annotated
+import re
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
 
 import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from mnist_steps.errors import MnistStepsError
 
+Number = Annotated[int, typer.Argument(help="The stage's number, as `mnist-steps stages` lists.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of the run [default: 8, as the original's].")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 FAST = (
     "On a CPU, compute all stages but the first by C code that is compiled at first: several times "
@@ -29,3 +36,38 @@ def refuse_workers_of_a_cluster(workers: int | None, scheduler: str | None) -> N
     """Raises MnistStepsError when both options are given."""
     if workers is not None and scheduler is not None:
         raise MnistStepsError("found --workers and --scheduler: a cluster has its own workers.")
+
+
+def parse_numbers(option: str, text: str) -> list[int]:
+    """'1,4-6' as [1, 4, 5, 6]. Raises MnistStepsError for anything else, or above 9999."""
+    numbers: set[int] = set()
+    for part in text.split(","):
+        ends = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
+        if ends is None:
+            raise MnistStepsError(
+                f"{option} {text!r} names no numbers: give some such as 3-8 or 1,4-6."
+            )
+        first, last = ends[1], ends[2] or ends[1]
+        if max(len(first), len(last)) > 4:
+            raise MnistStepsError(f"{option} {text!r} goes too far: give numbers up to 9999.")
+        if int(last) < int(first):
+            raise MnistStepsError(f"{option} {text!r} counts down: write {last}-{first}.")
+        numbers.update(range(int(first), int(last) + 1))
+    return sorted(numbers)
+
+
+output = Console()
+
+
+def print_table(headings: Iterable[str], rows: Iterable[Iterable[str]], **options: Any) -> None:
+    """headings: with a '>' before that of a column of figures, which stand to the right.
+
+    options: as rich's, such as a caption. Cells are text as it is, without rich's markup.
+    """
+    table = Table(**options)
+    for heading in headings:
+        justify: Literal["left", "right"] = "right" if heading[0] == ">" else "left"
+        table.add_column(heading.lstrip(">"), justify=justify, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    output.print(table)

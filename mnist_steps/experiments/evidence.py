@@ -1,7 +1,7 @@
 """What a few runs prove: summaries over seeds, intervals, and paired comparisons.
 
 Two kinds of chance stand between one figure and a claim. Another seed gives another network:
-`summarize`, `bootstrap` and `compare` deal with that, and need several runs. Other test images
+`over_seeds`, `bootstrap` and `compare` deal with that, and need several runs. Other test images
 would give another accuracy to the same network: `wilson` and `mcnemar` deal with that, and
 need one run of each model. A difference is a finding only when it is larger than chance.
 
@@ -71,7 +71,7 @@ class Summary:
         return f"{self.mean:.2f}" + ("" if self.sd is None else f" ± {self.sd:.2f}")
 
 
-def summarize(
+def over_seeds(
     runs: Sequence[Sequence[float]], target: float = TARGET, seconds: Sequence[float] = ()
 ) -> Summary:
     """runs: for each run, its test accuracies in percent, one an epoch.

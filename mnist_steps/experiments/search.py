@@ -3,65 +3,21 @@
 Candidates for stage 9 keep to fewer than 8,000 parameters, those for stage 10 to fewer than 4,000;
 all keep to 15 epochs. The best of each become the stages, and the test images judge those alone.
 
-    mnist-steps study --search --workers 2 --fast
+    mnist-steps study --of search --workers 2 --fast
 """
 
 import statistics
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
-
-from torch import nn
 
 from mnist_steps import markup, stages
 from mnist_steps.augment import RandomResizedCrop, RandomRotation, RandomTranslation
 from mnist_steps.experiments import study
-from mnist_steps.experiments.study import Outcome, Store, Task, tasks_of
+from mnist_steps.experiments.arms import Arm, Experiment, network, varied
+from mnist_steps.experiments.study import Store
 from mnist_steps.markup import Html
 from mnist_steps.recipes import SGD, TRAIN_PIXELS, OneCycle, Recipe
-from mnist_steps.stages import Stage
-
-SEEDS = 1  # many candidates rather than many seeds: what a few can tell apart is far apart
-
-
-def network(layers: Sequence[str]) -> nn.Sequential:
-    """A network from a list such as ['8@3', '16@3', 'pool', '16@3', 'average', '10@1'].
-
-    '16@3' is a convolution to 16 channels with a 3×3 kernel, then batch normalization and ReLU;
-    '24@4/3' has stride 3. Behind 'average', the global average pooling, stand scores: they have a
-    bias and nothing behind them. 'pool' takes the largest of 2×2.
-    """
-    parts: list[nn.Module] = []
-    channels, averaged = 1, False
-    for layer in layers:
-        if layer == "pool":
-            parts.append(nn.MaxPool2d(2))
-        elif layer == "average":
-            parts.append(nn.AdaptiveAvgPool2d(1))
-            averaged = True
-        else:
-            outputs, _, kernel = layer.partition("@")
-            size, _, stride = kernel.partition("/")
-            convolution = nn.Conv2d(
-                channels, int(outputs), int(size), stride=int(stride or 1), bias=averaged
-            )
-            channels = int(outputs)
-            parts.append(convolution)
-            if not averaged:
-                parts += [nn.BatchNorm2d(channels), nn.ReLU()]
-    return nn.Sequential(*parts, nn.Flatten(), nn.LogSoftmax(dim=1))
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """arm: the name of its runs. tried: what tells it from the others. layers: as for `network`."""
-
-    arm: str
-    tried: str
-    layers: str
-    stage: Stage
-
 
 # Where all candidates start, unless they say otherwise. Each test image is judged by nine views
 # after the last three epochs, as in stage 11.
@@ -84,13 +40,10 @@ DECAY = SGD(lr=0.01, momentum=0.9, weight_decay=1e-4)
 MORE_DECAY = SGD(lr=0.01, momentum=0.9, weight_decay=3e-4)
 
 
-def _candidate(number: int, name: str, tried: str, layers: str, **recipe: Any) -> Candidate:
-    stage = replace(
-        stages.get(number),
-        model=partial(network, layers=layers.split()),
-        recipe=replace(START, **recipe),
-    )
-    return Candidate(f"search-{name}", tried, layers, stage)
+def _candidate(number: int, name: str, title: str, layers: str, **recipe: Any) -> Arm:
+    """title: what tells it from the others; layers: as for `arms.network`"""
+    start = replace(stages.get(number), recipe=START)
+    return Arm(f"search-{name}", title, varied(start, partial(network, layers=layers), **recipe))
 
 
 DEEP = "8@3 12@3 pool 12@3 14@3 14@3 14@3 average 10@1"
@@ -176,21 +129,18 @@ CANDIDATES = (
     ),
 )  # fmt: skip
 
+SEARCH = Experiment(
+    name="search",
+    question="Which network and which recipe should stages 9 and 10 have?",
+    arms=CANDIDATES,
+    seeds=1,  # many candidates rather than many seeds: what a few can tell apart is far apart
+    judged_on="validation",
+)
 
-def all_tasks(seeds: Iterable[int], device: str = "cpu", fast: bool = True) -> list[Task]:
-    """The runs of all candidates, in the order of the search."""
-    arms = [(candidate.stage, candidate.arm) for candidate in CANDIDATES]
-    return tasks_of(arms, seeds, judged_on="validation", device=device, fast=fast)
 
-
-def outcomes(number: int, store: Store | None = None) -> list[tuple[Candidate, list[Outcome]]]:
-    """The candidates for a stage with their runs; store: None for the package's own."""
-    store = store or Store()
-    return [
-        (each, store.outcomes(each.stage, each.arm, judged_on="validation"))
-        for each in CANDIDATES
-        if each.stage.number == number
-    ]
+def candidates(number: int) -> list[Arm]:
+    """The candidates for a stage."""
+    return [arm for arm in CANDIDATES if arm.stage.number == number]
 
 
 def results_table(number: int, store: Store | None = None) -> Html:
@@ -199,16 +149,16 @@ def results_table(number: int, store: Store | None = None) -> Html:
     Candidates without runs are left out; store: None for the package's own
     """
     found = []
-    for candidate, made in outcomes(number, store):
+    for candidate, made in SEARCH.outcomes(candidates(number), store):
         if made:
             losses = [outcome.epochs["test_loss"][-1] for outcome in made]
             found.append((statistics.fmean(losses), candidate, made))
     found.sort(key=lambda each: each[0])
     rows = [
         [
-            candidate.tried,
+            candidate.title,
             f"{loss:.4f}",
-            study.summarize(made).mean_and_sd,
+            study.summary_of(made).mean_and_sd,
             f"{len(made)}",
             f"{candidate.stage.parameters:,}",
             candidate.layers,

@@ -24,8 +24,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from mnist_steps import data, runs, stages, training
+from mnist_steps.engine import compiler
 from mnist_steps.errors import MnistStepsError, RecordMismatch
-from mnist_steps.experiments import evidence
+from mnist_steps.experiments import evidence, executors
 from mnist_steps.experiments.evidence import RunFigures, Summary
 from mnist_steps.experiments.tasks import ATTEMPTS, Report, perform_all
 from mnist_steps.recipes import Recipe
@@ -92,12 +93,14 @@ def tasks_for(
     judged_on: str = "test",
     device: str = "cpu",
     fast: bool = False,
+    threads: int = 1,
 ) -> list[Task]:
     """A task for each seed of a stage, or of a variation of it under the name `arm`.
 
     A variation is `dataclasses.replace(stage, recipe=..., model=...)`. Its model must be one
     that another process can import: a class, a function at the top level of a module, or a
     functools.partial of one with named arguments of plain data.
+    The other choices are as for `Task`.
     Raises MnistStepsError when the model, the arm's name or another choice is not of that kind.
     """
     if arm is not None and not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", arm):
@@ -130,20 +133,10 @@ def tasks_for(
                 device=device,
                 digest=runs.digest(identity | limits),
                 fast=fast,
+                threads=threads,
             )
         )
     return tasks
-
-
-def tasks_of(
-    variations: Iterable[tuple[Stage, str | None]], seeds: Iterable[int], **choices: Any
-) -> list[Task]:
-    """The tasks of several stages or variations, each with its arm, in their order.
-
-    choices: as for `tasks_for`
-    """
-    seeds = list(seeds)
-    return [task for stage, arm in variations for task in tasks_for(stage, seeds, arm, **choices)]
 
 
 def _importable(model: Callable[[], nn.Module]) -> tuple[str, dict[str, Any]]:
@@ -228,12 +221,19 @@ class Outcome:
         return predicted
 
 
-def summarize(outcomes: Sequence[Outcome]) -> Summary:
+def summary_of(outcomes: Sequence[Outcome]) -> Summary:
     """Accuracies and wall time of several runs of one model. Raises MnistStepsError for none."""
-    return evidence.summarize(
+    return evidence.over_seeds(
         [outcome.test_accuracies for outcome in outcomes],
         seconds=[outcome.seconds for outcome in outcomes],
     )
+
+
+def one_view_summary(outcomes: Sequence[Outcome]) -> Summary | None:
+    """Their accuracies when each image is judged once; None unless all of the runs noted that."""
+    noted = [outcome.one_view_accuracies for outcome in outcomes]
+    known = [accuracies for accuracies in noted if accuracies is not None]
+    return evidence.over_seeds(known) if known and len(known) == len(noted) else None
 
 
 def train(task: Task) -> Outcome:
@@ -375,7 +375,7 @@ class Store:
     def summary(self, stage: Stage, arm: str | None = None, **choices: Any) -> Summary | None:
         """Over all seeds that the store has, None when it has none."""
         outcomes = self.outcomes(stage, arm, **choices)
-        return summarize(outcomes) if outcomes else None
+        return summary_of(outcomes) if outcomes else None
 
     def check_writable(self) -> None:
         """Raises MnistStepsError when outcomes could not be saved: better now than after a run."""
@@ -429,3 +429,96 @@ def run_study(
     return perform_all(
         tasks, executor, store, perform, title="study", attempts=attempts, progress=progress
     )
+
+
+def runs_of(
+    store: Store,
+    chosen: Sequence[Stage] | None = None,
+    seeds: Sequence[int] | None = None,
+    **choices: Any,
+) -> list[Task]:
+    """The runs of some stages with some seeds; what is left open is as the store has it.
+
+    choices: as for `tasks_for`
+    """
+    return [
+        task
+        for stage in (stages.STAGES if chosen is None else chosen)
+        if chosen is not None or store.seeds(stage)
+        for task in tasks_for(stage, store.seeds(stage) if seeds is None else seeds, **choices)
+    ]
+
+
+def left(tasks: Iterable[Task], store: Store) -> dict[str, str]:
+    """What is to be made: the names of tasks, each with its state, 'missing' or 'stale'."""
+    states = {task.name: store.state(task) for task in tasks}
+    return {name: state for name, state in states.items() if state != "done"}
+
+
+def take_over(tasks: Iterable[Task], store: Store) -> None:
+    """Save what the records have of the runs that are to be made."""
+    for task in tasks:
+        if store.state(task) != "done" and (outcome := recorded(task)) is not None:
+            store.put(outcome)
+
+
+def make(
+    tasks: Sequence[Task],
+    store: Store,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    dry_run: bool = False,
+) -> Report:
+    """Make the runs that the store does not have, in processes here or on a Dask cluster.
+
+    workers: how many processes; None for one a CPU core
+    scheduler: the address of a Dask scheduler, for its workers instead
+    dry_run: only count what is there
+    """
+    missing = left(tasks, store)
+    if dry_run or not missing:
+        return Report(found=len(tasks) - len(missing), made=0, failures=())
+    if scheduler is not None:
+        with executors.dask_cluster(scheduler) as cluster:
+            return run_study(tasks, cluster, store)
+    if any(task.fast for task in tasks):
+        compiler.library()  # once, before the workers all would, or all fail
+    with executors.Processes(workers or os.cpu_count() or 1) as processes:
+        return run_study(tasks, processes, store)
+
+
+def describe(tasks: Iterable[Task], store: Store) -> list[dict[str, Any]]:
+    """What the runs say, as plain data: a row for each stage or variation among the tasks.
+
+    `study`, `one_view` and `interval` are None where there is none.
+    """
+    found: dict[tuple[int, str | None], list[Outcome]] = {}
+    for task in tasks:
+        outcomes = found.setdefault((task.number, task.arm), [])
+        if (outcome := store.get(task)) is not None:
+            outcomes.append(outcome)
+    return [
+        {
+            "number": number,
+            "title": stages.get(number).title,
+            "arm": arm,
+            **summaries(outcomes),
+            "runs": [
+                {"seed": outcome.seed, **asdict(outcome.figures), "seconds": outcome.seconds}
+                for outcome in outcomes
+            ],
+        }
+        for (number, arm), outcomes in found.items()
+    ]
+
+
+def summaries(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """The summaries of several runs of one model as plain data, None where there is none."""
+    one_view = one_view_summary(outcomes)
+    finals = [outcome.figures.final for outcome in outcomes]
+    sure = len(finals) >= evidence.FEWEST_RUNS
+    return {
+        "study": asdict(summary_of(outcomes)) if outcomes else None,
+        "one_view": one_view and asdict(one_view),
+        "interval": asdict(evidence.bootstrap(finals)) if sure else None,
+    }

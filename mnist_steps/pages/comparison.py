@@ -158,7 +158,7 @@ def describe_study(outcomes: Sequence[Outcome]) -> str:
     """Such as '99.41 ± 0.04 (20)'; a dash without runs."""
     if not outcomes:
         return "–"
-    found = study.summarize(outcomes)
+    found = study.summary_of(outcomes)
     return f"{found.mean_and_sd} ({found.seeds})"
 
 

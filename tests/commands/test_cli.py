@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from mnist_steps import data, runs, stages, training
+from mnist_steps.commands import options
 
 
 @pytest.fixture
@@ -46,6 +47,15 @@ def test_stages_prints_a_table(command):
     status, out, _ = command("stages")
     assert status == 0
     assert "7,884" in out and "99.44" in out
+
+
+def test_a_tables_cells_are_printed_as_they_are_and_in_full(capsys):
+    name = "[bold]" + "a-name-that-is-wider-than-a-terminal-" * 3 + "[/oops]"
+    options.print_table(("name", ">interval"), [(name, "[-0.1, 0.2]")])
+    out = capsys.readouterr().out
+    cells = [line.split("│")[1:3] for line in out.splitlines() if line.startswith("│")]
+    assert "".join(left.strip() for left, _ in cells) == name
+    assert cells[0][1].strip() == "[-0.1, 0.2]"
 
 
 def test_summary_of_a_stage(command):

@@ -3,7 +3,6 @@ its runs carry. Outcomes are made up here: what is tested is what is made of the
 
 import dataclasses
 import functools
-import inspect
 import json
 import re
 import runpy
@@ -17,6 +16,7 @@ import torch
 
 from mnist_steps import figures, graph, models, runs, stages
 from mnist_steps.experiments import ablation, evidence, executors, study
+from mnist_steps.experiments.arms import network
 
 ARMS = [arm for factor in ablation.FACTORS for arm in factor.arms]
 PAGE = Path(__file__).parents[2] / "docs" / "beyond" / "ablation.py"
@@ -50,8 +50,8 @@ def effect_of(store, name):
 # --- The networks ---------------------------------------------------------------------------
 
 
-def test_without_arguments_the_variation_is_stage_8s_network():
-    ours, theirs = ablation.variation(), models.CapacityNet()
+def test_the_line_of_stage_8_builds_stage_8s_network():
+    ours, theirs = network(ablation.STAGE_8, named=True), models.CapacityNet()
     assert [*map(str, ours.named_children())] == [*map(str, theirs.named_children())]
     assert graph.trace(ours, (1, 28, 28)).as_data() == graph.trace(theirs, (1, 28, 28)).as_data()
 
@@ -145,7 +145,7 @@ def test_only_the_arm_with_other_test_constants_trains_as_the_baseline_does():
 
 
 def test_all_runs_are_different_ones_in_files_of_their_own_the_baselines_first(store):
-    tasks = ablation.all_tasks(range(5))
+    tasks = ablation.ABLATION.tasks()
     assert len(tasks) == 5 * (1 + len(ARMS))
     assert {task.arm for task in tasks[:5]} == {ablation.BASELINE.name}
     assert len({task.digest for task in tasks}) == len({store.path(task) for task in tasks})
@@ -256,7 +256,7 @@ def command(monkeypatch, mnist_steps_command, store):
 
 
 def test_the_command_makes_all_arms_and_goes_on_with_what_is_missing(command, store):
-    status, out, _ = command("--ablation", "--seeds", "2", "--json")
+    status, out, _ = command("--of", "ablation", "--seeds", "2", "--json")
     content = json.loads(out)
     assert (status, content["made"], content["left"]) == (0, 2 * (1 + len(ARMS)), {})
     assert [row["arm"] for row in content["stages"]] == [
@@ -266,7 +266,7 @@ def test_the_command_makes_all_arms_and_goes_on_with_what_is_missing(command, st
     assert all("preliminary, 2 of 5" in effect["verdict"] for effect in content["effects"])
     put(store, ablation.BASELINE, five(99.3))
     put(store, arm_named("batch-512"), five(98.8))
-    status, out, _ = command("--ablation", "--dry-run")
+    status, out, _ = command("--of", "ablation", "--dry-run")
     assert status == 0
     found, left = 2 * (1 + len(ARMS)) + 6, 3 * (1 + len(ARMS)) - 6
     assert f"{found} runs found, 0 made, {left} left to make." in out
@@ -277,9 +277,9 @@ def test_the_command_makes_all_arms_and_goes_on_with_what_is_missing(command, st
 @pytest.mark.parametrize(
     "arguments, expected",
     [
-        (["--ablation", "--stages", "8"], "found --ablation and --stages"),
-        (["--ablation", "--seeds", "0"], "--seeds 0 names no seeds"),
-        (["--ablation", "--seeds", "x"], "--seeds 'x' names no numbers"),
+        (["--of", "ablation", "--stages", "8"], "found --of ablation and --stages"),
+        (["--of", "ablation", "--seeds", "0"], "--seeds 0 names no seeds"),
+        (["--of", "ablation", "--seeds", "x"], "--seeds 'x' names no numbers"),
     ],
 )
 def test_options_that_name_nothing_are_one_clear_line(command, arguments, expected):
@@ -349,5 +349,6 @@ def test_the_page_says_what_the_runs_say_and_lists_what_is_missing(page, store):
 
 
 def test_the_page_shows_the_builder_that_makes_the_networks():
-    assert "pages.source(ablation.variation)" in PAGE.read_text(encoding="utf-8")
-    assert inspect.signature(ablation.variation).parameters["end"].default == "average"
+    text = PAGE.read_text(encoding="utf-8")
+    assert "from mnist_steps.experiments.arms import network" in text
+    assert "pages.source(network)" in text and "print(ablation.STAGE_8)" in text

@@ -24,7 +24,7 @@ def test_an_accuracy_counted_from_images_reaches_the_target_exactly():
 
 def test_a_summary_worked_by_hand():
     runs = [[99.0, 99.4, 99.4, 99.4], [99.4, 99.3, 99.5, 99.6], [98.0, 99.5, 99.6, 99.5]]
-    summary = evidence.summarize(runs)
+    summary = evidence.over_seeds(runs)
     assert summary.seeds == 3
     assert summary.mean == pytest.approx(99.5)
     assert summary.sd == pytest.approx(0.1)  # finals 99.4, 99.6, 99.5: squares 0.01 + 0.01 over 2
@@ -33,7 +33,7 @@ def test_a_summary_worked_by_hand():
 
 
 def test_a_single_run_has_no_spread():
-    assert evidence.summarize([[99.4]]).sd is None
+    assert evidence.over_seeds([[99.4]]).sd is None
 
 
 @pytest.mark.parametrize("right, images", [(9944, 10_000), (0, 20), (20, 20), (7, 11), (1, 1)])
@@ -166,7 +166,7 @@ def test_the_interval_of_a_difference_covers_as_often_as_it_says():
     "call",
     [
         lambda: evidence.run_figures([]),
-        lambda: evidence.summarize([]),
+        lambda: evidence.over_seeds([]),
         lambda: evidence.wilson(11, 10),
         lambda: evidence.wilson(0, 0),
         lambda: evidence.bootstrap([99.0, 99.1, 99.2, 99.3]),
@@ -179,5 +179,5 @@ def test_too_little_to_go_on_is_said_clearly(call):
 
 
 def test_nothing_here_depends_on_the_order_of_the_runs():
-    assert evidence.summarize([[99.1], [99.5]]).mean == evidence.summarize([[99.5], [99.1]]).mean
+    assert evidence.over_seeds([[99.1], [99.5]]).mean == evidence.over_seeds([[99.5], [99.1]]).mean
     assert math.isclose(evidence.compare([99.1, 99.5], [99.5, 99.1]).difference, 0)

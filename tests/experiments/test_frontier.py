@@ -8,7 +8,8 @@ import pytest
 from torch import nn
 
 from mnist_steps import figures, stages
-from mnist_steps.experiments import frontier, search, study
+from mnist_steps.experiments import frontier, study
+from mnist_steps.experiments.arms import network
 
 
 def kernels(model):
@@ -23,7 +24,7 @@ def test_the_family_has_the_layers_and_the_recipe_of_both_stages():
     of_stage_10 = kernels(stages.get(10).build())
     assert stages.get(9).recipe == stages.get(10).recipe
     for member in frontier.FAMILY:
-        assert kernels(member.stage.build()) == of_stage_10, member.layers
+        assert kernels(member.stage.build()) == of_stage_10, member.title
         assert member.stage.recipe == stages.get(10).recipe
 
 
@@ -31,45 +32,46 @@ def test_the_family_grows_and_each_members_runs_are_named_by_its_parameters():
     counts = [member.stage.parameters for member in frontier.FAMILY]
     assert counts == sorted(set(counts)) and counts[0] < 1000 and counts[-1] < 8000
     for member, count in zip(frontier.FAMILY, counts, strict=True):
-        assert member.arm in (None, f"frontier-{count}")
+        assert member.name in (None, f"frontier-{count}")
 
 
 def test_the_members_that_are_stages_say_so_in_layers_as_well():
-    members = [member for member in frontier.FAMILY if member.arm is None]
+    members = [member for member in frontier.FAMILY if member.name is None]
     assert [member.stage.number for member in members] == [10, 9]
     for member in members:
-        described = search.network(member.layers.split())
+        described = network(member.title)
         shapes = [parameter.shape for parameter in described.parameters()]
         assert shapes == [parameter.shape for parameter in member.stage.build().parameters()]
 
 
 def test_one_view_trains_as_stage_9_does_and_judges_each_image_once():
     stage = stages.get(9)
-    assert stage.recipe.test_shifts > 0 == frontier.ONE_VIEW.recipe.test_shifts
+    assert stage.recipe.test_shifts > 0 == frontier.ONE_VIEW.stage.recipe.test_shifts
     views = {"test_shifts": stage.recipe.test_shifts, "shifted_epochs": stage.recipe.shifted_epochs}
-    recipe = replace(frontier.ONE_VIEW.recipe, **views)
-    assert replace(frontier.ONE_VIEW, recipe=recipe) == stage
+    recipe = replace(frontier.ONE_VIEW.stage.recipe, **views)
+    assert replace(frontier.ONE_VIEW.stage, recipe=recipe) == stage
 
 
 def test_all_runs_are_different_ones_judged_on_test_images():
-    tasks = frontier.all_tasks([0, 1])
-    arms = [member.arm for member in frontier.FAMILY if member.arm is not None]
+    tasks = frontier.FRONTIER.tasks([0, 1])
+    arms = [member.name for member in frontier.FAMILY if member.name is not None]
     assert {task.arm for task in tasks} == {*arms, "one-view"}
     assert len({task.digest for task in tasks}) == len(tasks) == 2 * (len(arms) + 1)
     assert {task.judged_on for task in tasks} == {"test"}
 
 
 def test_the_command_names_the_runs_that_are_missing(mnist_steps_command, tmp_path):
-    options = ["--frontier", "--folder", tmp_path, "--seeds", "1", "--dry-run", "--json"]
+    options = ["--of", "frontier", "--folder", tmp_path, "--seeds", "1", "--dry-run", "--json"]
     status, out, _ = mnist_steps_command("study", *options)
     assert status == 0
-    assert set(json.loads(out)["left"]) == {task.name for task in frontier.all_tasks([0])}
+    assert set(json.loads(out)["left"]) == {task.name for task in frontier.FRONTIER.tasks([0])}
 
 
 def test_the_members_runs_are_found_by_their_names(tmp_path):
     store = study.Store(tmp_path)
-    assert [member for member, _ in frontier.outcomes(store)] == list(frontier.FAMILY)
-    assert all(found == [] for _, found in frontier.outcomes(store))
+    found = frontier.FRONTIER.outcomes(frontier.FAMILY, store)
+    assert [member for member, _ in found] == list(frontier.FAMILY)
+    assert all(outcomes == [] for _, outcomes in found)
 
 
 # --- Their figures --------------------------------------------------------------------------

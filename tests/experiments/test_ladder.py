@@ -8,7 +8,10 @@ import pytest
 
 from mnist_steps import stages
 from mnist_steps.commands import main
-from mnist_steps.experiments import ladder, study
+from mnist_steps.experiments import study
+from mnist_steps.experiments.ladder import LADDER
+
+RUNGS = LADDER.arms
 
 
 def settings(stage):
@@ -23,25 +26,24 @@ def changes(before, after):
 
 
 def test_the_first_rung_is_a_shorter_stage_8_and_the_last_stage_11():
-    first, last = ladder.RUNGS[0], ladder.RUNGS[-1]
+    first, last = RUNGS[0], RUNGS[-1]
     assert changes(stages.get(8), first.stage) <= {"epochs", "normalize_test"}
-    assert last.arm is None and last.stage == stages.get(11)
+    assert last.name is None and last.stage == stages.get(11)
 
 
 def test_each_rung_changes_one_thing():
     assert [
-        changes(before.stage, after.stage)
-        for before, after in zip(ladder.RUNGS, ladder.RUNGS[1:], strict=False)
+        changes(before.stage, after.stage) for before, after in zip(RUNGS, RUNGS[1:], strict=False)
     ] == [{"schedule"}, {"batch_size", "schedule"}, {"model"}, {"augmentation"}, {"test_shifts"}]
 
 
 def test_every_rung_stays_within_the_budget():
-    assert all(rung.stage.parameters < 8000 for rung in ladder.RUNGS)
+    assert all(rung.stage.parameters < 8000 for rung in RUNGS)
 
 
 def test_rungs_have_runs_of_their_own():
-    tasks = ladder.all_tasks([0, 1])
-    assert len({task.digest for task in tasks}) == len(tasks) == 2 * len(ladder.RUNGS)
+    tasks = LADDER.tasks([0, 1], fast=True)
+    assert len({task.digest for task in tasks}) == len(tasks) == 2 * len(RUNGS)
     assert all(task.fast and task.judged_on == "test" for task in tasks)
 
 
@@ -59,18 +61,18 @@ def command(monkeypatch, capsys, tmp_path):
 
 
 def test_a_study_of_the_ladder_names_what_is_missing(command, tmp_path):
-    status, out, _ = command("--ladder", "--seeds", "1", "--dry-run", "--json")
+    status, out, _ = command("--of", "ladder", "--seeds", "1", "--dry-run", "--json")
     left = json.loads(out)["left"]
     assert status == 0 and set(left.values()) == {"missing"}
-    assert set(left) == {task.name for task in ladder.all_tasks([0])}
+    assert set(left) == {task.name for task in LADDER.tasks([0])}
 
 
 @pytest.mark.parametrize(
     "arguments, complaint",
     [
-        (("--ladder", "--ablation"), "one at a time"),
-        (("--ladder", "--stages", "8"), "Leave one out"),
-        (("--ladder", "--seeds", "0"), "names no seeds"),
+        (("--of", "stairs"), "the experiments are ablation, ladder, search, frontier"),
+        (("--of", "ladder", "--stages", "8"), "Leave one out"),
+        (("--of", "ladder", "--seeds", "0"), "names no seeds"),
     ],
 )
 def test_what_does_not_fit_together_is_refused_in_one_line(command, arguments, complaint):
@@ -80,5 +82,5 @@ def test_what_does_not_fit_together_is_refused_in_one_line(command, arguments, c
 
 def test_each_rungs_runs_are_found_by_its_name(tmp_path):
     store = study.Store(tmp_path)
-    assert [rung for rung, _ in ladder.outcomes(store)] == list(ladder.RUNGS)
-    assert all(outcomes == [] for _, outcomes in ladder.outcomes(store))
+    assert [rung for rung, _ in LADDER.outcomes(store=store)] == list(RUNGS)
+    assert all(outcomes == [] for _, outcomes in LADDER.outcomes(store=store))

@@ -7,55 +7,39 @@ from dataclasses import replace
 
 import pytest
 import simulated
-import torch
-from torch import nn
 
 from mnist_steps import stages
 from mnist_steps.commands import main
-from mnist_steps.experiments import search, study
-
-
-def test_a_list_of_layers_becomes_a_network():
-    network = search.network(["12@5/2", "pool", "16@3", "average", "10@1"])
-    convolutions = [layer for layer in network if isinstance(layer, nn.Conv2d)]
-    assert [one.weight.shape for one in convolutions] == [
-        (12, 1, 5, 5),
-        (16, 12, 3, 3),
-        (10, 16, 1, 1),
-    ]
-    assert [one.stride for one in convolutions] == [(2, 2), (1, 1), (1, 1)]
-    assert [one.bias is None for one in convolutions] == [True, True, False]
-    kinds = [type(layer) for layer in network]
-    assert kinds.count(nn.BatchNorm2d) == kinds.count(nn.ReLU) == 2
-    assert network(torch.zeros(2, 1, 28, 28)).exp().sum(dim=1).tolist() == pytest.approx([1, 1])
+from mnist_steps.experiments import study
+from mnist_steps.experiments.search import SEARCH, candidates, results_table
 
 
 def test_every_candidate_stays_within_the_budget():
-    for candidate in search.CANDIDATES:
+    for candidate in SEARCH.arms:
         assert candidate.stage.parameters < 8000, candidate.layers
         assert candidate.stage.recipe.epochs <= 15
 
 
 def test_every_run_is_judged_on_validation_images_and_has_a_name_of_its_own():
-    tasks = search.all_tasks([0, 1])
-    assert len({task.digest for task in tasks}) == len(tasks) == 2 * len(search.CANDIDATES)
+    tasks = SEARCH.tasks([0, 1])
+    assert len({task.digest for task in tasks}) == len(tasks) == 2 * len(SEARCH.arms)
     assert len({(task.arm, task.seed) for task in tasks}) == len(tasks)
     assert {task.judged_on for task in tasks} == {"validation"}
 
 
 def test_the_command_names_the_runs_that_are_missing(monkeypatch, capsys, tmp_path):
-    options = ["--search", "--folder", str(tmp_path), "--seeds", "1", "--dry-run", "--json"]
+    options = ["--of", "search", "--folder", str(tmp_path), "--seeds", "1", "--dry-run", "--json"]
     monkeypatch.setattr(sys, "argv", ["mnist-steps", "study", *options])
     with pytest.raises(SystemExit) as stop:
         main.main()
     assert not stop.value.code
     left = json.loads(capsys.readouterr().out)["left"]
-    assert set(left) == {task.name for task in search.all_tasks([0])}
+    assert set(left) == {task.name for task in SEARCH.tasks([0])}
 
 
 def put(store, candidate, loss, seeds):
     tasks = study.tasks_for(
-        candidate.stage, range(seeds), candidate.arm, judged_on="validation", fast=True
+        candidate.stage, range(seeds), candidate.name, judged_on="validation", fast=True
     )
     for task in tasks:
         epochs = {"test_loss": [0.5, loss], "test_accuracy": [99.0, 99.5]}
@@ -65,30 +49,30 @@ def put(store, candidate, loss, seeds):
 
 def test_the_table_lists_a_stages_candidates_with_runs_the_lowest_loss_first(tmp_path):
     store = study.Store(tmp_path)
-    first, second, third = (each for each in search.CANDIDATES[:3])
-    other = next(each for each in search.CANDIDATES if each.stage.number == 10)
+    first, second, third = (each for each in SEARCH.arms[:3])
+    other = next(each for each in SEARCH.arms if each.stage.number == 10)
     put(store, first, 0.03, 1)
     put(store, third, 0.01, 2)
     put(store, other, 0.02, 1)
-    lines = str(search.results_table(9, store)).splitlines()
+    lines = str(results_table(9, store)).splitlines()
     places = [
-        next(number for number, line in enumerate(lines) if each.tried in line)
+        next(number for number, line in enumerate(lines) if each.title in line)
         for each in (third, first)
     ]
     assert places == sorted(places)
     assert "0.0100" in lines[places[0]] and "99.50" in lines[places[0]]
     shown = "\n".join(lines)
-    assert second.tried not in shown and other.tried not in shown
+    assert second.title not in shown and other.title not in shown
 
 
 def test_the_committed_search_has_a_run_of_every_candidate():
-    assert all(made for number in (9, 10) for _, made in search.outcomes(number))
+    assert all(made for number in (9, 10) for _, made in SEARCH.outcomes(candidates(number)))
 
 
 @pytest.mark.parametrize("number", [9, 10])
 def test_a_stage_is_the_candidate_with_the_lowest_validation_loss(number):
     chosen, _ = min(
-        search.outcomes(number),
+        SEARCH.outcomes(candidates(number)),
         key=lambda each: statistics.fmean(run.epochs["test_loss"][-1] for run in each[1]),
     )
     stage = stages.get(number)

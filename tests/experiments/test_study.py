@@ -20,7 +20,7 @@ import torch
 from processes import HERE, cluster, group_lives, wait_until
 
 from mnist_steps import data, runs, stages, training
-from mnist_steps.commands import main
+from mnist_steps.commands import runs as commands
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.experiments import evidence, executors, study
 from mnist_steps.recipes import Recipe
@@ -241,7 +241,7 @@ def test_the_summary_is_over_final_epochs(store, threads):
     finals = [store.get(task).figures.final for task in tasks]
     summary = store.summary(stages.get(8))
     accuracies = [store.get(task).test_accuracies for task in tasks]
-    assert dataclasses.replace(summary, seconds=None) == evidence.summarize(accuracies)
+    assert dataclasses.replace(summary, seconds=None) == evidence.over_seeds(accuracies)
     assert summary.mean == pytest.approx(sum(finals) / 4)
 
 
@@ -375,7 +375,7 @@ STUDY = """
                 perform=simulated.seeds_from_2_take_forever,
             )
 
-    cli.app = lambda standalone_mode: command()
+    main.app = lambda standalone_mode: command()
     if __name__ == "__main__":
         main.main()
 """
@@ -640,6 +640,8 @@ def test_runs_that_fail_are_reported_with_status_2(command, simulated_processes,
         (["--stages", "three", "--seeds", "1"], "--stages 'three' names no numbers"),
         (["--stages", "8-", "--seeds", "1"], "--stages '8-' names no numbers"),
         (["--stages", "8", "--seeds", "-1"], "--seeds '-1' names no numbers"),
+        (["--stages", "8", "--seeds", "0-99999999"], "--seeds '0-99999999' goes too far"),
+        (["--stages", "8", "--seeds", "9" * 5000], "goes too far: give numbers up to 9999"),
         (["--stages", "8", "--seeds", "1", "--workers", "0"], "greater than or equal to 1"),
         (["--stages", "8", "--seeds", "1", "--device", "tpu"], "device 'tpu' is not available"),
         (["--stages", "8", "--seeds", "1", "--workers", "2", "--scheduler", "x"],
@@ -657,9 +659,54 @@ def test_bad_input_is_one_clear_line_and_status_2(command, arguments, expected):
 def test_the_list_of_stages_carries_the_study(command, store, threads, monkeypatch, capsys):
     simulate(study.tasks_for(stages.get(8), range(3)), threads, store)
     monkeypatch.setattr(study.Store.__init__, "__defaults__", (store.folder,))
-    described = [main.describe_stage(stages.get(number)) for number in (7, 8)]
-    assert described[0]["study"] is None
+    described = [commands.describe_stage(stages.get(number)) for number in (7, 8)]
+    assert described[0]["study"] is described[0]["one_view"] is None
     names = {"seeds", "mean", "sd", "min", "pass_rate", "seconds"}
     assert described[1]["study"].keys() == names
     assert described[1]["study"]["seeds"] == 3
     assert described[1]["study"]["mean"] == pytest.approx(99.49)
+
+
+def judged_by_nine_views(task, gain=0.1):
+    """A run whose last two epochs also noted one view, each `gain` points worse; None: did not."""
+    outcome = simulated.simulate(task)
+    if gain is None:
+        return outcome
+    last = [round(accuracy - gain, 6) for accuracy in outcome.test_accuracies[1:]]
+    epochs = outcome.epochs | {"one_view_accuracy": [None, *last]}
+    return dataclasses.replace(outcome, epochs=epochs)
+
+
+def rows_of_stage_9(command, mnist_steps_command):
+    """What `study --json` and `stages --json` say of stage 9."""
+    (row,) = json.loads(command("--stages", "9", "--dry-run", "--json")[1])["stages"]
+    (listed,) = (
+        each
+        for each in json.loads(mnist_steps_command("stages", "--json")[1])
+        if each["number"] == 9
+    )
+    return row, listed
+
+
+def test_one_view_is_summed_up_beside_nine_once_every_run_has_noted_it(
+    command, mnist_steps_command, store, monkeypatch
+):
+    monkeypatch.setattr(study.Store.__init__, "__defaults__", (store.folder,))
+    *tasks, last = study.tasks_for(stages.get(9), range(5))
+    for task in tasks:
+        store.put(judged_by_nine_views(task))
+    for row in rows_of_stage_9(command, mnist_steps_command):
+        assert row["one_view"]["seeds"] == row["study"]["seeds"] == 4
+        assert row["one_view"]["mean"] == pytest.approx(row["study"]["mean"] - 0.1)
+        assert row["one_view"]["sd"] == pytest.approx(row["study"]["sd"])
+        assert row["one_view"]["seconds"] is None, "their time is that of nine views"
+    store.put(judged_by_nine_views(last, gain=None))
+    for row in rows_of_stage_9(command, mnist_steps_command):
+        assert row["study"]["seeds"] == 5 and row["one_view"] is None
+
+
+def test_where_one_view_is_all_there_is_both_summaries_say_the_same(store):
+    outcomes = [simulated.simulate(task) for task in study.tasks_for(stages.get(8), range(3))]
+    same = dataclasses.replace(study.summary_of(outcomes), seconds=None)
+    assert study.one_view_summary(outcomes) == same
+    assert study.one_view_summary([]) is None

@@ -16,7 +16,7 @@ from simulated import TinyNet, simulate
 from torch.nn import functional as F
 
 from mnist_steps import evaluation, figures, pages, runs, stages, training
-from mnist_steps.commands import main
+from mnist_steps.commands import runs as commands
 from mnist_steps.errors import MnistStepsError, RecordMismatch
 from mnist_steps.experiments import study
 from mnist_steps.pages import comparison
@@ -143,7 +143,7 @@ def test_a_study_says_how_long_a_run_takes(store, mnist_steps_command):
 
 
 def test_a_training_is_shown_without_a_comparison(trained, capsys):
-    main.print_run(trained, as_json=False)
+    commands.print_run(trained, as_json=False)
     out = " ".join(capsys.readouterr().out.split())
     assert f"Final test accuracy {trained.final_test_accuracy:.2f} %" in out
     assert "original" not in out
@@ -169,7 +169,7 @@ def test_a_record_of_it_is_checked_once_there_is_one(trained, tmp_path):
 def test_all_records_are_renewed_and_none_is_added(own, monkeypatch, mnist_steps_command):
     made = []
     monkeypatch.setattr(runs, "record", lambda number, *_, **__: made.append(number))
-    monkeypatch.setattr(main, "print_run", lambda run, as_json: None)
+    monkeypatch.setattr(commands, "print_run", lambda run, as_json: None)
     assert mnist_steps_command("record", "--all")[0] == 0
     assert made == list(range(1, 9))
 

@@ -1,0 +1,165 @@
+"""Looking at a network: `summary`, `rf` and `export`."""
+
+import importlib
+import json
+import sys
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mnist_steps.commands.options import Json, Number, Seed, print_table
+from mnist_steps.errors import MnistStepsError
+
+# torch takes a second or two to import: each command imports what it needs, so that --help is
+# instant. So it is in all of these modules.
+if TYPE_CHECKING:
+    from torch import nn
+
+Model = Annotated[
+    str, typer.Argument(help="A stage's number, or `package.module:Name` of a model of yours.")
+]
+Input = Annotated[str, typer.Option("--input", help="Shape of one input: channels, height, width.")]
+
+
+def print_summary(
+    model: Model,
+    input_shape: Input = "1,28,28",
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also list activations and reshapes.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Print a network layer by layer: shapes, parameters, arithmetic, receptive field.
+
+    Example: mnist-steps summary torchvision.models:resnet18 --input 3,224,224
+    """
+    from mnist_steps import summary
+
+    layers = summary.summarize(load_model(model), parse_shape(input_shape), everything=everything)
+    print(json.dumps(layers.as_data(), indent=1) if as_json else layers)
+
+
+def print_receptive_fields(
+    model: Model,
+    input_shape: Input = "1,28,28",
+    plot: Annotated[
+        Path | None, typer.Option(help="Also draw the field's growth, layer by layer, to an SVG.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Print the receptive field of every layer: size, jump and start, in input pixels.
+
+    Example: mnist-steps rf torchvision.models:resnet18 --input 3,224,224 --plot growth.svg
+    """
+    from mnist_steps import receptive_field
+
+    shape = parse_shape(input_shape)
+    analysis = receptive_field.analyze(load_model(model), shape)
+    if plot is not None:
+        from mnist_steps import figures
+
+        figures.growth(analysis, shape[-1]).save(plot)
+    layers = [
+        {
+            name: getattr(layer, name)
+            for name in ("name", "kind", "output_shape", "size", "jump", "start", "note")
+        }
+        for layer in analysis
+    ]
+    if as_json:
+        print(json.dumps(layers, indent=1))
+        return
+    columns = ("output_shape", "size", "jump", "start")
+    print_table(
+        ("layer", "kind", ">output", ">size", ">jump", ">start", "note"),
+        (
+            (
+                layer["name"],
+                layer["kind"],
+                *(receptive_field.times(layer[name]) for name in columns),
+                layer["note"],
+            )
+            for layer in layers
+        ),
+        caption="Size, jump and start in input pixels, height × width, without borders.",
+    )
+
+
+def export(
+    number: Number,
+    out: Annotated[Path, typer.Option(help="The folder to write into; made when missing.")],
+    seed: Seed = None,
+) -> None:
+    """Write a stage's recorded network as model.json and weights.bin, for other languages.
+
+    Example: mnist-steps export 8 --out network
+    """
+    from mnist_steps.pages import export
+
+    written = export.export(number, out, seed)
+    print(
+        f"Wrote {out / 'model.json'} ({len(written['layers'])} layers) "
+        f"and {out / 'weights.bin'} ({written['weights']['bytes']:,} bytes)."
+    )
+
+
+def load_model(name: str) -> "nn.Module":
+    """The network of a stage ('8'), or what `package.module:Name` names, called if need be.
+
+    Raises MnistStepsError when there is no such thing or it is not a network.
+    """
+    from torch import nn
+
+    from mnist_steps import stages
+
+    if name.isdecimal():
+        return stages.get(int(name)).build()
+    module_name, colon, attribute = name.partition(":")
+    if not (module_name and colon and attribute):
+        raise MnistStepsError(
+            f"{name!r} names no model: give a stage's number or package.module:Name, "
+            "such as torchvision.models:resnet18."
+        )
+    refuse_file(module_name, attribute)
+    sys.path.insert(0, "")  # so that a module in the current folder is found, as with python -m
+    try:
+        found = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        raise MnistStepsError(f"{name!r} cannot be imported: {error}.") from error
+    try:
+        model = found if isinstance(found, nn.Module) else found()
+    except TypeError as error:
+        raise MnistStepsError(
+            f"{name!r} could not be called without arguments ({error}): write a function without "
+            "arguments that returns the network, and name that."
+        ) from error
+    if not isinstance(model, nn.Module):
+        raise MnistStepsError(
+            f"{name!r} gave a {type(model).__name__}, expected a torch.nn.Module: name a network, "
+            "or a class or function that makes one without arguments."
+        )
+    return model
+
+
+def refuse_file(module_name: str, attribute: str) -> None:
+    """Raises MnistStepsError when a file stands where a module should, and says what to write."""
+    if not module_name.endswith(".py") and "/" not in module_name and "\\" not in module_name:
+        return
+    path = PurePosixPath(module_name.replace("\\", "/").removesuffix(".py"))
+    if path.is_absolute() or ".." in path.parts:
+        instead = f"go to {path.parent} and write {path.name}:{attribute}"
+    else:
+        instead = f"write {'.'.join(path.parts)}:{attribute}"
+    raise MnistStepsError(f"found the file {module_name}, expected a module: {instead}.")
+
+
+def parse_shape(text: str) -> tuple[int, ...]:
+    """'3,224,224' as (3, 224, 224). Raises MnistStepsError for anything else."""
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise MnistStepsError(
+            f"--input {text!r} is no shape: give whole numbers above 0 with commas, "
+            "such as 3,224,224."
+        )
+    return tuple(int(part) for part in parts)

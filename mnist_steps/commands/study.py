@@ -1,0 +1,162 @@
+"""Many runs over seeds: `study`."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mnist_steps.commands.options import (
+    Device,
+    Fast,
+    Json,
+    Workers,
+    parse_numbers,
+    print_table,
+    refuse_workers_of_a_cluster,
+)
+from mnist_steps.errors import MnistStepsError
+
+
+def make_study(
+    numbers: Annotated[
+        str | None,
+        typer.Option("--stages", help="Such as 3-8 or 1,4-6 [default: those in the folder]."),
+    ] = None,
+    of: Annotated[
+        str | None,
+        typer.Option(
+            help="Instead of stages, the arms of an experiment: ablation (each one change away "
+            "from a short stage 8), ladder (the way to stage 11; its times count: --workers 1 on "
+            "an idle machine), search (candidates for stages 9 and 10, judged on the validation "
+            "images) or frontier (what stages 9 and 10 are compared with)."
+        ),
+    ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            help="How many (10 is seeds 0 to 9) or which ones (5-9, or 3,8) "
+            "[default: those in the folder; those of the experiment]."
+        ),
+    ] = None,
+    workers: Workers = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Address of a Dask scheduler, such as tcp://192.168.0.5:8786."),
+    ] = None,
+    threads: Annotated[
+        int, typer.Option(min=1, help="Threads of each run, where a run is to be done sooner.")
+    ] = 1,
+    device: Device = "cpu",
+    fast: Fast = False,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where the runs are [default: the package's records].")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Make only what is missing or stale; always so.")
+    ] = True,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Make nothing, only say what is missing or stale.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Train stages with many seeds, and show how sure their accuracies are.
+
+    Each run is saved when it ends. Stopped at any moment, the same command goes on; a run whose
+    recipe or network has changed since is stale and made again.
+
+    Example: mnist-steps study --stages 3-8 --seeds 10 --workers 2
+    """
+    from mnist_steps import stages, training
+    from mnist_steps.experiments import ablation, registry, study
+
+    refuse_workers_of_a_cluster(workers, scheduler)
+    training.pick_device(device)
+    store = study.Store(folder or study.STUDIES)
+    chosen = None if numbers is None else parse_numbers("--stages", numbers)
+    wanted = None if seeds is None else parse_seeds(seeds)
+    choices: dict[str, Any] = {"device": device, "fast": fast, "threads": threads}
+    title = None
+    if of is None:
+        known = None if chosen is None else list(map(stages.get, chosen))
+        tasks = study.runs_of(store, known, wanted, **choices)
+    elif chosen is not None:
+        raise MnistStepsError(
+            f"found --of {of} and --stages: an experiment has arms of its own. Leave one out."
+        )
+    else:
+        experiment = registry.get(of)
+        title, tasks = experiment.question, experiment.tasks(wanted, **choices)
+    if not tasks:
+        raise MnistStepsError(
+            "found no runs to go on with: say which, such as --stages 3-8 --seeds 10."
+        )
+
+    if folder is None and not dry_run:
+        study.take_over(tasks, store)
+    report = study.make(tasks, store, workers, scheduler, dry_run)
+    left = study.left(tasks, store)
+    rows = study.describe(tasks, store)
+    effects = [effect.as_data() for effect in ablation.effects(store)] if of == "ablation" else []
+    failures = list(map(str, report.failures))
+    if as_json:
+        content = {"stages": rows, **({"effects": effects} if effects else {})}
+        counts = {"found": report.found, "made": report.made, "failures": failures, "left": left}
+        print(json.dumps(content | counts, indent=1, ensure_ascii=False))
+    else:
+        print_study(rows, title)
+        if effects:
+            print_effects(effects)
+        print(f"{report.found} runs found, {report.made} made, {len(left)} left to make.")
+        for name, state in left.items():
+            print(f"  {name}: {state}")
+    if failures:
+        raise MnistStepsError(f"{len(failures)} runs failed: {'; '.join(failures)}.")
+
+
+def parse_seeds(text: str) -> list[int]:
+    """'10' is the first ten seeds; else as `parse_numbers`. Raises MnistStepsError for none."""
+    numbers = parse_numbers("--seeds", text)
+    if not text.isdecimal():
+        return numbers
+    if numbers == [0]:
+        raise MnistStepsError(
+            "--seeds 0 names no seeds: give how many, such as 10, or which ones, such as 0-0."
+        )
+    return list(range(numbers[0]))
+
+
+def print_study(rows: Sequence[dict[str, Any]], title: str | None) -> None:
+    from mnist_steps.experiments import evidence
+
+    shown = []
+    for row in rows:
+        figures = ["0", "–", "–", "–", "–"]
+        if row["study"] is not None:
+            summary, interval = evidence.Summary(**row["study"]), row["interval"]
+            figures = [
+                f"{summary.seeds}",
+                summary.mean_and_sd,
+                f"{interval['low']:.2f} to {interval['high']:.2f}" if interval else "–",
+                f"{summary.min:.2f}",
+                f"{summary.pass_rate:.0%}",
+            ]
+        shown.append((str(row["number"]), row["arm"] or row["title"], *figures))
+    print_table(
+        ("stage", "title", ">runs", ">mean ± sd", ">95 %", ">least", ">passed"),
+        shown,
+        title=title,
+        caption="Test accuracy after the last epoch, in percent: mean and standard deviation over "
+        "seeds, and where the mean lies with 95 % confidence. A run passes when its last three "
+        "epochs all reach 99.4.",
+    )
+
+
+def print_effects(effects: Sequence[dict[str, Any]]) -> None:
+    print_table(
+        ("factor", "arm", ">effect", "verdict"),
+        ([row[name] for name in ("factor", "title", "effect", "verdict")] for row in effects),
+        caption="Against the baseline: difference of the means in percentage points, its "
+        "95 % interval over seeds, and whether that supports what the original concluded.",
+    )
