@@ -1,6 +1,5 @@
 """The `mnist-steps` command."""
 
-import importlib
 import json
 import os
 import sys
@@ -15,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mnist_steps.commands.assignment import app as assignment_app
+from mnist_steps.commands.loading import load_model
 from mnist_steps.commands.options import (
     Device,
     Fast,
@@ -28,8 +28,6 @@ from mnist_steps.errors import MnistStepsError, RecordMismatch
 # torch takes a second or two to import: each command imports what it needs, so that --help is
 # instant.
 if TYPE_CHECKING:
-    from torch import nn
-
     from mnist_steps.experiments.bench import Row
     from mnist_steps.experiments.study import Outcome, Store, Task
     from mnist_steps.runs import Verification
@@ -50,7 +48,10 @@ output = Console()
 
 Number = Annotated[int, typer.Argument(help="The stage's number, as `mnist-steps stages` lists.")]
 Model = Annotated[
-    str, typer.Argument(help="A stage's number, or `package.module:Name` of a model of yours.")
+    str,
+    typer.Argument(
+        help="A stage's number, or a model of yours: `package.module:Name`, `./file.py:Name`."
+    ),
 ]
 Input = Annotated[str, typer.Option("--input", help="Shape of one input: channels, height, width.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of the run [default: 8, as the original's].")]
@@ -710,43 +711,6 @@ def print_run(run: "Run", as_json: bool) -> None:
         f"Final test accuracy {run.final_test_accuracy:.2f} %, best {run.best_test_accuracy:.2f} "
         f"%{original}. {sum(run.environment.seconds):.1f} s on {run.environment.device}."
     )
-
-
-def load_model(name: str) -> "nn.Module":
-    """The network of a stage ('8'), or what `package.module:Name` names, called if need be.
-
-    Raises MnistStepsError when there is no such thing or it is not a network.
-    """
-    from torch import nn
-
-    from mnist_steps import stages
-
-    if name.isdecimal():
-        return stages.get(int(name)).build()
-    module_name, colon, attribute = name.partition(":")
-    if not (module_name and colon and attribute):
-        raise MnistStepsError(
-            f"{name!r} names no model: give a stage's number or package.module:Name, "
-            "such as torchvision.models:resnet18."
-        )
-    sys.path.insert(0, "")  # so that a module in the current folder is found, as with python -m
-    try:
-        found = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
-        raise MnistStepsError(f"{name!r} cannot be imported: {error}.") from error
-    try:
-        model = found if isinstance(found, nn.Module) else found()
-    except TypeError as error:
-        raise MnistStepsError(
-            f"{name!r} could not be called without arguments ({error}): write a function without "
-            "arguments that returns the network, and name that."
-        ) from error
-    if not isinstance(model, nn.Module):
-        raise MnistStepsError(
-            f"{name!r} gave a {type(model).__name__}, expected a torch.nn.Module: name a network, "
-            "or a class or function that makes one without arguments."
-        )
-    return model
 
 
 def parse_shape(text: str) -> tuple[int, ...]:
