@@ -214,9 +214,10 @@ class Symbolic:
         )
 
     def _in_attention(self, node: fx.Node) -> bool:
-        """Whether the module whose code makes this call computes attention."""
+        """Whether the module whose code makes this call computes attention, or one around it."""
+        scopes = {scope_of(one) for one in self.graph.nodes if self._attends(one)}
         scope = scope_of(node)
-        return any(scope_of(one) == scope and self._attends(one) for one in self.graph.nodes)
+        return scope in scopes or any(one and scope.startswith(f"{one}.") for one in scopes)
 
     def _attends(self, node: fx.Node) -> bool:
         """Whether the call is named attention, or is a product with a softmax."""
@@ -275,9 +276,10 @@ class Symbolic:
                 raise self.unknown(self.names[node], f"{spelled(node)}{what}")
             if shape[:1] != (BATCH,):
                 raise NotTraceable(
-                    f"{self.names[node]} mixes the images of a batch: for {BATCH} images its "
-                    f"output has the shape {shape}.\n  It is called at {self.line(node)}.\n"
-                    "  Keep the first axis for the batch, as in x.flatten(1) or x.squeeze(2)."
+                    f"{self.names[node]} does not keep the first axis for the images of a batch: "
+                    f"for {BATCH} images its output has the shape {shape}.\n"
+                    f"  It is called at {self.line(node)}.\n"
+                    "  Leave that axis as it is, as in x.flatten(1) or x.squeeze(2)."
                 )
             shape = shape[1:]
         learnt = [value for value in weights.values() if id(value) in own]

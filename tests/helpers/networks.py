@@ -222,6 +222,18 @@ class FusedAttention(Attention):
         return F.scaled_dot_product_attention(query, key, value)
 
 
+class FlattenedAttention(Attention):
+    """A part of it makes one axis of the images and the tokens."""
+
+    class Widened(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x.flatten(0, 1))
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.widen = self.Widened(width, 3 * 2 * 5)
+
+
 # ---- Random networks ----------------------------------------------------------------------------
 
 Step = tuple[str, dict[str, Any]]

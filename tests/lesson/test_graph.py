@@ -280,13 +280,11 @@ def test_a_shape_that_does_not_fit_is_reported_with_the_layer_that_fails():
         trace(Modules(), (1, 28, 28))
 
 
-def test_a_reshape_that_mixes_images_is_refused():
-    class Mixing(nn.Module):
-        def forward(self, x):
-            return x.view(-1)
-
-    with pytest.raises(NotTraceable, match="mixes the images of a batch"):
-        trace(Mixing(), (1, 4, 4))
+def test_a_reshape_that_loses_the_axis_of_the_batch_is_refused():
+    with pytest.raises(
+        NotTraceable, match="does not keep the first axis for the images of a batch"
+    ):
+        trace(Calls(lambda x: x.view(-1)), (1, 4, 4))
 
 
 @pytest.mark.parametrize(
@@ -298,14 +296,16 @@ def test_moving_the_batch_to_another_axis_is_told_as_what_it_is(function):
         trace(Calls(function), (2, 4, 4))
 
 
-@pytest.mark.parametrize("cls", [networks.Attention, networks.FusedAttention])
+@pytest.mark.parametrize(
+    "cls", [networks.Attention, networks.FusedAttention, networks.FlattenedAttention]
+)
 def test_attention_is_refused_by_its_name(cls):
     """Also where the trace stops before, at a step which belongs to it."""
     with pytest.raises(UnknownOperation) as raised:
         trace(nn.Sequential(nn.Flatten(2), cls(9)), (4, 3, 3))
     message = str(raised.value)
     assert "belongs to attention, which is not known" in message
-    assert "mixes" not in message and "networks.py:" in message
+    assert "first axis" not in message and "networks.py:" in message
     assert "depends on their values" in message
 
 
