@@ -62,7 +62,7 @@ FAILURE = (
     "see whether that fails as well."
 )
 # What Python says of a decision that fx does not notice itself.
-_DECIDES = re.compile(r"(int|float|len)\W*(\(\) argument|is not supported)|as an integer|bool")
+_DECIDES = re.compile(r"(int|float)\(\) argument|'len' is not supported|as an integer")
 
 
 def trace(model: nn.Module, input_shape: tuple[int, ...], training: bool = False) -> Graph:
@@ -299,10 +299,12 @@ class Symbolic:
         """Operation and attributes of a function or tensor method. Raises NotKnown."""
         form, what = form_of(node), spelled(node)
         args, kwargs = arguments(node, values)
-        pieces, position = (), 0
+        pieces: Any = ()
+        position: Any = 0
         if node.target in (operator.getitem, getattr) and isinstance(args[0], tuple):
             pieces, position = args
-            position = {"values": 0, "indices": 1}.get(position, position)  # of torch.max
+            if isinstance(position, str):
+                position = {"values": 0, "indices": 1}.get(position)  # of torch.max
             node = node.all_input_nodes[0]
             form = form_of(node)
             what = spelled(node)

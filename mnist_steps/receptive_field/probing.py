@@ -64,6 +64,8 @@ def verify(model: nn.Module, input_shape: tuple[int, ...], pixels: int = 1024) -
         nonlocal comparisons
         if name in layers and isinstance(value, Tensor):
             comparisons += _compare(layers[name], value[: len(pixels)], pixels)
+        elif isinstance(value, Tensor) and value.isnan().any():
+            raise FieldMismatch(f"{name} sees the image, but by analyze() it is a constant.")
 
     def check_clean(name: str, value: Any) -> None:
         if isinstance(value, Tensor) and value.isnan().any():

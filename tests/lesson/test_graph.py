@@ -319,6 +319,7 @@ def test_an_operation_beside_attention_is_not_taken_for_it():
     [
         (lambda x: x + missing, "NameError: name 'missing' is not defined"),  # noqa: F821
         (lambda x: x + {}["bias"], "KeyError: 'bias'"),
+        (lambda x: nn.boolean_mask(x), "has no attribute 'boolean_mask'"),
     ],
 )
 def test_a_forward_that_fails_for_another_reason_says_which(function, found):
@@ -341,9 +342,17 @@ def test_a_constant_that_is_changed_in_place_is_refused():
         trace(Calls(lambda x: torch.zeros_like(x).add_(x)), (2, 4, 4))
 
 
-def test_a_function_that_returns_several_tensors_is_known_or_refused():
-    with pytest.raises(UnknownOperation, match="torch.topk"):
-        trace(Calls(lambda x: torch.topk(x, 2)), (2, 4, 4))
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (lambda x: torch.topk(x, 2), "torch.topk"),
+        (lambda x: x.chunk(2, 1)[0:1], "operator.getitem"),
+        (lambda x: torch.max(x, 1).nothing, "Tensor.nothing"),
+    ],
+)
+def test_of_functions_that_return_several_tensors_what_is_not_known_is_refused(function, name):
+    with pytest.raises(graph.MnistStepsError, match=name):
+        trace(Calls(function), (2, 4, 4))
 
 
 def test_a_second_input_is_refused():

@@ -418,6 +418,16 @@ def test_verify_catches_a_tensor_changed_under_its_second_name():
         verify(Alias(), (1, 9, 9))
 
 
+def test_verify_catches_an_image_written_into_a_constant():
+    def hidden(x):
+        constant = torch.zeros_like(x)
+        torch.add(x, 1, out=constant)
+        return constant * 2
+
+    with pytest.raises(FieldMismatch, match="mul sees the image, but by analyze"):
+        verify(Calls(hidden), networks.INPUT)
+
+
 def test_verify_refuses_a_network_that_gives_nan_by_itself():
     conv = nn.Conv2d(1, 1, 3)
     nn.init.constant_(conv.weight, float("nan"))
