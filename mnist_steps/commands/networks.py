@@ -1,23 +1,23 @@
 """Looking at a network: `summary`, `rf` and `export`."""
 
-import importlib
 import json
-import sys
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from mnist_steps.commands.loading import load_model
 from mnist_steps.commands.options import Json, Number, Seed, print_table
 from mnist_steps.errors import MnistStepsError
 
 # torch takes a second or two to import: each command imports what it needs, so that --help is
 # instant. So it is in all of these modules.
-if TYPE_CHECKING:
-    from torch import nn
 
 Model = Annotated[
-    str, typer.Argument(help="A stage's number, or `package.module:Name` of a model of yours.")
+    str,
+    typer.Argument(
+        help="A stage's number, or `package.module:Name` or `file.py:Name` of a model of yours."
+    ),
 ]
 Input = Annotated[str, typer.Option("--input", help="Shape of one input: channels, height, width.")]
 
@@ -102,56 +102,6 @@ def export(
         f"Wrote {out / 'model.json'} ({len(written['layers'])} layers) "
         f"and {out / 'weights.bin'} ({written['weights']['bytes']:,} bytes)."
     )
-
-
-def load_model(name: str) -> "nn.Module":
-    """The network of a stage ('8'), or what `package.module:Name` names, called if need be.
-
-    Raises MnistStepsError when there is no such thing or it is not a network.
-    """
-    from torch import nn
-
-    from mnist_steps import stages
-
-    if name.isdecimal():
-        return stages.get(int(name)).build()
-    module_name, colon, attribute = name.partition(":")
-    if not (module_name and colon and attribute):
-        raise MnistStepsError(
-            f"{name!r} names no model: give a stage's number or package.module:Name, "
-            "such as torchvision.models:resnet18."
-        )
-    refuse_file(module_name, attribute)
-    sys.path.insert(0, "")  # so that a module in the current folder is found, as with python -m
-    try:
-        found = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
-        raise MnistStepsError(f"{name!r} cannot be imported: {error}.") from error
-    try:
-        model = found if isinstance(found, nn.Module) else found()
-    except TypeError as error:
-        raise MnistStepsError(
-            f"{name!r} could not be called without arguments ({error}): write a function without "
-            "arguments that returns the network, and name that."
-        ) from error
-    if not isinstance(model, nn.Module):
-        raise MnistStepsError(
-            f"{name!r} gave a {type(model).__name__}, expected a torch.nn.Module: name a network, "
-            "or a class or function that makes one without arguments."
-        )
-    return model
-
-
-def refuse_file(module_name: str, attribute: str) -> None:
-    """Raises MnistStepsError when a file stands where a module should, and says what to write."""
-    if not module_name.endswith(".py") and "/" not in module_name and "\\" not in module_name:
-        return
-    path = PurePosixPath(module_name.replace("\\", "/").removesuffix(".py"))
-    if path.is_absolute() or ".." in path.parts:
-        instead = f"go to {path.parent} and write {path.name}:{attribute}"
-    else:
-        instead = f"write {'.'.join(path.parts)}:{attribute}"
-    raise MnistStepsError(f"found the file {module_name}, expected a module: {instead}.")
 
 
 def parse_shape(text: str) -> tuple[int, ...]:

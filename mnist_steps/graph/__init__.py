@@ -9,11 +9,13 @@ An operation that has no entry raises `UnknownOperation`; nothing is guessed.
 
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.graph.nodes import INPUT, Graph, Node, NotTraceable, UnknownOperation
-from mnist_steps.graph.operations import OPERATIONS, count_macs, ranks
+from mnist_steps.graph.operations import CONSTANTS, OPERATIONS, ranks
+from mnist_steps.graph.shapes import count_macs
 from mnist_steps.graph.tracing import BATCH, Symbolic, arguments, perform, trace, without_hooks
 
 __all__ = [
     "BATCH",
+    "CONSTANTS",
     "INPUT",
     "OPERATIONS",
     "Graph",

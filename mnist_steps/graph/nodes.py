@@ -5,6 +5,8 @@ from typing import Any
 
 from mnist_steps.errors import MnistStepsError
 
+Attributes = dict[str, Any]
+
 INPUT = "(input)"  # how nodes name the network's input; no module can be called so
 
 
@@ -30,14 +32,15 @@ class Node:
     params: number of weights used here; what a shared module's nodes repeat, the graph's
         `total_params` counts once
     macs: multiply-accumulate operations for one image, see `count_macs`
-    parameters: shapes of the weights and buffers used here, by qualified name
+    parameters: shapes of the weights and buffers used here, by qualified name; a weight that
+        several layers share has one name, the first
     module: qualified name of the module called; None for functions
     """
 
     name: str
     op: str
     inputs: tuple[str, ...]
-    attributes: dict[str, Any]
+    attributes: Attributes
     output_shape: tuple[int, ...]
     params: int = 0
     macs: int = 0

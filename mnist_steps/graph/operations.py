@@ -10,16 +10,14 @@ import operator
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from mnist_steps.graph.nodes import plain
-
-Attributes = dict[str, Any]
+from mnist_steps.graph import shapes
+from mnist_steps.graph.nodes import Attributes, plain
 
 
 class NotKnown(Exception):
@@ -59,24 +57,19 @@ class Call:
 
 Described = tuple[str, Attributes]  # the operation's name and its attributes
 Describe = Callable[[Call], Described]
-# From the number of spatial axes, the attributes and the input's shape, batch included. None
-# where running it on the meta device has to tell, also why it fails.
-ShapeRule = Callable[[int, Attributes, tuple[int, ...]], tuple[int, ...] | None]
 
 
 @dataclass(frozen=True)
 class Operation:
     """attributes: of the module that decide what it does; None where torch.nn has none
-    shape: the output's, for the layers that nearly all networks consist of. The meta device would
-        tell it too, but to run a convolution there torch imports sympy, and to run a batch
-        normalization its whole compiler: 1.6 seconds in which nothing is computed
+    shape: a rule of `shapes`; without one, the meta device tells the output's
     rank: how many spatial axes the name tells, else 0
     minor: no row in a layer table: it changes no shape or only the way it is written, has no
         weights, and sees what the layer before it sees
     """
 
     attributes: tuple[str, ...] | None
-    shape: ShapeRule | None
+    shape: shapes.Rule | None
     rank: int
     minor: bool
 
@@ -103,7 +96,7 @@ def _known(
     op: str,
     attributes: str | None = None,
     *forms: str | tuple[str, Describe],
-    shape: ShapeRule | None = None,
+    shape: shapes.Rule | None = None,
     minor: bool = False,
 ) -> None:
     """Enter an operation.
@@ -131,7 +124,10 @@ PER_AXIS = {"kernel_size", "stride", "dilation", "output_padding", "output_size"
 AXES = {"start_dim", "end_dim", "dim"}  # attributes that number an axis of the input
 
 # These decide speed, precision or warnings, not what is computed.
-IRRELEVANT = {"inplace", "_stacklevel", "dtype", "memory_format", "out"}
+IRRELEVANT = {
+    "inplace", "_stacklevel", "dtype", "memory_format", "out",
+    "device", "layout", "requires_grad", "pin_memory",
+}  # fmt: skip
 
 # What torch calls in two ways.
 RENAMED = {"axis": "dim", "sizes": "unflattened_size", "exponent": "other"}
@@ -149,10 +145,12 @@ def from_batch(axis: int | None, rank: int) -> int:
 
 
 def bound(form: Form, arguments: tuple[Any, ...], named: Attributes) -> Attributes:
-    """A call's arguments after the first, by name."""
-    if form.arguments == ("*dims",) and arguments and isinstance(arguments[0], int):
-        arguments = (arguments,)  # permute(0, 2, 1) as permute((0, 2, 1))
+    """A call's arguments after the first, by name; `*all` takes what there is."""
     names = [name.lstrip("*") for name in form.arguments]
+    if form.arguments == ("*all",) or (
+        form.arguments == ("*dims",) and arguments and isinstance(arguments[0], int)
+    ):
+        arguments = (arguments,)  # permute(0, 2, 1) as permute((0, 2, 1))
     named = {RENAMED.get(name, name): value for name, value in named.items()}
     return dict(zip(names, arguments, strict=False)) | named
 
@@ -284,6 +282,18 @@ def _reduction(call: Call) -> Described:
     return call.op, {"dim": sorted(dim % call.rank for dim in over), "keepdim": keepdim}
 
 
+def _largest(call: Call) -> Described:
+    """max and min: of two tensors, over an axis, or over all of them."""
+    other = call.given.get("other", call.given.get("dim"))
+    if isinstance(other, Tensor):
+        return {"amax": "maximum", "amin": "minimum"}[call.op], {}
+    if call.position == 1:
+        raise NotKnown(
+            f"the second result of {call.spelled}, which is where the values were found,"
+        )
+    return _reduction(call)
+
+
 def _joined(call: Call) -> Described:
     rank = call.value[0].dim() + (call.op == "stack")
     return call.op, {"dim": call.given.get("dim", 0) % rank}
@@ -325,7 +335,8 @@ def _unbound(call: Call) -> Described:
     return _part(call, call.dim(), call.position)
 
 
-RETURNS_SEVERAL = (_piece, _unbound)  # describe one of the tensors that a function returns
+# These describe one of the tensors that a function returns.
+RETURNS_SEVERAL = (_piece, _unbound, _largest)
 
 
 def _getitem(call: Call) -> Described:
@@ -349,47 +360,15 @@ def _stochastic_depth(call: Call) -> Described:
     return call.op, {"p": call.given["p"], "mode": call.given["mode"]}
 
 
+def _constant(call: Call) -> Described:
+    given = [call.value, *call.given.get("all", ())]
+    named = {name: value for name, value in _relevant(call.given).items() if name != "all"}
+    given = [one for one in given if one is not None and not isinstance(one, Tensor)]
+    return call.op, plain({"arguments": given, **named})
+
+
 def _without_attributes(call: Call) -> Described:
     return call.op, {}  # the output's shape says all
-
-
-# ---- Shapes -------------------------------------------------------------------------------------
-
-
-def _same(rank: int, settings: Attributes, shape: tuple[int, ...]) -> tuple[int, ...] | None:
-    return shape
-
-
-def _normalized(rank: int, settings: Attributes, shape: tuple[int, ...]) -> tuple[int, ...] | None:
-    return shape if len(shape) == rank + 2 and shape[1] == settings["num_features"] else None
-
-
-def _adaptive(rank: int, settings: Attributes, shape: tuple[int, ...]) -> tuple[int, ...] | None:
-    if len(shape) != rank + 2 or settings.get("return_indices"):
-        return None
-    sizes = zip(settings["output_size"], shape[2:], strict=True)
-    return (*shape[:2], *(new or old for new, old in sizes))
-
-
-def _window(rank: int, settings: Attributes, shape: tuple[int, ...]) -> tuple[int, ...] | None:
-    """Of convolutions and pools."""
-    padding = settings["padding"]
-    if len(shape) != rank + 2 or isinstance(padding, str):
-        return None
-    if settings.get("ceil_mode") or settings.get("return_indices"):
-        return None
-    if settings.get("padding_mode", "zeros") != "zeros":
-        return None
-    if settings.get("in_channels", shape[1]) != shape[1]:
-        return None
-    sizes = []
-    for axis, (size, kernel) in enumerate(zip(shape[2:], settings["kernel_size"], strict=True)):
-        if "out_channels" not in settings and 2 * padding[axis] > kernel:
-            return None  # torch refuses such pools
-        span = settings.get("dilation", [1] * rank)[axis] * (kernel - 1) + 1
-        sizes.append((size + 2 * padding[axis] - span) // settings["stride"][axis] + 1)
-    channels = settings.get("out_channels", shape[1])
-    return (shape[0], channels, *sizes) if min(sizes) > 0 else None
 
 
 # ---- The entries --------------------------------------------------------------------------------
@@ -398,7 +377,7 @@ def _window(rank: int, settings: Attributes, shape: tuple[int, ...]) -> tuple[in
 CONV = "in_channels out_channels kernel_size stride padding dilation groups bias padding_mode"
 _known(
     "Conv#d", CONV,
-    ("conv#d weight bias stride padding dilation groups", _with_weights), shape=_window,
+    ("conv#d weight bias stride padding dilation groups", _with_weights), shape=shapes.window,
 )  # fmt: skip
 _known(
     "ConvTranspose#d", f"{CONV} output_padding",
@@ -409,7 +388,7 @@ _known("PReLU", "num_parameters", ("prelu weight", _with_weights))
 _known(
     "BatchNorm#d", "num_features eps momentum affine track_running_stats",
     ("batch_norm running_mean running_var weight bias training momentum eps", _with_weights),
-    shape=_normalized,
+    shape=shapes.normalized,
 )  # fmt: skip
 _known(
     "InstanceNorm#d", "num_features eps momentum affine track_running_stats",
@@ -432,15 +411,15 @@ _known("LocalResponseNorm", "size alpha beta k", "local_response_norm")
 
 # Pools.
 POOL = "kernel_size stride padding"
-_known("MaxPool#d", f"{POOL} dilation ceil_mode return_indices", "max_pool#d", shape=_window)
+_known("MaxPool#d", f"{POOL} dilation ceil_mode return_indices", "max_pool#d", shape=shapes.window)
 AVERAGE = f"{POOL} ceil_mode count_include_pad"
-_known("AvgPool1d", AVERAGE, "avg_pool1d", shape=_window)
-_known("AvgPool2d", f"{AVERAGE} divisor_override", "avg_pool2d", shape=_window)
-_known("AvgPool3d", f"{AVERAGE} divisor_override", "avg_pool3d", shape=_window)
+_known("AvgPool1d", AVERAGE, "avg_pool1d", shape=shapes.window)
+_known("AvgPool2d", f"{AVERAGE} divisor_override", "avg_pool2d", shape=shapes.window)
+_known("AvgPool3d", f"{AVERAGE} divisor_override", "avg_pool3d", shape=shapes.window)
 _known("LPPool#d", "norm_type kernel_size stride ceil_mode", "lp_pool#d")
-_known("AdaptiveAvgPool#d", "output_size", "adaptive_avg_pool#d", shape=_adaptive)
+_known("AdaptiveAvgPool#d", "output_size", "adaptive_avg_pool#d", shape=shapes.adaptive)
 _known(
-    "AdaptiveMaxPool#d", "output_size return_indices", "adaptive_max_pool#d", shape=_adaptive
+    "AdaptiveMaxPool#d", "output_size return_indices", "adaptive_max_pool#d", shape=shapes.adaptive
 )  # fmt: skip
 
 # Activations: operation, function, attributes.
@@ -455,8 +434,8 @@ for _entry in (
     "Softmin softmin dim",
 ):  # fmt: skip
     _op, _function, *_attributes = _entry.split()
-    _known(_op, " ".join(_attributes), _function, shape=_same, minor=True)
-_known("Softmax2d", "", shape=_same, minor=True)
+    _known(_op, " ".join(_attributes), _function, shape=shapes.same, minor=True)
+_known("Softmax2d", "", shape=shapes.same, minor=True)
 
 # What is random in training.
 for _op, _form in (
@@ -464,8 +443,8 @@ for _op, _form in (
     ("AlphaDropout", "alpha_dropout p training"),
     ("FeatureAlphaDropout", "feature_alpha_dropout p training"),
 ):  # fmt: skip
-    _known(_op, "p", _form, shape=_same, minor=True)
-_known("RReLU", "lower upper", "rrelu lower upper training", shape=_same, minor=True)
+    _known(_op, "p", _form, shape=shapes.same, minor=True)
+_known("RReLU", "lower upper", "rrelu lower upper training", shape=shapes.same, minor=True)
 _known("StochasticDepth", None, ("stochastic_depth p mode training", _stochastic_depth), minor=True)
 
 # Arithmetic, each element by itself.
@@ -484,8 +463,21 @@ for _form in (
 _known("expand", None, ("expand", _without_attributes), minor=True)
 
 # Over whole axes.
-for _form in ("mean", "sum", "amax", "amin", "prod", "std", "var"):
+for _form in ("mean", "sum", "prod", "std", "var"):
     _known(_form, None, (f"{_form} dim keepdim", _reduction))
+for _op in ("max", "min"):
+    _known(
+        f"a{_op}", None,
+        (f"a{_op} dim keepdim", _reduction), (f"{_op} dim keepdim", _largest),
+    )  # fmt: skip
+
+# Tensors that do not depend on the image's pixels, though perhaps on its size.
+CONSTANTS = (
+    "arange", "linspace", "logspace", "zeros", "ones", "full", "eye", "zeros_like", "ones_like",
+    "full_like", "new_zeros", "new_ones", "new_full", "new_tensor",
+)  # fmt: skip
+for _op in CONSTANTS:
+    _known(_op, None, (f"{_op} *all", _constant), minor=True)
 
 # Padding and resizing.
 _known("ZeroPad#d", "padding")
@@ -569,28 +561,3 @@ def shape_of(op: str, module: nn.Module, shape: tuple[int, ...]) -> tuple[int, .
     if operation.shape is None:
         return None
     return operation.shape(operation.rank, module_attributes(op, module), shape)
-
-
-def count_macs(
-    op: str,
-    output_shape: tuple[int, ...],
-    weights: list[Tensor],
-    input_shape: tuple[int, ...],
-) -> int:
-    """Multiply-accumulate operations for one image, as torchinfo counts mult-adds.
-
-    A convolution's or linear layer's weight acts once per output position, and so does its bias.
-    A transposed convolution's weight acts once per *input* position. Other weights
-    (normalization, PReLU) count once each: after training they fold into their neighbours.
-    What has no weights counts nothing, and neither does a factor such as a layer scale.
-    shapes without the batch axis; weights: parameters, not buffers
-    """
-    matrices = sum(value.numel() for value in weights if value.dim() > 1)
-    vectors = sum(value.numel() for value in weights if value.dim() <= 1)
-    if op.startswith("ConvTranspose"):
-        return matrices * prod(input_shape[1:]) + vectors * prod(output_shape[1:])
-    if op.startswith("Conv"):
-        return (matrices + vectors) * prod(output_shape[1:])
-    if op == "Linear":
-        return (matrices + vectors) * prod(output_shape[:-1])
-    return matrices + vectors if OPERATIONS[op].attributes is not None else 0

@@ -31,7 +31,7 @@ def names_of(graph: fx.Graph, root: nn.Module) -> dict[fx.Node, str]:
         if node.op == "call_module":
             stem = target
         else:
-            scope = next(reversed(node.meta.get("nn_module_stack") or {"": None}))
+            scope = scope_of(node)
             function = getattr(node.target, "__name__", target).strip("_")
             stem = f"{scope}.{function}" if scope else function
         name, number = stem, 0
@@ -43,11 +43,23 @@ def names_of(graph: fx.Graph, root: nn.Module) -> dict[fx.Node, str]:
     return names
 
 
+def scope_of(node: fx.Node) -> str:
+    """Qualified name of the innermost module whose code makes the call."""
+    return str(next(reversed(node.meta.get("nn_module_stack") or {"": None})))
+
+
+def changes_its_input(node: fx.Node) -> bool:
+    """Whether a call's name says that it changes its first argument in place: relu_."""
+    name = str(getattr(node.target, "__name__", node.target))
+    return node.op != "call_module" and name.endswith("_") and not name.endswith("__")
+
+
 def spelled(node: fx.Node) -> str:
     """A function or tensor method as the reader knows it: 'torch.add', 'Tensor.add'."""
-    if node.op == "call_method":
-        return f"Tensor.{node.target}"
+    if node.op == "call_method" or node.target is getattr:
+        return f"Tensor.{node.args[1] if node.target is getattr else node.target}"
     module = getattr(node.target, "__module__", None) or ""
+    module = {"_operator": "operator", "torch._C._nn": "torch.nn.functional"}.get(module, module)
     return f"{module}.{getattr(node.target, '__name__', node.target)}".lstrip(".")
 
 

@@ -10,22 +10,22 @@ never run, hooked, switched to another mode or moved.
 
 import copy
 import operator
+import re
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
-from mnist_steps.graph.nodes import Graph, Node, NotTraceable, UnknownOperation
+from mnist_steps.graph.nodes import Attributes, Graph, Node, NotTraceable, UnknownOperation
 from mnist_steps.graph.operations import (
     AXES,
+    CONSTANTS,
     OPERATIONS,
     RETURNS_SEVERAL,
-    Attributes,
     Call,
     NotKnown,
     bound,
-    count_macs,
     form_of,
     from_batch,
     module_attributes,
@@ -34,18 +34,35 @@ from mnist_steps.graph.operations import (
 )
 from mnist_steps.graph.places import (
     calling_line,
+    changes_its_input,
     class_line,
     failing_line,
     first_line,
     names_of,
+    scope_of,
     spelled,
 )
+from mnist_steps.graph.shapes import count_macs
 
 # The trace runs with two images: an operation that confuses the batch with another axis then
 # shows, while with a single image `squeeze()` and `view(1, -1)` would pass unseen.
 BATCH = 2
 
 Values = dict[fx.Node, Any]
+
+DECISION = (
+    "  The trace runs `forward` without pixel values, so it cannot take a decision that depends on "
+    "them (if, while, for, int(), len()).\n"
+    "  Decide by constants instead, compute both branches and choose with tensor arithmetic, or "
+    "analyse the submodules before and after that line one by one."
+)
+FAILURE = (
+    "  The trace calls it with a stand-in for the images and no other argument; a stand-in has no "
+    "values, and nothing can be assigned to parts of it. Call the model on a batch of images to "
+    "see whether that fails as well."
+)
+# What Python says of a decision that fx does not notice itself.
+_DECIDES = re.compile(r"(int|float)\(\) argument|'len' is not supported|as an integer")
 
 
 def trace(model: nn.Module, input_shape: tuple[int, ...], training: bool = False) -> Graph:
@@ -59,6 +76,9 @@ def trace(model: nn.Module, input_shape: tuple[int, ...], training: bool = False
 
 class _Tracer(fx.Tracer):
     """Takes the modules of `operations` as single steps and looks into all others."""
+
+    # What is computed from a buffer is part of the trace: the copy has no values for it.
+    proxy_buffer_attributes = True
 
     def is_leaf_module(self, module: nn.Module, module_qualified_name: str) -> bool:
         return op_of(module) is not None or super().is_leaf_module(module, module_qualified_name)
@@ -85,13 +105,13 @@ class Symbolic:
         try:
             return tracer.trace(self.root)
         except Exception as error:
+            decides = isinstance(error, fx.proxy.TraceError) or bool(_DECIDES.search(str(error)))
             raise NotTraceable(
-                f"{type(self.model).__name__} cannot be traced: {first_line(error)}\n"
+                f"{type(self.model).__name__} cannot be traced: "
+                f"{'' if decides else f'its forward() fails with {type(error).__name__}: '}"
+                f"{first_line(error)}\n"
                 f"  It stopped at {failing_line(error) or class_line(self.model)}.\n"
-                "  The trace runs `forward` without pixel values, so it cannot take a decision "
-                "that depends on them (if, while, for, int(), len()).\n"
-                "  Decide by constants instead, compute both branches and choose with tensor "
-                "arithmetic, or analyse the submodules before and after that line one by one."
+                f"{DECISION if decides else FAILURE}"
             ) from error
 
     def run(self, input_shape: tuple[int, ...]) -> Graph:
@@ -103,9 +123,14 @@ class Symbolic:
         moving: set[fx.Node] = set()
         with torch.no_grad():
             for fx_node in self.graph.nodes:
-                if fx_node.op == "placeholder" or not moving.isdisjoint(fx_node.all_input_nodes):
+                # An image's size is no pixel: what only depends on that is a constant.
+                form = form_of(fx_node)
+                if not (form and form.op in CONSTANTS) and any(
+                    one in moving and _has_tensor(values[one]) for one in fx_node.all_input_nodes
+                ):
                     moving.add(fx_node)
                 if fx_node.op == "placeholder":
+                    moving.add(fx_node)
                     values[fx_node] = torch.zeros(BATCH, *input_shape, device="meta")
                 elif fx_node.op == "get_attr":
                     value = operator.attrgetter(fx_node.target)(self.root)
@@ -114,8 +139,9 @@ class Symbolic:
                     found = [one for one in _nodes_in(fx_node.args) if _has_tensor(values[one])]
                     outputs = list(dict.fromkeys(self.names[one] for one in found))
                 else:
-                    values[fx_node] = self._call(fx_node, values)
-                    if isinstance(values[fx_node], Tensor):
+                    values[fx_node] = value = self._call(fx_node, values)
+                    if isinstance(value, Tensor):
+                        values[fx_node] = value.to("meta")
                         nodes.append(self._describe(fx_node, values, own, moving))
         return Graph(
             input_shape=input_shape,
@@ -138,10 +164,14 @@ class Symbolic:
                     shape = shape_of(op, layer, tuple(args[0].shape))
             if shape is not None:
                 return torch.empty(shape, device="meta")
-            form = form_of(node)
-            if form is not None and form.op == "identity" and args:
+            if node.op == "call_method" and node.target in ("to", "cpu", "cuda"):
                 return args[0]  # where a tensor lies is not its concern: x.to(device)
-            return perform(node, self.root, args, kwargs)
+            result = perform(node, self.root, args, kwargs)
+            if node.op != "call_module" and _has_tensor(result) and not isinstance(result, Tensor):
+                form = form_of(node)
+                if form is None or form.describe not in RETURNS_SEVERAL:
+                    raise NotKnown(f"the function {spelled(node)}")
+            return result
         except NotKnown as error:
             raise self.unknown(self.names[node], str(error)) from error
         except Exception as error:
@@ -168,6 +198,13 @@ class Symbolic:
     def unknown(self, name: str, what: str) -> UnknownOperation:
         """The error for the operation of this name; `what` completes '... is not known'."""
         node = next(one for one, its_name in self.names.items() if its_name == name)
+        if self._in_attention(node):
+            return UnknownOperation(
+                f"{name}: {what} belongs to attention, which is not known to mnist_steps.\n"
+                f"  It is called at {self.line(node)}.\n"
+                "  Which pixels a unit of attention looks at depends on their values, so it has no "
+                "receptive field that holds for every image."
+            )
         return UnknownOperation(
             f"{name}: {what} is not known to mnist_steps, and what its output depends on would "
             f"be a guess.\n  It is called at {self.line(node)}.\n"
@@ -175,6 +212,23 @@ class Symbolic:
             "linear layers, arithmetic, concatenation and reshaping; see "
             "mnist_steps/graph/operations.py."
         )
+
+    def _in_attention(self, node: fx.Node) -> bool:
+        """Whether the module whose code makes this call computes attention, or one around it."""
+        scopes = {scope_of(one) for one in self.graph.nodes if self._attends(one)}
+        scope = scope_of(node)
+        return scope in scopes or any(one and scope.startswith(f"{one}.") for one in scopes)
+
+    def _attends(self, node: fx.Node) -> bool:
+        """Whether the call is named attention, or is a product with a softmax."""
+        if node.op == "call_module":
+            called = type(self.root.get_submodule(str(node.target))).__name__
+        else:
+            called = getattr(node.target, "__name__", str(node.target))
+        if called not in ("matmul", "bmm", "baddbmm", "einsum"):
+            return "attention" in called.lower()
+        # Between softmax and the product there may be a dropout and a change of type.
+        return any("softmax" in str(one).lower() for one in _before(node, steps=3))
 
     def _describe(
         self, node: fx.Node, values: Values, own: dict[int, str], moving: set[fx.Node]
@@ -185,7 +239,7 @@ class Symbolic:
         """
         tensors = [one for one in _nodes_in((node.args, node.kwargs)) if _has_tensor(values[one])]
         weights: dict[str, Tensor] = {
-            str(one.target): values[one] for one in tensors
+            own.get(id(values[one]), str(one.target)): values[one] for one in tensors
             if one.op == "get_attr" and isinstance(values[one], Tensor)
         }  # fmt: skip
         module = None
@@ -207,15 +261,25 @@ class Symbolic:
             }
         # A part of what chunk or split returned is a part of what they were given.
         inputs = [
-            one if isinstance(values[one], Tensor) else one.all_input_nodes[0] for one in tensors
+            one if isinstance(values[one], Tensor) else one.all_input_nodes[0]
+            for one in tensors
+            if node in moving or one not in moving
         ]
         shape = tuple(values[node].shape)
         if node in moving:
+            if changes_its_input(node) and inputs and node.args[0] not in moving:
+                # Whoever reads the constant afterwards would read it as it was.
+                raise self.unknown(self.names[node], f"{spelled(node)} on a constant")
+            moves = op == "permute" and attributes["dims"][0] != 0
+            if moves or (shape[:1] != (BATCH,) and self._in_attention(node)):
+                what = " that moves the images of the batch to another axis" if moves else ""
+                raise self.unknown(self.names[node], f"{spelled(node)}{what}")
             if shape[:1] != (BATCH,):
                 raise NotTraceable(
-                    f"{self.names[node]} mixes the images of a batch: for {BATCH} images its "
-                    f"output has the shape {shape}.\n  It is called at {self.line(node)}.\n"
-                    "  Keep the first axis for the batch, as in x.flatten(1) or x.squeeze(2)."
+                    f"{self.names[node]} does not keep the first axis for the images of a batch: "
+                    f"for {BATCH} images its output has the shape {shape}.\n"
+                    f"  It is called at {self.line(node)}.\n"
+                    "  Leave that axis as it is, as in x.flatten(1) or x.squeeze(2)."
                 )
             shape = shape[1:]
         learnt = [value for value in weights.values() if id(value) in own]
@@ -235,13 +299,17 @@ class Symbolic:
         """Operation and attributes of a function or tensor method. Raises NotKnown."""
         form, what = form_of(node), spelled(node)
         args, kwargs = arguments(node, values)
-        pieces, position = (), 0
-        if form is not None and node.target is operator.getitem and isinstance(args[0], tuple):
+        pieces: Any = ()
+        position: Any = 0
+        if node.target in (operator.getitem, getattr) and isinstance(args[0], tuple):
             pieces, position = args
+            if isinstance(position, str):
+                position = {"values": 0, "indices": 1}.get(position)  # of torch.max
             node = node.all_input_nodes[0]
             form = form_of(node)
+            what = spelled(node)
             if form is None or form.describe not in RETURNS_SEVERAL or type(position) is not int:
-                raise NotKnown(f"taking a part of what {spelled(node)} returns")
+                raise NotKnown(f"taking a part of what {what} returns")
             position %= len(pieces)
             args, kwargs = arguments(node, values)
         elif form is None or any(
@@ -299,7 +367,9 @@ def _meta_copy(model: nn.Module) -> nn.Module:
             if isinstance(value, nn.Parameter):
                 memo[id(value)] = nn.Parameter(value.detach().to("meta"), value.requires_grad)
             elif isinstance(value, Tensor):
-                memo[id(value)] = value.detach().to("meta")
+                # What is computed from a plain attribute leaves no trace: it keeps its values.
+                plain = id(value) in map(id, vars(module).values())
+                memo[id(value)] = value.detach().clone() if plain else value.detach().to("meta")
     try:
         twin = copy.deepcopy(model, memo)
     except Exception as error:
@@ -316,6 +386,14 @@ def without_hooks(copied: nn.Module) -> nn.Module:
         module._forward_hooks.clear()
         module._forward_pre_hooks.clear()
     return copied
+
+
+def _before(node: fx.Node, steps: int) -> set[fx.Node]:
+    """What the node takes, and what these take, this many steps back."""
+    found = {node}
+    for _ in range(steps):
+        found |= {source for one in found for source in one.all_input_nodes}
+    return found - {node}
 
 
 def _nodes_in(arguments: Any) -> list[fx.Node]:

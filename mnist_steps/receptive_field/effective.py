@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.graph import Symbolic
 from mnist_steps.receptive_field.analysis import analyze_traced
-from mnist_steps.receptive_field.execution import execute, twin_of
+from mnist_steps.receptive_field.execution import execute, several, twin_of
 
 
 @dataclass(frozen=True)
@@ -61,15 +61,17 @@ def effective(
         # The image itself is a leaf, which an in-place activation must not overwrite.
         outputs: list[Tensor] = []
 
-        def see(name: str, value: Any, outputs: list[Tensor] = outputs) -> None:
+        def see(
+            name: str, value: Any, outputs: list[Tensor] = outputs, count: int = len(batch)
+        ) -> None:
             if name == chosen.name:
                 index: list[Any] = [slice(None)] * value.dim()
                 for dim, position in zip(chosen.map_dims, middle, strict=True):
                     if dim is not None:
                         index[dim] = position
-                outputs.append(value[tuple(index)].sum())
+                outputs.append(value[tuple(index)][:count].sum())
 
-        execute(symbolic, twin, batch * 1, see)
+        execute(symbolic, twin, several(batch * 1), see)
         (gradient,) = torch.autograd.grad(outputs[0], batch)
         total += gradient.abs().sum(dim=(0, 1)).double().cpu()
     if not total.sum() > 0:

@@ -2,13 +2,13 @@
 
 import copy
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from mnist_steps import graph
-from mnist_steps.errors import MnistStepsError
 from mnist_steps.graph import Symbolic
 
 Perform = Callable[[fx.Node, nn.Module, tuple[Any, ...], dict[str, Any]], Any]
@@ -17,6 +17,11 @@ Perform = Callable[[fx.Node, nn.Module, tuple[Any, ...], dict[str, Any]], Any]
 def twin_of(model: nn.Module, device: torch.device | str = "cpu") -> nn.Module:
     """A copy to run: in evaluation mode, without the reader's hooks."""
     return graph.without_hooks(copy.deepcopy(model)).to(device).eval()
+
+
+def several(images: Tensor) -> Tensor:
+    """One image twice, more as they are: what squeezes axes must not lose that of the batch."""
+    return images if len(images) > 1 else images.repeat(2, *[1] * (images.dim() - 1))
 
 
 def execute(
@@ -28,6 +33,7 @@ def execute(
 ) -> None:
     """Run the traced calls on the real layers and show each result, by its graph name, to `see`.
 
+    images: two or more, see `several`
     A value is dropped after its last use. perform: does one call, as graph.perform does
     """
     values: dict[fx.Node, Any] = {}
@@ -37,7 +43,7 @@ def execute(
         if node.op == "placeholder":
             values[node] = images
         elif node.op == "get_attr":
-            values[node] = _attribute(twin, symbolic.root, str(node.target))
+            values[node] = _attribute(twin, symbolic, str(node.target), images.device)
         elif node.op == "output":
             return
         else:
@@ -49,12 +55,9 @@ def execute(
                 del values[source]
 
 
-def _attribute(twin: nn.Module, traced: nn.Module, target: str) -> Any:
+def _attribute(twin: nn.Module, symbolic: Symbolic, target: str, device: torch.device) -> Any:
     """A parameter or buffer; a constant that `forward` made is known to the traced copy only."""
-    for root in (twin, traced):
-        *path, name = target.split(".")
-        try:
-            return getattr(root.get_submodule(".".join(path)), name)
-        except AttributeError:
-            continue
-    raise MnistStepsError(f"the model has no attribute {target}")
+    try:
+        return attrgetter(target)(twin)
+    except AttributeError:
+        return attrgetter(target)(symbolic.root).to(device)

@@ -16,7 +16,7 @@ from mnist_steps.errors import MnistStepsError
 from mnist_steps.graph import Symbolic
 from mnist_steps.receptive_field.analysis import Layer, analyze_traced
 from mnist_steps.receptive_field.axes import Integers
-from mnist_steps.receptive_field.execution import Perform, execute, twin_of
+from mnist_steps.receptive_field.execution import Perform, execute, several, twin_of
 
 
 class FieldMismatch(MnistStepsError):
@@ -51,7 +51,7 @@ def verify(model: nn.Module, input_shape: tuple[int, ...], pixels: int = 1024) -
     dtype = next((one.dtype for one in twin.parameters()), torch.float32)
     image = torch.rand(analysis.input_shape, generator=torch.Generator().manual_seed(0))
     probed = _probed_pixels(analysis.input_shape[1:], pixels)
-    largest = max(prod(layer.output_shape) for layer in analysis.layers)
+    largest = max((prod(layer.output_shape) for layer in analysis.layers), default=1)
     batch = int(min(128, max(1, 2**24 // largest)))
     layers = {layer.name: layer for layer in analysis.layers}
     resized = {
@@ -63,7 +63,9 @@ def verify(model: nn.Module, input_shape: tuple[int, ...], pixels: int = 1024) -
     def check(pixels: Integers, name: str, value: Any) -> None:
         nonlocal comparisons
         if name in layers and isinstance(value, Tensor):
-            comparisons += _compare(layers[name], value, pixels)
+            comparisons += _compare(layers[name], value[: len(pixels)], pixels)
+        elif isinstance(value, Tensor) and value.isnan().any():
+            raise FieldMismatch(f"{name} sees the image, but by analyze() it is a constant.")
 
     def check_clean(name: str, value: Any) -> None:
         if isinstance(value, Tensor) and value.isnan().any():
@@ -73,13 +75,13 @@ def verify(model: nn.Module, input_shape: tuple[int, ...], pixels: int = 1024) -
             )
 
     with torch.no_grad(), _each_output_from_its_own_inputs():
-        execute(symbolic, twin, image[None].to(dtype), check_clean)
+        execute(symbolic, twin, several(image[None].to(dtype)), check_clean)
         for chosen in np.array_split(probed, -(-len(probed) // batch)):
             images = image.to(dtype).repeat(len(chosen), *[1] * image.dim())
             for position, pixel in enumerate(chosen.tolist()):
                 images[(position, slice(None), *pixel)] = float("nan")
-            execute(symbolic, twin, images.clone(), partial(check, chosen), perform)
-        _check_trace(symbolic, twin, images[:4])
+            execute(symbolic, twin, several(images.clone()), partial(check, chosen), perform)
+        _check_trace(symbolic, twin, several(images[:4]))
     return Proof(
         layers=len(layers),
         units=sum(prod(layer.units) for layer in analysis.layers),

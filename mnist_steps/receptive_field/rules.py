@@ -516,3 +516,8 @@ def _shuffle(composer: Composer, node: Node, given: list[Fields]) -> Fields:
         look: AxisMap = Repeat(factor) if up else Window(factor, factor)
         fields = composer.look(node, fields, dim, look, node.output_shape[dim - 1])
     return fields.with_dim(1, _channels(node.output_shape[0]))
+
+
+@_for(" ".join(graph.CONSTANTS))
+def _constant(composer: Composer, node: Node, given: list[Fields]) -> Fields:
+    raise composer.unknown(node, "of the image")  # `follow` does not ask for it

@@ -161,6 +161,79 @@ class Unknown(nn.Module):
         return torch.cumsum(x, dim=2)
 
 
+class Masked(nn.Module):
+    """Part of a buffer, and part of a tensor that is neither buffer nor parameter, as factors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3)
+        self.register_buffer("mask", torch.ones(8))
+        self.scale = torch.full((8,), 0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x) * self.mask[:4].view(1, 4, 1, 1) * self.scale[2:6].view(1, 4, 1, 1)
+
+
+class Squeezed(nn.Module):
+    """`squeeze()` drops the axis of the batch too when there is a single image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 9)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.log_softmax(self.conv(x).squeeze(), dim=1)
+
+
+class Tied(nn.Module):
+    """Three convolutions, the last two with one weight: 27 + 81 parameters, not 27 + 2 · 81."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, 3, 3, bias=False)
+        self.second = nn.Conv2d(3, 3, 3, bias=False)
+        self.third = nn.Conv2d(3, 3, 3, bias=False)
+        self.third.weight = self.second.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.third(self.second(self.first(x)))
+
+
+class Attention(nn.Module):
+    """Self-attention over (N, tokens, width), spelled out as transformers do, in two heads."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.widen = nn.Linear(width, 3 * 2 * 5)
+        self.drop = nn.Dropout(0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, tokens, _ = x.shape
+        query, key, value = self.widen(x).reshape(batch, tokens, 3, 2, 5).permute(2, 0, 3, 1, 4)
+        weights = self.drop((query @ key.transpose(-2, -1)).softmax(dim=-1))
+        return weights @ value
+
+
+class FusedAttention(Attention):
+    def forward(self, x: Tensor) -> Tensor:
+        batch, tokens, _ = x.shape
+        parts = self.widen(x).reshape(batch, tokens, 3, 2, 5).permute(2, 0, 3, 1, 4)
+        query, key, value = parts.unbind(0)
+        return F.scaled_dot_product_attention(query, key, value)
+
+
+class FlattenedAttention(Attention):
+    """A part of it makes one axis of the images and the tokens."""
+
+    class Widened(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x.flatten(0, 1))
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.widen = self.Widened(width, 3 * 2 * 5)
+
+
 # ---- Random networks ----------------------------------------------------------------------------
 
 Step = tuple[str, dict[str, Any]]

@@ -182,6 +182,66 @@ def test_a_model_in_training_mode_is_traced_as_it_evaluates():
     assert traced.total_params == 20, "weights that the trace does not use are weights all the same"
 
 
+@pytest.mark.filterwarnings("ignore:Implicit dimension")
+@pytest.mark.parametrize("function", [F.log_softmax, F.softmax, nn.LogSoftmax(), nn.Softmax()])
+@pytest.mark.parametrize("start", [1, 2, 3])
+def test_softmax_without_an_axis_takes_torch_s_own(function, start):
+    """With two and four axes the second, with three the first."""
+    last = function if isinstance(function, nn.Module) else Calls(function)
+    node = trace(nn.Sequential(nn.Flatten(start), last), (4, 3, 3)).nodes[-1]
+    image = torch.rand(2, 4, 3, 3).flatten(start)
+    again = getattr(nn, node.op)(node.attributes["dim"])(image)
+    assert torch.equal(function(image), again)
+
+
+@pytest.mark.parametrize(
+    ("function", "op", "attributes"),
+    [
+        (lambda x: torch.max(x, 1)[0], "amax", {"dim": [1], "keepdim": False}),
+        (lambda x: torch.max(x, dim=2, keepdim=True).values, "amax", {"dim": [2], "keepdim": True}),
+        (lambda x: x.min(-1)[0], "amin", {"dim": [3], "keepdim": False}),
+        (lambda x: torch.max(x, x.exp()), "maximum", {}),
+    ],
+)
+def test_the_values_of_max_and_min_are_known(function, op, attributes):
+    node = trace(Calls(function), (4, 6, 6)).nodes[-1]
+    assert (node.op, node.attributes) == (op, attributes)
+
+
+def test_where_the_largest_value_lies_is_not_known():
+    with pytest.raises(UnknownOperation, match="the second result of torch.max"):
+        trace(Calls(lambda x: torch.max(x, 1)[1]), (4, 6, 6))
+
+
+@pytest.mark.parametrize(
+    ("function", "op", "shape"),
+    [
+        (lambda x: x + torch.arange(x.shape[3], device=x.device), "arange", (6,)),
+        (lambda x: x * torch.linspace(0, 1, x.size(2)).view(-1, 1), "linspace", (6,)),
+        (lambda x: x + torch.zeros_like(x[:, :1]), "zeros_like", (2, 1, 6, 6)),
+        (lambda x: x * x.new_ones(4, 1, 1), "new_ones", (4, 1, 1)),
+    ],
+)
+def test_constants_that_depend_on_the_image_s_size_are_described(function, op, shape):
+    nodes = trace(Calls(function), (4, 6, 6)).nodes
+    constant = next(node for node in nodes if node.op == op)
+    assert constant.output_shape == shape
+    assert graph.INPUT not in constant.inputs
+
+
+def test_what_is_computed_from_a_buffer_is_part_of_the_trace():
+    traced = trace(networks.Masked(), (1, 9, 9))
+    assert [node.op for node in traced.nodes] == ["Conv2d", "getitem", "reshape", "mul", "mul"]
+    assert traced.nodes[1].parameters == {"mask": (8,)}
+
+
+def test_weights_tied_between_layers_have_one_name_and_count_once():
+    traced = trace(networks.Tied(), (1, 9, 9))
+    assert traced.total_params == 9 * 3 + 9 * 9
+    names = [list(node.parameters) for node in traced.nodes]
+    assert names == [["first.weight"], ["second.weight"], ["second.weight"]]
+
+
 # ---- Failing clearly ----------------------------------------------------------------------------
 
 
@@ -220,13 +280,79 @@ def test_a_shape_that_does_not_fit_is_reported_with_the_layer_that_fails():
         trace(Modules(), (1, 28, 28))
 
 
-def test_a_reshape_that_mixes_images_is_refused():
-    class Mixing(nn.Module):
-        def forward(self, x):
-            return x.view(-1)
+def test_a_reshape_that_loses_the_axis_of_the_batch_is_refused():
+    with pytest.raises(
+        NotTraceable, match="does not keep the first axis for the images of a batch"
+    ):
+        trace(Calls(lambda x: x.view(-1)), (1, 4, 4))
 
-    with pytest.raises(NotTraceable, match="mixes the images of a batch"):
-        trace(Mixing(), (1, 4, 4))
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda x: x.permute(1, 0, 2, 3), lambda x: x.transpose(0, 2)],
+)
+def test_moving_the_batch_to_another_axis_is_told_as_what_it_is(function):
+    with pytest.raises(UnknownOperation, match="moves the images of the batch to another axis"):
+        trace(Calls(function), (2, 4, 4))
+
+
+@pytest.mark.parametrize(
+    "cls", [networks.Attention, networks.FusedAttention, networks.FlattenedAttention]
+)
+def test_attention_is_refused_by_its_name(cls):
+    """Also where the trace stops before, at a step which belongs to it."""
+    with pytest.raises(UnknownOperation) as raised:
+        trace(nn.Sequential(nn.Flatten(2), cls(9)), (4, 3, 3))
+    message = str(raised.value)
+    assert "belongs to attention, which is not known" in message
+    assert "first axis" not in message and "networks.py:" in message
+    assert "depends on their values" in message
+
+
+def test_an_operation_beside_attention_is_not_taken_for_it():
+    with pytest.raises(UnknownOperation, match="cumsum is not known to mnist_steps, and what"):
+        trace(nn.Sequential(networks.Unknown(), nn.Flatten(2), networks.Attention(49)), (1, 9, 9))
+
+
+@pytest.mark.parametrize(
+    ("function", "found"),
+    [
+        (lambda x: x + missing, "NameError: name 'missing' is not defined"),  # noqa: F821
+        (lambda x: x + {}["bias"], "KeyError: 'bias'"),
+        (lambda x: nn.boolean_mask(x), "has no attribute 'boolean_mask'"),
+    ],
+)
+def test_a_forward_that_fails_for_another_reason_says_which(function, found):
+    with pytest.raises(NotTraceable) as raised:
+        trace(Calls(function), (2, 4, 4))
+    message = str(raised.value)
+    assert found in message and "test_graph.py:" in message
+    assert "decision" not in message, "no pixel decides anything here"
+
+
+@pytest.mark.parametrize("decide", [int, float, bool, len, list])
+def test_a_decision_on_pixels_is_told_as_one(decide):
+    with pytest.raises(NotTraceable) as raised:
+        trace(Calls(lambda x: x * decide(x)), (2, 4, 4))
+    assert "decision" in str(raised.value)
+
+
+def test_a_constant_that_is_changed_in_place_is_refused():
+    with pytest.raises(UnknownOperation, match="Tensor.add_ on a constant"):
+        trace(Calls(lambda x: torch.zeros_like(x).add_(x)), (2, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (lambda x: torch.topk(x, 2), "torch.topk"),
+        (lambda x: x.chunk(2, 1)[0:1], "operator.getitem"),
+        (lambda x: torch.max(x, 1).nothing, "Tensor.nothing"),
+    ],
+)
+def test_of_functions_that_return_several_tensors_what_is_not_known_is_refused(function, name):
+    with pytest.raises(graph.MnistStepsError, match=name):
+        trace(Calls(function), (2, 4, 4))
 
 
 def test_a_second_input_is_refused():

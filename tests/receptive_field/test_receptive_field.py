@@ -7,6 +7,7 @@ from dataclasses import replace
 import networks
 import pytest
 import torch
+import torch.nn.functional as F
 import torchvision
 from hypothesis import HealthCheck, given, settings
 from torch import nn
@@ -112,6 +113,9 @@ def test_nan_probing_agrees_on_random_networks(steps):
         (networks.ChannelShuffle, (4, 8, 8)),
         (networks.ChannelsLast, (1, 8, 7)),
         (networks.Decoder, networks.INPUT),
+        (networks.Masked, (1, 9, 9)),
+        (networks.Squeezed, (1, 9, 9)),
+        (networks.Tied, (1, 9, 9)),
     ],
 )
 def test_nan_probing_agrees_on_the_shared_test_networks(cls, shape):
@@ -141,7 +145,9 @@ def test_nan_probing_agrees_on_signals_and_volumes(layers, shape):
 OTHERS = [
     nn.Sequential(nn.Conv2d(2, 4, (4, 2)), nn.PixelShuffle(2), nn.PixelUnshuffle(4)),
     nn.Sequential(nn.Conv2d(2, 2, 3), nn.GroupNorm(1, 2), nn.Conv2d(2, 2, 3)),
+    nn.Sequential(nn.Conv2d(2, 4, 3), nn.GroupNorm(2, 4), nn.Conv2d(4, 2, 3)),
     nn.Sequential(nn.Conv2d(2, 2, 3), nn.LayerNorm(7), nn.Conv2d(2, 2, 3)),
+    nn.Sequential(nn.Conv2d(2, 2, 3), nn.LayerNorm((2, 9, 7)), nn.Conv2d(2, 2, 3)),
     nn.Sequential(nn.Conv2d(2, 2, 3), nn.Softmax(dim=3), nn.Softmax2d(), nn.Dropout2d()),
     nn.Sequential(nn.Conv2d(2, 2, 3), nn.Flatten(2), nn.Linear(63, 5), nn.Conv1d(2, 2, 3)),
     nn.Sequential(nn.UpsamplingBilinear2d(scale_factor=2), nn.UpsamplingNearest2d(size=(9, 4))),
@@ -152,6 +158,51 @@ OTHERS = [
 @pytest.mark.parametrize("network", OTHERS)
 def test_nan_probing_agrees_on_other_layers(network):
     verify(network, networks.INPUT)
+
+
+class Calls(nn.Module):
+    """One function on what a convolution gives."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.conv = nn.Conv2d(2, 2, 3)
+        self.function = function
+
+    def forward(self, x):
+        return self.function(self.conv(x))
+
+
+@pytest.mark.filterwarnings("ignore:Implicit dimension")
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: torch.max(x, 2)[0],
+        lambda x: x.min(1, keepdim=True).values,
+        lambda x: torch.max(x, x.mean((2, 3), keepdim=True)),
+        lambda x: x + torch.arange(x.shape[3]),
+        lambda x: x * torch.linspace(0, 1, x.size(2)).view(-1, 1),
+        lambda x: x + torch.zeros_like(x),
+        lambda x: F.log_softmax(x),
+        lambda x: F.group_norm(x, 2),
+    ],
+)
+def test_nan_probing_agrees_on_functions(function):
+    verify(Calls(function), networks.INPUT)
+
+
+@pytest.mark.parametrize("pixels", [1, 2, 129])
+def test_probing_takes_two_images_at_a_time_at_least(pixels):
+    assert verify(networks.Squeezed(), (1, 9, 9), pixels=pixels).pixels == min(pixels, 81)
+
+
+def test_a_softmax_over_the_images_of_a_batch_is_refused():
+    """Torch's own axis for three axes is the first."""
+    with pytest.raises(UnknownOperation, match="LogSoftmax over the images of a batch"):
+        analyze(nn.Sequential(nn.Flatten(2), nn.LogSoftmax()), networks.INPUT)
+
+
+def test_a_network_without_layers_has_none():
+    assert verify(nn.Sequential(), networks.INPUT).layers == 0
 
 
 # ---- Where known tools fail ---------------------------------------------------------------------
@@ -367,6 +418,16 @@ def test_verify_catches_a_tensor_changed_under_its_second_name():
         verify(Alias(), (1, 9, 9))
 
 
+def test_verify_catches_an_image_written_into_a_constant():
+    def hidden(x):
+        constant = torch.zeros_like(x)
+        torch.add(x, 1, out=constant)
+        return constant * 2
+
+    with pytest.raises(FieldMismatch, match="mul sees the image, but by analyze"):
+        verify(Calls(hidden), networks.INPUT)
+
+
 def test_verify_refuses_a_network_that_gives_nan_by_itself():
     conv = nn.Conv2d(1, 1, 3)
     nn.init.constant_(conv.weight, float("nan"))
@@ -394,6 +455,18 @@ def test_even_convolutions_in_a_row_pile_up_in_the_middle():
     counts = torch.tensor([1.0, 2, 3, 2, 1])  # ways through two kernels of three
     assert torch.allclose(found.map[2:7, 2:7], counts.outer(counts) / 81)
     assert found.size == 3, "the middle 3×3 has (2 + 3 + 2)² of 81 ways"
+
+
+@pytest.mark.parametrize("cls", [networks.Masked, networks.Squeezed])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_effective_fields_of_one_image_and_of_several(cls, count):
+    torch.manual_seed(0)
+    image = torch.rand(1, 1, 9, 9)
+    model = cls()
+    alone = effective(model, image)
+    several = effective(model, image.repeat(count, 1, 1, 1), batch_size=2)
+    assert torch.allclose(alone.map, several.map)
+    assert several.map.sum() == pytest.approx(1)
 
 
 def test_effective_fields_lie_inside_the_theoretical_ones():
