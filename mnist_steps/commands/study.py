@@ -68,14 +68,15 @@ def make_study(
 
     Example: mnist-steps study --stages 3-8 --seeds 10 --workers 2
     """
+    refuse_workers_of_a_cluster(workers, scheduler)
+    chosen = None if numbers is None else parse_numbers("--stages", numbers)
+    wanted = None if seeds is None else parse_seeds(seeds)
+
     from mnist_steps import stages, training
     from mnist_steps.experiments import ablation, registry, study
 
-    refuse_workers_of_a_cluster(workers, scheduler)
     training.pick_device(device)
     store = study.Store(folder or study.STUDIES)
-    chosen = None if numbers is None else parse_numbers("--stages", numbers)
-    wanted = None if seeds is None else parse_seeds(seeds)
     choices: dict[str, Any] = {"device": device, "fast": fast, "threads": threads}
     title = None
     if of is None:

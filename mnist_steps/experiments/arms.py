@@ -5,6 +5,7 @@ listed, and `registry` knows them all. A network that is no stage's is written i
 notation, in one line, from which `network` builds it.
 """
 
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from typing import Any
 
 from torch import nn
 
+from mnist_steps.errors import MnistStepsError
 from mnist_steps.experiments.study import Outcome, Store, Task, tasks_for
 from mnist_steps.stages import Stage
 
@@ -84,6 +86,7 @@ def network(layers: str, named: bool = False) -> nn.Sequential:
     '16@3:none'. 'pool' takes the largest of 2×2, 'average' the mean of each map. Behind that, a
     convolution without a colon makes scores: it has a bias, and nothing follows.
     named: layers have names such as stage 8's, else their positions
+    Raises MnistStepsError for a word that is not of this kind.
     """
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     channels, side, averaged = 1, 28, False
@@ -98,16 +101,20 @@ def network(layers: str, named: bool = False) -> nn.Sequential:
             parts["gap"] = nn.AdaptiveAvgPool2d(1)
             side, averaged = 1, True
             continue
-        convolution, colon, following = word.partition(":")
-        outputs, _, kernel = convolution.partition("@")
-        kernel, _, stride = kernel.partition("/")
+        parsed = re.fullmatch(r"(\d+)@(\d+|map)(?:/(\d+))?(?::(none|norm|relu|relu\+norm))?", word)
+        if parsed is None:
+            raise MnistStepsError(
+                f"{word!r} names no layer: expected such as 16@3, 24@4/3, 10@map, 16@3:norm, pool "
+                "or average."
+            )
+        outputs, kernel, stride, following = parsed.groups()
         # A kernel over the whole map is named among the 1×1 ones: each gives a number per channel.
         kind = "point" if kernel in ("1", "map") else "conv"
         made[kind] += 1
         suffix = f"p{made[kind]}" if kind == "point" else f"{made[kind]}"
         name = "large" if kernel == "map" else f"{kind}{made[kind]}"
         size, step = side if kernel == "map" else int(kernel), int(stride or 1)
-        bias = averaged and not colon
+        bias = averaged and following is None
         parts[name] = nn.Conv2d(channels, int(outputs), size, stride=step, bias=bias)
         channels, side = int(outputs), (side - size) // step + 1
         for part in (following or ("none" if averaged else "norm+relu")).split("+"):

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from mnist_steps import stages
+from mnist_steps.errors import MnistStepsError
 from mnist_steps.experiments import registry, study
 from mnist_steps.experiments.arms import Arm, network
 
@@ -44,6 +45,12 @@ def test_what_follows_a_convolution_stands_behind_its_colon(word, names):
     assert [name for name, _ in built.named_children()] == [*names, "flatten", "log_softmax"]
     scores = word == "average 4@1"
     assert all((one.bias is not None) == scores for one in built if isinstance(one, nn.Conv2d))
+
+
+@pytest.mark.parametrize("word", ["8x3", "@3", "8@", "8@3/", "8@3:nrom", "8@3:", "8", "pool2"])
+def test_a_word_that_names_no_layer_is_refused(word):
+    with pytest.raises(MnistStepsError, match=f"{word!r} names no layer"):
+        network(f"16@3 {word} average 10@1")
 
 
 def test_a_kernel_as_large_as_the_map_leaves_one_place():
