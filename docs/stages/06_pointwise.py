@@ -107,7 +107,8 @@ pages.hold_to(
 pages.predict(
     f"In stage 5 test accuracy lay {gap_before:+.2f} percentage points from training "
     f"accuracy, as a mean over {len(earlier)} seeds. Now the training digits are "
-    "turned less, and so are more like the test digits. What happens to that difference?",
+    "turned less, and so are more like the test digits. What happens to that "
+    "difference?",
     ("It shrinks", f"It stays, within {small} points", "It grows"),
     answer=bisect.bisect((-small, small), gap_now - gap_before),
     explanation=f"It is {gap_now:+.2f} points now, over {len(studied)} seeds: training "

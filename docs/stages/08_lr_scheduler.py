@@ -22,8 +22,7 @@ import statistics
 import torch
 
 from mnist_steps import augment, data, figures, pages, runs, stages, summary
-from mnist_steps.experiments import evidence
-from mnist_steps.experiments.study import Store
+from mnist_steps.experiments import evidence, study
 from mnist_steps.markup import Text
 from mnist_steps.original import BUDGET, EPOCHS, TARGET
 
@@ -79,11 +78,8 @@ figures.digits(
 pages.provenance(run)
 
 # %% tags=["hide-input"]
-studied, earlier = (Store().outcomes(each) for each in (stage, before))
-verdict, verdict_before = (
-    evidence.verdict([one.one_view_accuracies for one in made])
-    for made in (studied, earlier)
-)
+studied, earlier = (study.Store().outcomes(each) for each in (stage, before))
+verdict, verdict_before = (study.verdict_of(made) for made in (studied, earlier))
 mixed = sum(
     0 < sum(accuracy >= TARGET for accuracy in one.one_view_accuracies[-3:]) < 3
     for one in studied

@@ -11,7 +11,8 @@ Accuracies are in percent everywhere, differences in percentage points.
 import math
 import statistics
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from scipy import special
@@ -206,17 +207,24 @@ class Verdict:
     def beyond_doubt(self) -> bool:
         return self.interval is not None and self.interval.low >= self.target
 
+    @property
+    def words(self) -> str:
+        if not self.reached:
+            return "not reached"
+        return "reached on average" + (", and beyond doubt" if self.beyond_doubt else "")
+
+    def as_data(self) -> dict[str, Any]:
+        return asdict(self) | {"reached": self.reached, "beyond_doubt": self.beyond_doubt}
+
     def __str__(self) -> str:
         """Such as 'reached on average: 99.435 % over 10 runs (95 % interval …); 7 of …'."""
-        how = "not reached" if not self.reached else "reached on average"
-        if self.beyond_doubt:
-            how = "reached on average, and beyond doubt"
         sure = ""
         if self.interval is not None:
             sure = f" (95 % interval {self.interval.low:.3f} to {self.interval.high:.3f})"
         return (
-            f"{how}: {self.mean:.3f} % over {self.runs} runs{sure}; {self.end} of {self.runs} end "
-            f"at {self.target} % or above, {self.hold} hold it in each of their last three epochs"
+            f"{self.words}: {self.mean:.3f} % over {self.runs} runs{sure}; {self.end} of "
+            f"{self.runs} end at {self.target} % or above, {self.hold} hold it in each of their "
+            "last three epochs"
         )
 
 

@@ -204,9 +204,6 @@ def test_the_target_is_beyond_doubt_when_the_whole_interval_is_above_it():
 
 def test_stage_8_reaches_the_target_and_stage_7_does_not():
     store = study.Store()
-    seven, eight = (
-        evidence.verdict([run.one_view_accuracies for run in store.outcomes(stages.get(number))])
-        for number in (7, 8)
-    )
+    seven, eight = (study.verdict_of(store.outcomes(stages.get(number))) for number in (7, 8))
     assert eight.reached and not seven.reached
     assert eight.end > eight.hold, "holding is harder than ending there"
