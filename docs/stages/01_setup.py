@@ -6,6 +6,11 @@
 # takes a network that is far too large to fail, and puts all the care into everything
 # around it.
 #
+# The eight stages retell a course notebook, [Session 7 of
+# ERA](https://github.com/Shilpaj1994/ERA/tree/master/Session7): these pages call it
+# *the original*. It trained each network once; what it claimed stands beside what we
+# measured.
+#
 # **You will learn** to load MNIST, to augment a whole batch at once, to write a
 # training loop and a test loop, and to read the results with the right amount of
 # suspicion.
@@ -270,8 +275,9 @@ Text(f"""
   cropped digits, while the weights still change.
 - **How sure are we?** On ten thousand images, an accuracy of
   {run.final_test_accuracy:.2f} % has a standard error of {error:.3f} points from the
-  choice of images alone. Two numbers closer than that say nothing about which network
-  is better.
+  choice of images alone. The difference of two networks has a larger one, by the root
+  of two, as long as nobody looks at *which* digits each of them reads: both read the
+  same digits here, and [paired](../guides/evaluation.py) they tell more.
 """)
 
 # %% [markdown]
@@ -291,10 +297,11 @@ print(
     f"most arithmetic: {most_arithmetic.name}, {most_arithmetic.macs:,} multiplications"
 )
 
-# %% [markdown]
+# %% [markdown] tags=["solution"]
 # A kernel early in the network has few weights but is applied at every position; one
 # late in the network has many weights and few positions.
-#
+
+# %% [markdown]
 # **2.** Rotate one digit by hand. Write the matrix for a quarter turn and apply it with
 # `augment.batch_affine`.
 

@@ -168,10 +168,11 @@ while size > 2:
     size, layers = size - 2, layers + 1
 print(f"{layers} convolutions leave {size}x{size} pixels")
 
-# %% [markdown]
+# %% [markdown] tags=["solution"]
 # The pooling halves the way: after it, each convolution eats two of half as many
 # pixels, which are four of the input's.
-#
+
+# %% [markdown]
 # **2.** None of these convolutions has a bias. How many parameters would the biases
 # add, and what share is that?
 
@@ -180,8 +181,8 @@ biases = sum(row.output_shape[0] for row in table.rows if row.kind == "Conv2d")
 print(f"{biases} biases, {biases / table.total_params:.2%} of the parameters")
 
 # %% [markdown]
-# **3.** Move the pooling: after conv2 instead of conv3. Which layers have to go so that
-# the network still ends in one cell, and what field does the last one have then?
+# **3.** Move the pooling: after conv2 instead of conv3, with the same five convolutions
+# behind it. How large is the last map, and how far does one of its cells see?
 
 # %% tags=["solution"]
 size, field, jump = 28, 1, 1
@@ -192,10 +193,11 @@ for kind in ("conv", "conv", "pool", "conv", "conv", "conv", "conv", "conv"):
         size, field = size - 2, field + 2 * jump
     print(f"{kind}: {size}x{size}, field {field}")
 
+# %% [markdown] tags=["solution"]
+# One convolution less before the pooling leaves one more pixel behind it: the network
+# ends in two by two cells, and none of them sees the whole digit.
+
 # %% [markdown]
-# Two convolutions less before the pooling cost only half as many pixels after it: one
-# convolution more is possible behind it, and two cells remain to be joined.
-#
 # ## Next
 #
 # [Stage 3](03_lighter.py) keeps the shape and divides the channels.

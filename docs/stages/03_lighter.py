@@ -189,9 +189,10 @@ print(f"with the test set's constants:     {as_recorded.accuracy:.2f} %")
 print(f"with the training set's constants: {consistent.accuracy:.2f} %")
 print(f"digits that change their label:    {changed}")
 
-# %% [markdown]
+# %% [markdown] tags=["solution"]
 # A slip, then, and not a disaster. It is fixed in the stages beyond the eighth.
-#
+
+# %% [markdown]
 # **2.** conv8 and conv9 have no ReLU between them. Merge them into one convolution with
 # the same output. How large is its kernel, and does it have more or fewer weights than
 # the pair?
@@ -212,10 +213,11 @@ print(
     f"{before_merging}"
 )
 
-# %% [markdown]
+# %% [markdown] tags=["solution"]
 # The pair computes nothing that one larger kernel could not, but with fewer weights.
 # Two linear layers in a row are a budget decision, not a way to represent more.
-#
+
+# %% [markdown]
 # **3.** The start: print the training loss every fifty steps and find the step where it
 # falls below two.
 

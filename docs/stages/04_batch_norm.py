@@ -162,10 +162,11 @@ for number in (3, 4):
                 spread.append(f"{signal.std():.3f}")
     print(f"stage {number}:", " ".join(spread))
 
-# %% [markdown]
+# %% [markdown] tags=["solution"]
 # Without normalization, the signal that reaches the last layer is so small that the
 # output hardly depends on the digit.
-#
+
+# %% [markdown]
 # **3.** In evaluation mode, batch normalization is a multiplication and an addition per
 # channel. Which constants does it use, and where do they come from?
 

@@ -197,10 +197,11 @@ print(
     f"{differing} throws"
 )
 
-# %% [markdown]
+# %% [markdown] tags=["solution"]
 # This is McNemar's test in one line: only the digits on which the networks differ carry
 # information.
-#
+
+# %% [markdown]
 # ## Next
 #
 # [Stage 8](08_lr_scheduler.py) calms the end.

@@ -3,7 +3,7 @@
 #
 # A large learning rate travels fast and cannot stand still; a small one stands still
 # and does not travel. A schedule has both, one after the other. The last of the eight
-# stages changes nothing but the learning rate over time.
+# stages lets the learning rate rise and fall, and the momentum with it, the other way.
 #
 # **You will learn** the one-cycle schedule, and to ask of a success whether it would
 # happen again.
@@ -22,7 +22,9 @@ import statistics
 import torch
 
 from mnist_steps import augment, data, figures, pages, runs, stages, summary
+from mnist_steps.experiments import evidence, study
 from mnist_steps.markup import Text
+from mnist_steps.original import BUDGET, EPOCHS, TARGET
 
 stage, before = stages.get(8), stages.get(7)
 
@@ -48,8 +50,10 @@ pages.field_claims(stage)
 # %% [markdown]
 # ## The recipe
 #
-# One line differs, and it holds a surprise: the schedule's *peak* is the constant rate
-# of stage 7. At every other moment this training is slower than the one before.
+# One line differs, and it holds two surprises. The schedule's *peak* is the constant
+# rate of stage 7: at every other moment this training is slower than the one before.
+# And the momentum cycles too, from 0.95 down to 0.85 at the peak and up again, where
+# stage 7 kept it at 0.9: so more than the rate has changed.
 
 # %%
 pages.recipe(stage, before)
@@ -74,17 +78,22 @@ figures.digits(
 pages.provenance(run)
 
 # %% tags=["hide-input"]
-at_target = sum(accuracy >= 99.4 for accuracy in run.last_three_test_accuracies)
+studied, earlier = (study.Store().outcomes(each) for each in (stage, before))
+verdict, verdict_before = (study.verdict_of(made) for made in (studied, earlier))
+mixed = sum(
+    0 < sum(accuracy >= TARGET for accuracy in one.one_view_accuracies[-3:]) < 3
+    for one in studied
+)
 pages.predict(
-    "The same network as in stage 7, and on average a smaller learning rate. How many "
-    "of the last three epochs reach the target of 99.4 %?",
-    ("None of them", "One or two", "All three"),
-    answer=bisect.bisect((1, 3), at_target),
-    explanation="The last three had "
-    + ", ".join(f"{accuracy:.2f}" for accuracy in run.last_three_test_accuracies)
-    + f" %: {at_target} of them reach it. At the end of the schedule the steps are "
-    "tiny, so these three networks are nearly one and the same: they tend to pass, or "
-    "fail, together.",
+    "The same network as in stage 7, and on average a smaller learning rate. Over "
+    f"{verdict.runs} seeds, how many trainings have all of their last three epochs at "
+    f"{TARGET} % or above?",
+    ("None of them", "Some, but fewer than half", "Half of them or more"),
+    answer=bisect.bisect((1, verdict.runs / 2), verdict.hold),
+    explanation=f"{verdict.hold} of {verdict.runs} hold it, and {verdict.end} end "
+    "there. At the end of the schedule the steps are tiny, and yet the three epochs "
+    f"need not agree: in {mixed} of {verdict.runs} trainings some of them reach the "
+    "target and others do not.",
 )
 
 # %% [markdown]
@@ -108,19 +117,19 @@ figures.confusion(run)
 # %% tags=["hide-input"]
 last_three = run.last_three_test_accuracies
 claimed = ", ".join(f"{accuracy:.2f}" for accuracy in stage.claim.test_accuracies[-3:])
-held = sum(accuracy >= 99.4 for accuracy in last_three)
+held = sum(accuracy >= TARGET for accuracy in last_three)
 spread = statistics.stdev(epoch.test_accuracy for epoch in run.epochs[-5:])
 restless = statistics.stdev(epoch.test_accuracy for epoch in old.epochs[-5:])
 mean_rate = statistics.mean(step.learning_rate for step in run.steps)
 gap = run.final_test_accuracy - old.final_test_accuracy
 error = pages.standard_error(run.final_test_accuracy)
-budget = table.total_params < 8000 and stage.recipe.epochs <= 15
-outcome = "is met in this run" if held == 3 and budget else "is **not** met in this run"
+budget = table.total_params < BUDGET and stage.recipe.epochs <= EPOCHS
+pages.hold_to("within the budget", budget)
 Text(f"""
-- **The target {outcome}.** The last three epochs had
-  {", ".join(f"{accuracy:.2f}" for accuracy in last_three)} %; {held} of 3 are at 99.4 %
-  or above, with {table.total_params:,} parameters and {stage.recipe.epochs} epochs. The
-  original's last three had {claimed} %.
+- **This run.** The last three epochs had
+  {", ".join(f"{accuracy:.2f}" for accuracy in last_three)} %; {held} of 3 are at
+  {TARGET} % or above, within the budget: {table.total_params:,} parameters,
+  {stage.recipe.epochs} epochs. The original's last three had {claimed} %.
 - **{"A calmer" if spread < restless else "No calmer"} end.** Over the last five epochs
   the test accuracy has a standard deviation of {spread:.3f} points; in stage 7 it was
   {restless:.3f}.
@@ -128,8 +137,8 @@ Text(f"""
   {before.recipe.optimizer.lr} in stage 7, and the final epoch changed by {gap:+.2f}
   points.
 - **One seed is one throw.** The standard error is {error:.3f} points, and the target
-  lies {run.final_test_accuracy - 99.4:+.2f} points from the result. A network whose
-  true accuracy is exactly 99.4 % would miss it every other time.
+  lies {run.final_test_accuracy - TARGET:+.2f} points from the result. A network whose
+  true accuracy is exactly {TARGET} % would miss it every other time.
 """)
 
 # %% [markdown]
@@ -153,11 +162,11 @@ print(
 # epochs: which stages of the original would still count as at 99.4 %?
 
 # %% tags=["solution"]
-for each in stages.STAGES[:8]:
+for each in stages.ORIGINAL:
     best, final = each.claim.best_test_accuracy, each.claim.final_test_accuracy
     print(
         f"stage {each.number}: best {best:.2f}, final "
-        f"{final:.2f}{'  at 99.4' if final >= 99.4 else ''}"
+        f"{final:.2f}{f'  at {TARGET}' if final >= TARGET else ''}"
     )
 
 # %% [markdown]
@@ -174,8 +183,33 @@ print(
 )
 
 # %% [markdown]
+# ## Was it reached?
+#
+# One run cannot say. Ten can: each has another seed, and with it other first weights,
+# another order of the digits, other turns and crops.
+
+# %% tags=["hide-input"]
+gain = evidence.compare(
+    [one.figures.final for one in earlier], [one.figures.final for one in studied]
+)
+pages.hold_to("Stage 8 reaches the target on average", verdict.reached)
+pages.hold_to("stage 7 does not", not verdict_before.reached)
+pages.hold_to("is shown", gain.ranked and gain.difference > 0)
+pages.hold_to("Not with every seed", verdict.hold < verdict.end < verdict.runs)
+Text(f"""
+- **Yes, on average.** Stage 8 {verdict}.
+- **Stage 7 does not.** It is {verdict_before}.
+- **That the schedule is better is shown**, by {gain.difference:.2f} points (95 %
+  interval {gain.interval.low:+.2f} to {gain.interval.high:+.2f}): more than runs of one
+  network differ among each other. Whether the rate did it or the momentum is open.
+- **Not with every seed.** Whoever trains once may well miss it, and whoever trains
+  often and shows the best has found luck. Holding {TARGET} % through the last three
+  epochs, which the [course](../assignment/students.md) asks for, is harder still.
+""")
+
+# %% [markdown]
 # ## Next
 #
-# Eight steps, from millions of parameters to fewer than eight thousand. Why the field
-# of a layer matters, and how to compute it for any network, is the subject of the
-# [guide to receptive fields](../guides/receptive_field.py).
+# Eight steps, from millions of parameters to fewer than eight thousand, and the target
+# reached more often than not. [Stage 9](../beyond/09_reliable.py) wants it with every
+# seed; [what each change did by itself](../beyond/ablation.py) is a page of its own.

@@ -62,12 +62,21 @@ output = Console()
 def print_table(headings: Iterable[str], rows: Iterable[Iterable[str]], **options: Any) -> None:
     """headings: with a '>' before that of a column of figures, which stand to the right.
 
-    options: as rich's, such as a caption. Cells are text as it is, without rich's markup.
+    options: as rich's, such as a caption. Cells are text as it is, without rich's markup. However
+    narrow the terminal, no figure is broken between two lines.
     """
     table = Table(**options)
-    for heading in headings:
-        justify: Literal["left", "right"] = "right" if heading[0] == ">" else "left"
-        table.add_column(heading.lstrip(">"), justify=justify, overflow="fold")
-    for row in rows:
+    cells = [list(row) for row in rows]
+    for column, heading in enumerate(headings):
+        figures = heading.startswith(">")
+        justify: Literal["left", "right"] = "right" if figures else "left"
+        words = [word for row in cells if figures for word in row[column].split()]
+        table.add_column(
+            heading.removeprefix(">"),
+            justify=justify,
+            overflow="fold",
+            min_width=max(map(len, words), default=None),
+        )
+    for row in cells:
         table.add_row(*map(Text, row))
     output.print(table)

@@ -32,12 +32,28 @@ def list_stages(as_json: Json = False) -> None:
         claimed = f"{row['claim']['best_test_accuracy']:.2f}" if row["claim"] else "–"
         studied = f"{row['study']['mean']:.2f}" if row["study"] else "–"
         number, count = str(row["number"]), f"{row['parameters']:,}"
-        shown.append((number, row["title"], count, claimed, *figures, studied))
+        reached = "–"
+        if (verdict := row["verdict"]) is not None:
+            reached = "yes" if verdict["reached"] else "no"
+            if verdict["beyond_doubt"]:
+                reached = "beyond doubt"
+        shown.append((number, row["title"], count, claimed, *figures, studied, reached))
     print_table(
-        ("stage", "title", ">parameters", ">original's best", ">record: final", ">best", ">study"),
+        (
+            "stage",
+            "title",
+            ">parameters",
+            ">original's best",
+            ">record: final",
+            ">best",
+            ">study",
+            ">reached",
+        ),
         shown,
         caption="Test accuracy in percent. The original reported its best epoch. Study: mean of "
-        "the final epoch over several seeds; `mnist-steps study` says how sure that is.",
+        "the final epoch over several seeds; `mnist-steps study` says how sure that is. Reached: "
+        "whether that mean is at the target, each image judged once; beyond doubt when its whole "
+        "95 % interval is. A dash: only several views of each image were judged.",
     )
 
 

@@ -11,7 +11,8 @@ Accuracies are in percent everywhere, differences in percentage points.
 import math
 import statistics
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from scipy import special
@@ -179,6 +180,71 @@ def bootstrap(
         )
     means = _resampled_means(values, resamples, np.random.default_rng(seed))
     return _middle(means, confidence, len(values), models=1)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a network reaches the target, by several runs whose test images are judged once.
+
+    mean: of the final epochs, in percent; interval: of that mean over seeds, None for few runs
+    end: how many runs are at the target or above after the last epoch
+    hold: how many are so after each of the last three, which is harder
+    """
+
+    runs: int
+    mean: float
+    interval: Interval | None
+    end: int
+    hold: int
+    target: float = TARGET
+
+    @property
+    def reached(self) -> bool:
+        """On average: the one meaning that the word has on this site."""
+        return self.mean >= self.target
+
+    @property
+    def beyond_doubt(self) -> bool:
+        return self.interval is not None and self.interval.low >= self.target
+
+    @property
+    def words(self) -> str:
+        if not self.reached:
+            return "not reached"
+        return "reached on average" + (", and beyond doubt" if self.beyond_doubt else "")
+
+    def as_data(self) -> dict[str, Any]:
+        return asdict(self) | {"reached": self.reached, "beyond_doubt": self.beyond_doubt}
+
+    def __str__(self) -> str:
+        """Such as 'reached on average: 99.435 % over 10 runs (95 % interval …); 7 of …'."""
+        sure = ""
+        if self.interval is not None:
+            sure = f" (95 % interval {self.interval.low:.3f} to {self.interval.high:.3f})"
+        return (
+            f"{self.words}: {self.mean:.3f} % over {self.runs} runs{sure}; {self.end} of "
+            f"{self.runs} end at {self.target} % or above, {self.hold} hold it in each of their "
+            "last three epochs"
+        )
+
+
+def verdict(runs: Sequence[Sequence[float]], target: float = TARGET) -> Verdict:
+    """Judge several runs of one network by the target.
+
+    runs: for each run its test accuracies in percent, one an epoch, each image judged once
+    Raises MnistStepsError when there are no runs.
+    """
+    if not runs:
+        raise MnistStepsError("found no runs to judge: expected at least one.")
+    finals = [run[-1] for run in runs]
+    return Verdict(
+        runs=len(runs),
+        mean=statistics.fmean(finals),
+        interval=bootstrap(finals) if len(finals) >= FEWEST_RUNS else None,
+        end=sum(final >= target for final in finals),
+        hold=sum(run_figures(run).passes(target) for run in runs),
+        target=target,
+    )
 
 
 @dataclass(frozen=True)

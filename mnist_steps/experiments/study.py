@@ -236,6 +236,13 @@ def one_view_summary(outcomes: Sequence[Outcome]) -> Summary | None:
     return evidence.over_seeds(known) if known and len(known) == len(noted) else None
 
 
+def verdict_of(outcomes: Sequence[Outcome]) -> evidence.Verdict | None:
+    """Whether the runs reach the target; None when one has no figures by one view, or for none."""
+    accuracies = [one.one_view_accuracies for one in outcomes]
+    known = [each for each in accuracies if each is not None]
+    return evidence.verdict(known) if known and len(known) == len(accuracies) else None
+
+
 def train(task: Task) -> Outcome:
     """Make a task's run, here and now, on the task's device with the task's CPU threads.
 
@@ -490,7 +497,7 @@ def make(
 def describe(tasks: Iterable[Task], store: Store) -> list[dict[str, Any]]:
     """What the runs say, as plain data: a row for each stage or variation among the tasks.
 
-    `study`, `one_view` and `interval` are None where there is none.
+    `study`, `one_view`, `interval` and `verdict` are None where there is none.
     """
     found: dict[tuple[int, str | None], list[Outcome]] = {}
     for task in tasks:
@@ -514,11 +521,12 @@ def describe(tasks: Iterable[Task], store: Store) -> list[dict[str, Any]]:
 
 def summaries(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """The summaries of several runs of one model as plain data, None where there is none."""
-    one_view = one_view_summary(outcomes)
+    one_view, verdict = one_view_summary(outcomes), verdict_of(outcomes)
     finals = [outcome.figures.final for outcome in outcomes]
     sure = len(finals) >= evidence.FEWEST_RUNS
     return {
         "study": asdict(summary_of(outcomes)) if outcomes else None,
         "one_view": one_view and asdict(one_view),
         "interval": asdict(evidence.bootstrap(finals)) if sure else None,
+        "verdict": verdict and verdict.as_data(),
     }

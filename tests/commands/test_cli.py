@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from rich.console import Console
 
 from mnist_steps import data, runs, stages, training
 from mnist_steps.commands import options
@@ -168,3 +169,13 @@ def test_ctrl_c_while_recording_says_how_to_go_on(command, monkeypatch):
     status, _, err = command("record", "8")
     assert status == 130
     assert "the same command goes on from there" in err
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_no_figure_is_broken_however_narrow_the_terminal(columns, monkeypatch, capsys):
+    monkeypatch.setattr(options, "output", Console(width=columns))
+    options.print_table(
+        ("stage", ">parameters", ">accuracy"), [("The setup", "6,379,786", "99.28")]
+    )
+    printed = capsys.readouterr().out
+    assert "6,379,786" in printed and "99.28" in printed

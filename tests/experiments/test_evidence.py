@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from mnist_steps import stages
 from mnist_steps.errors import MnistStepsError
-from mnist_steps.experiments import evidence
+from mnist_steps.experiments import evidence, study
 
 
 def test_a_runs_figures_are_its_last_its_best_and_the_least_of_its_last_three():
@@ -181,3 +182,28 @@ def test_too_little_to_go_on_is_said_clearly(call):
 def test_nothing_here_depends_on_the_order_of_the_runs():
     assert evidence.over_seeds([[99.1], [99.5]]).mean == evidence.over_seeds([[99.5], [99.1]]).mean
     assert math.isclose(evidence.compare([99.1, 99.5], [99.5, 99.1]).difference, 0)
+
+
+def test_the_target_is_reached_when_the_mean_of_the_final_epochs_is_there():
+    ends = (99.3, 99.4, 99.5, 99.45, 99.4)
+    found = evidence.verdict([[99.5, 99.6, final] for final in ends])
+    assert found.reached and not found.beyond_doubt
+    assert (found.runs, found.end, found.hold) == (5, 4, 4)
+    assert str(found).startswith("reached on average: 99.410 % over 5 runs (95 % interval 99.3")
+    assert str(found).endswith("4 of 5 end at 99.4 % or above, 4 hold it in each of their last "
+                               "three epochs")  # fmt: skip
+    assert not evidence.verdict([[99.5, 99.6, 99.39]] * 5).reached
+
+
+def test_the_target_is_beyond_doubt_when_the_whole_interval_is_above_it():
+    assert evidence.verdict([[99.0, 99.3, 99.45], [99.0, 99.5, 99.5]] * 5).beyond_doubt
+    assert not evidence.verdict([[99.5]] * 4).beyond_doubt, "too few runs for an interval"
+    with pytest.raises(MnistStepsError, match="no runs to judge"):
+        evidence.verdict([])
+
+
+def test_stage_8_reaches_the_target_and_stage_7_does_not():
+    store = study.Store()
+    seven, eight = (study.verdict_of(store.outcomes(stages.get(number))) for number in (7, 8))
+    assert eight.reached and not seven.reached
+    assert eight.end > eight.hold, "holding is harder than ending there"
