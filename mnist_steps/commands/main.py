@@ -2,9 +2,11 @@
 
 import sys
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
+from mnist_steps import __version__
 from mnist_steps.commands import assignment, bench, networks, runs, study
 from mnist_steps.errors import MnistStepsError, RecordMismatch
 
@@ -12,7 +14,7 @@ app = typer.Typer(
     help="From 6.4 million parameters to fewer than 8,000: MNIST at 99.4 %, step by step.\n\n"
     "Start with `mnist-steps stages`, look at a network with `mnist-steps summary 8`, and train "
     "it yourself with `mnist-steps train 8`.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -28,6 +30,20 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "study": study.make_study,
     "bench": bench.measure,
 }
+
+
+@app.callback()
+def of_all_commands(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Say which version this is.")] = False,
+) -> None:
+    if version:
+        print(f"mnist-steps {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
 for name, command in COMMANDS.items():
     app.command(name)(command)
 app.add_typer(assignment.app, name="assignment")

@@ -179,3 +179,14 @@ def test_no_figure_is_broken_however_narrow_the_terminal(columns, monkeypatch, c
     )
     printed = capsys.readouterr().out
     assert "6,379,786" in printed and "99.28" in printed
+
+
+@pytest.mark.parametrize("argument, said", [("--version", "mnist-steps 0."), ("--help", "study")])
+def test_the_package_runs_as_a_command(argument, said):
+    command = [sys.executable, "-m", "mnist_steps", argument]
+    assert said in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_without_a_command_the_help_is_shown_and_nothing_failed(mnist_steps_command):
+    status, out, err = mnist_steps_command()
+    assert status == 0 and "Usage" in out + err
