@@ -33,6 +33,7 @@ from processes import cluster, group_lives, wait_until
 from mnist_steps import runs, stages
 from mnist_steps.assignment import (
     checking,
+    entries,
     example,
     feedback,
     gradebook,
@@ -329,20 +330,20 @@ def test_names_that_look_alike_stay_apart_and_are_pointed_out(tmp_path):
     for name in ("Anna", "Аnna", "Anna\u202e", "ａnna", "..", "日本", "<b>", "a b"):
         if name != "..":
             write_folder(folder / name, QUICK)
-    entries = grading.find(folder)
-    assert len({entry.folder for entry in entries}) == len(entries) == 7
-    assert all(re.fullmatch(r"[A-Za-z0-9-]+", entry.folder) for entry in entries)
-    odd = {entry.name for entry in entries if grading.odd_name(entry.name)}
+    found = grading.find(folder)
+    assert len({entry.folder for entry in found}) == len(found) == 7
+    assert all(re.fullmatch(r"[A-Za-z0-9-]+", entry.folder) for entry in found)
+    odd = {entry.name for entry in found if entries.odd_name(entry.name)}
     assert odd == {"Аnna", "ａnna"}
-    assert not any("\u202e" in entry.name for entry in entries)
+    assert not any("\u202e" in entry.name for entry in found)
 
 
 def test_a_platforms_folders_around_a_submission_are_stepped_into(tmp_path):
     write_zip(tmp_path / "Zoe_12_assignsubmission_file" / "my work.zip", QUICK.items())
     write_folder(tmp_path / "extracted" / "my work", QUICK)
     write_folder(tmp_path / "plain", QUICK)
-    entries = grading.find(tmp_path)
-    assert len({grading.load(entry).digest for entry in entries}) == 1
+    found = grading.find(tmp_path)
+    assert len({grading.load(entry).digest for entry in found}) == 1
 
 
 def test_lateness_is_stated_and_changes_no_points(grade, tmp_path):
