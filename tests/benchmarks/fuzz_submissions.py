@@ -11,6 +11,7 @@ only the jail and the trainings are stood in for. Counted are exceptions, which 
 class, and what only the last guard caught. Exit status 1 when there is any of either.
 """
 
+import copy
 import io
 import json
 import os
@@ -300,11 +301,11 @@ def described(dice: random.Random) -> bytes:
             key = dice.choice([*place] if isinstance(place, dict) else range(len(place)))
         kind = dice.random()
         if kind < 0.7:
-            place[key] = dice.choice(VALUES)
+            place[key] = copy.deepcopy(dice.choice(VALUES))
         elif kind < 0.85 or not isinstance(place, list):
             del place[key]
         else:
-            place.insert(key, place[dice.randrange(len(place))])
+            place.insert(key, copy.deepcopy(place[dice.randrange(len(place))]))
     text = bytearray(json.dumps(data).encode())
     if dice.random() < 0.2:
         dice.choice((flip, cut, lose, double))(dice, text)
