@@ -229,7 +229,7 @@ def test_a_training_that_takes_too_long_is_stopped(tmp_path):
 def test_a_training_that_takes_too_much_memory_is_stopped(tmp_path, monkeypatch):
     code = (
         "from mnist_steps.assignment import trainer, trainings\n"
-        "trainings.MOST_BYTES = 96 << 20\ntrainer.main()"
+        "trainings.MOST_BYTES = 512 << 20\ntrainer.main()"
     )
     run = subprocess.run
 
@@ -240,8 +240,8 @@ def test_a_training_that_takes_too_much_memory_is_stopped(tmp_path, monkeypatch)
     wide = """
 from torch import nn
 def build_model():
-    return nn.Sequential(nn.Conv2d(1, 500, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-                         nn.Linear(500, 10), nn.LogSoftmax(1))
+    return nn.Sequential(nn.Conv2d(1, 3000, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                         nn.Linear(3000, 10), nn.LogSoftmax(1))
 """
     small = trainings.perform(task_of(QUICK, tmp_path))
     assert small.stopped is None, "the honest twin"
