@@ -240,12 +240,13 @@ def test_a_training_that_takes_too_much_memory_is_stopped(tmp_path, monkeypatch)
     wide = """
 from torch import nn
 def build_model():
-    return nn.Sequential(nn.Conv2d(1, 3000, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-                         nn.Linear(3000, 10), nn.LogSoftmax(1))
+    return nn.Sequential(nn.Conv2d(1, 500, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                         nn.Linear(500, 10), nn.LogSoftmax(1))
 """
     small = trainings.perform(task_of(QUICK, tmp_path))
     assert small.stopped is None, "the honest twin"
-    large = trainings.perform(task_of(QUICK | {"model.py": wide}, tmp_path))
+    at_once = QUICK["recipe.toml"].replace("= 64", "= 256")
+    large = trainings.perform(task_of({"model.py": wide, "recipe.toml": at_once}, tmp_path))
     assert "memory" in large.stopped
 
 

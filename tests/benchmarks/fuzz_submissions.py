@@ -85,6 +85,7 @@ def main(count: int, seed: int) -> int:
                 statuses += grade(place, Path(folder, f"{number}-out"), dice)
             except Exception:
                 exceptions.append(traceback.format_exc())
+                print(exceptions[-1], file=sys.stderr, flush=True)
             if number % 2000 == 0:
                 print(f"{number}: {len(exceptions)}, {len(caught)}", file=sys.stderr, flush=True)
     print(
@@ -100,8 +101,6 @@ def main(count: int, seed: int) -> int:
             indent=1,
         )
     )
-    for one in dict.fromkeys([*exceptions, *caught]):
-        print(one, file=sys.stderr)
     return 1 if exceptions or caught else 0
 
 
@@ -132,6 +131,7 @@ def stand_in(dice: random.Random, caught: list[str]) -> None:
 
     def counted(error: Exception) -> findings.Finding:
         caught.append("".join(traceback.format_exception(error)))
+        print(caught[-1], file=sys.stderr, flush=True)
         return unforeseen(error)
 
     sandbox.describe = lambda: {"level": "bubblewrap"}
