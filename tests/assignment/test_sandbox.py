@@ -298,6 +298,14 @@ def run(code, level="bubblewrap", **limits):
     return sandbox._graph(received, Limits(**limits))
 
 
+def test_files_without_end_are_ended_before_they_fill_the_memory(jail):
+    code = "n = 0\nwhile True: open(f'/tmp/{n}', 'w').close(); n += 1"
+    with pytest.raises(TraceFailed, match="more than 1,000 files"):
+        run(code, seconds=100)
+    few = "for n in range(100): open(f'/tmp/{n}', 'w').close()\nos.write(ANSWER, b'G1')"
+    assert run(few) == b"1"
+
+
 def test_an_answer_comes_back_and_what_is_printed_is_not_the_answer(jail):
     assert run("print('SG{}', flush=True); os.write(ANSWER, b'G[1]')") == b"[1]"
 
