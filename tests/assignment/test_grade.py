@@ -6,6 +6,7 @@ import html
 import json
 import os
 import re
+import shlex
 import signal
 import stat
 import subprocess
@@ -706,6 +707,33 @@ def test_the_command_ends_with_1_for_our_failures_and_2_for_bad_input(
     monkeypatch.setattr(trainings, "start", lambda *given: 1 / 0)
     status, _, err = graded_by_command()
     assert status == 1 and "Run the same command again" in err
+
+
+def test_a_term_goes_as_the_instructors_page_says(
+    grade, tmp_path, monkeypatch, mnist_steps_command
+):
+    """Its commands, as written, with few images."""
+    monkeypatch.setattr(executors, "Processes", lambda workers: ThreadPoolExecutor(1))
+    page = Path(__file__).parents[2] / "docs" / "assignment" / "instructors.md"
+    told = page.read_text().partition("## A term in practice")[2]
+    lines = "".join(re.findall(r"```sh\n(.*?)```", told, flags=re.DOTALL)).splitlines()
+    assert len(lines) > 12
+    place = tmp_path / "term"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    statuses = []
+    for line in lines:
+        if line.startswith("mnist-steps "):
+            statuses.append(mnist_steps_command(*shlex.split(line)[1:])[0])
+        else:
+            subprocess.run(line, shell=True, check=True)
+    assert statuses == [0, 1, 0, 0, 0, 0]
+    filled = gradebook.read_table(place / "grades" / "filled-canvas.csv")
+    marks = [float(row[4]) for row in filled.rows]
+    assert marks[0] == 50 and all(0 < mark < 50 for mark in marks[1:])
+    assert "clearly argued" in (place / "grades" / "manual.csv").read_text()
+    class_page = (place / "grades" / "index.html").read_text()
+    assert "nearly the same from doejane_4711_990_mnist, roerob_LATE_4712_991_mnist" in class_page
 
 
 def test_the_example_writes_submissions_that_are_within_the_rules(tmp_path, assignment_command):

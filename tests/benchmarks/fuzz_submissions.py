@@ -108,7 +108,7 @@ def grade(place: Path, out: Path, dice: random.Random) -> Counter[str]:
     with ThreadPoolExecutor(1) as here:
         settings = grading.Settings(progress=False)
         graded = grading.grade(place, out, Assignment(seeds=1), here, here, settings)
-        if dice.random() < 0.2:  # most of the time would go into drawing figures
+        if dice.random() < 0.1:  # most of the time would go into drawing figures
             outputs.write(graded, out)
     return Counter(one.status for one in graded.grades)
 
@@ -295,7 +295,12 @@ DAMAGES: tuple[Callable[[random.Random, bytearray], None], ...] = (
 def described(dice: random.Random) -> bytes:
     data = json.loads(json.dumps(GRAPH))
     for _ in range(dice.choice((1, 1, 1, 2, 3))):
-        place, key = data, dice.choice((*data, "nodes", "nodes", "nodes", "nodes"))
+        if not data:
+            break
+        place, key = (
+            data,
+            "nodes" if "nodes" in data and dice.random() < 0.8 else dice.choice([*data]),
+        )
         while isinstance(place[key], (dict, list)) and place[key] and dice.random() < 0.9:
             place = place[key]
             key = dice.choice([*place] if isinstance(place, dict) else range(len(place)))
