@@ -86,6 +86,7 @@ def check_files(
         traced = (trace or sandbox.trace)(found.model, unsafe=unsafe)
         level = traced.level
         network = rebuild.read(traced.graph)
+        rebuild.read(description(network))  # longer than what came out of the jail, perhaps
     except (sandbox.TraceFailed, GraphRefused) as error:
         level = level or sandbox.level()
         findings.append(
@@ -287,13 +288,18 @@ def perform(task: CheckTask) -> CheckOutcome:
     return CheckOutcome(
         key=task.key,
         findings=[asdict(one) for one in found.findings],
-        graph=None if found.network is None else json.dumps(found.network.graph.as_data()),
+        graph=None if found.network is None else description(found.network),
         recipe=None if found.recipe is None else found.recipe.as_data(),
         affordable=found.affordable,
         facts=None if found.facts is None else asdict(found.facts),
         level=found.level,
         digest=found.digest,
     )
+
+
+def description(network: Network) -> str:
+    """The network for `rebuild.read`, somewhere else or later."""
+    return json.dumps(network.graph.as_data(), separators=(",", ":"))
 
 
 def versions() -> dict[str, str]:

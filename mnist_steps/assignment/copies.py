@@ -8,14 +8,17 @@ leaving out those that many of the class have: they come from the lessons and th
 
 import io
 import itertools
+import json
 import keyword
 import re
 import token
 import tokenize
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from mnist_steps.assignment.submission import Submission
 from mnist_steps.graph import INPUT, Graph
 
 RUN_OF_CODE, RUN_OF_PROSE = 12, 6  # words compared at a time
@@ -39,27 +42,61 @@ def structure(graph: Graph) -> list[Any]:
     ]
 
 
+@dataclass(frozen=True)
+class Alike:
+    """names: of two or more; what: what they have in common, in words"""
+
+    names: tuple[str, ...]
+    what: str
+
+
+def find(files: Mapping[str, Submission], graphs: Mapping[str, Graph]) -> list[Alike]:
+    """All that is nearly the same in a class, and not simply equal, the most alike first.
+
+    files, graphs: of each one, by name; a graph is missing where there is no network
+    """
+    same: dict[str, list[str]] = {}
+    for name, graph in graphs.items():
+        same.setdefault(json.dumps(structure(graph)), []).append(name)
+    found = [
+        Alike(tuple(names), "the same network, whatever its layers are called")
+        for names in same.values()
+        if len({files[name].digest for name in names}) > 1
+    ]
+    # Of equal files one stands for all.
+    distinct = {one.digest: (name, one) for name, one in files.items()}.values()
+    code = {name: words_of_code(one.model) for name, one in distinct}
+    prose = {name: words_of_prose(one.report) for name, one in distinct}
+    for what, words, length in (
+        ("the code of model.py", code, RUN_OF_CODE),
+        ("the text of REPORT.md", prose, RUN_OF_PROSE),
+    ):
+        for one, other, share in near_copies(words, length):
+            found.append(Alike((one, other), f"{what}, {100 * share:.0f} % of the shorter one"))
+    return found
+
+
 def near_copies(texts: Mapping[str, Sequence[str]], length: int) -> list[tuple[str, str, float]]:
-    """Pairs of a class whose words are nearly the same, the most alike first.
+    """Pairs whose words are nearly the same, the most alike first.
 
     texts: the words of each one, by name, as `words_of_code` or `words_of_prose` give them
     length: of the runs, in words
-    Returns (name, other name, the share of the smaller one's runs that both have).
+    Returns (name, other name, the share of the smaller one's own runs that both have).
     """
     runs = {name: _runs(words, length) for name, words in texts.items()}
     holders = Counter(itertools.chain.from_iterable(runs.values()))
     most = max(2, COMMON * len(texts))
+    own = {name: {run for run in every if holders[run] <= most} for name, every in runs.items()}
     where: dict[tuple[str, ...], list[str]] = {}
-    for name, own in runs.items():
-        for run in own:
-            if holders[run] <= most:
-                where.setdefault(run, []).append(name)
+    for name, rare in own.items():
+        for run in rare:
+            where.setdefault(run, []).append(name)
     shared: Counter[tuple[str, str]] = Counter()
     for names in where.values():
         shared.update(itertools.combinations(sorted(names), 2))
     found = []
     for (one, other), count in shared.items():
-        smaller = min(len(runs[one]), len(runs[other]))
+        smaller = min(len(own[one]), len(own[other]))
         if count >= FEWEST_RUNS and count >= ALIKE * smaller:
             found.append((one, other, count / smaller))
     return sorted(found, key=lambda pair: (-pair[2], pair))

@@ -9,15 +9,17 @@ from math import prod
 
 from mnist_steps.graph import INPUT, Graph, Node
 
+BICUBIC = 16  # values that an upsampled value is computed from, at most
+
 
 def work(graph: Graph) -> dict[str, int]:
-    """For each operation, by name: how many values it multiplies, compares, copies or writes."""
+    """For each operation, by name: how many values it multiplies, reads, copies or writes."""
     given = _input_shapes(graph)
     return {
         node.name: node.macs
-        + looked_at(node, given[node.name])
-        + padded(node, given[node.name])
-        + prod(node.output_shape)
+        + sum(map(prod, given[node.name]))
+        + prod(node.output_shape) * window(node, given[node.name][0])
+        + padded(node, given[node.name][0])
         for node in graph.nodes
     }
 
@@ -25,38 +27,42 @@ def work(graph: Graph) -> dict[str, int]:
 def values(graph: Graph) -> int:
     """How many numbers a training step keeps for one image: outputs, and padded inputs."""
     given = _input_shapes(graph)
-    return sum(prod(node.output_shape) + padded(node, given[node.name]) for node in graph.nodes)
+    return sum(prod(node.output_shape) + padded(node, given[node.name][0]) for node in graph.nodes)
 
 
-def looked_at(node: Node, given: tuple[int, ...]) -> int:
-    """The values in all windows of a pool, counted once for each window; 0 for other operations."""
+def window(node: Node, given: tuple[int, ...]) -> int:
+    """How many values of its input an output value is computed from, weights aside.
+
+    given: the input's shape, channels first
+    """
     if node.op.startswith("Adaptive"):
-        # Windows tile the axis and may overlap by one value at each border.
+        # Windows tile the axis and overlap by at most one value.
         sizes = zip(given[1:], node.output_shape[1:], strict=True)
-        return given[0] * prod(before + after for before, after in sizes)
-    if node.op in ("MaxPool2d", "AvgPool2d"):
-        return prod(node.output_shape) * prod(node.attributes["kernel_size"])
-    return 0
+        return prod(-(-before // after) + 1 for before, after in sizes)
+    if node.op.startswith("Upsampl"):
+        return BICUBIC
+    if node.op == "LocalResponseNorm":
+        return int(node.attributes["size"])
+    if "Conv" not in node.op and "kernel_size" in node.attributes:
+        return prod(node.attributes["kernel_size"])
+    return 1
 
 
 def padded(node: Node, given: tuple[int, ...]) -> int:
     """The values in the padded copy that a convolution makes of its input; 0 where it makes none.
 
-    given: the input's shape (C, H, W)
+    given: the input's shape, channels first
     """
-    if node.op != "Conv2d":
+    if not node.op.startswith("Conv") or node.op.startswith("ConvTranspose"):
         return 0
     padding = node.attributes["padding"]
-    spans = [
-        dilation * (kernel - 1)
-        for dilation, kernel in zip(
-            node.attributes["dilation"], node.attributes["kernel_size"], strict=True
-        )
-    ]
+    windows = zip(node.attributes["dilation"], node.attributes["kernel_size"], strict=True)
+    spans = [dilation * (kernel - 1) for dilation, kernel in windows]
+    uneven = padding == "same" and any(span % 2 for span in spans)
     if padding == "same":
-        both_sides, uneven = spans, any(span % 2 for span in spans)
+        both_sides = spans
     else:
-        both_sides, uneven = [0, 0] if padding == "valid" else [2 * one for one in padding], False
+        both_sides = [0] * len(spans) if padding == "valid" else [2 * one for one in padding]
     if not any(both_sides) or (node.attributes["padding_mode"] == "zeros" and not uneven):
         return 0
     sizes = zip(given[1:], both_sides, strict=True)
@@ -77,7 +83,7 @@ def learns(graph: Graph) -> bool:
     return False
 
 
-def _input_shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
-    """By the operation's name, the shape of its first input."""
+def _input_shapes(graph: Graph) -> dict[str, list[tuple[int, ...]]]:
+    """By the operation's name, the shapes of its inputs."""
     shapes = {INPUT: graph.input_shape} | {node.name: node.output_shape for node in graph.nodes}
-    return {node.name: shapes[node.inputs[0]] for node in graph.nodes}
+    return {node.name: [shapes[one] for one in node.inputs] for node in graph.nodes}

@@ -4,6 +4,7 @@ The pages are the templates in `templates/`; what they show is gathered here. Wh
 wrote reaches them as text, and the templates escape all that is not known to be markup.
 """
 
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -12,6 +13,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mnist_steps import markup, summary
 from mnist_steps.assignment import plots
+from mnist_steps.assignment.entries import odd_name
+from mnist_steps.assignment.findings import Finding, cause
 from mnist_steps.assignment.grading import (
     ERROR,
     FAIL,
@@ -22,17 +25,19 @@ from mnist_steps.assignment.grading import (
     Grade,
     Grading,
     lateness,
-    odd_name,
 )
 from mnist_steps.markup import Html
 
+RETURNED = "returned for repair"  # which is another thing than to fail
 WORDS = {
     PASS: "passed",
     FAIL: "not passed",
-    ERROR: "could not be trained",
-    UNGRADABLE: "could not be read",
+    ERROR: f"{RETURNED}: could not be trained",
+    UNGRADABLE: f"{RETURNED}: could not be read",
     INFRASTRUCTURE: "not graded yet: something went wrong on our side",
 }
+# What a person has to do something about stands first.
+BY_PROBLEM = (INFRASTRUCTURE, UNGRADABLE, ERROR, FAIL, PASS)
 MOST_MISTAKES = 12  # kinds of them on the class's page
 
 TEMPLATES = Environment(
@@ -81,22 +86,86 @@ def class_page(grading: Grading, notes: Sequence[str] = ()) -> str:
 
     notes: what a person should look at
     """
-    counts = Counter(grade.status for grade in grading.grades)
-    marked = [grade for grade in grading.grades if grade.points is not None]
+    graded = [grade for grade in grading.grades if grade.status in (PASS, FAIL)]
     trained = [grade for grade in grading.grades if grade.accuracy is not None]
     return _page(
         "class",
         title="The class",
         wide=True,
         provenance=_provenance(grading),
-        grades=len(grading.grades),
-        counts=[[WORDS[status], f"{counts[status]}"] for status in STATUSES if counts[status]],
-        points=plots.distribution(marked, grading.assignment) if marked else None,
+        **_overview(grading, notes),
+        points=plots.distribution(graded, grading.assignment) if graded else None,
         accuracies=plots.frontier(trained, grading.assignment) if trained else None,
-        mistakes=_mistakes(grading),
-        remarks=[*notes, *_to_look_at(grading)],
-        submissions=[_submission(grading, grade) for grade in grading.grades],
+        submissions=[
+            _submission(grading, grade) for grade in sorted(grading.grades, key=_by_problem)
+        ],
     )
+
+
+def screening_page(grading: Grading, notes: Sequence[str] = ()) -> str:
+    """The class after one short run each: a ranking, what went wrong, and no marks."""
+    trained = [grade for grade in grading.grades if grade.accuracy is not None]
+    others = [grade for grade in grading.grades if grade.accuracy is None]
+    ranked = sorted(trained, key=lambda grade: -(grade.accuracy or 0))
+    return _page(
+        "screening",
+        title="The class, screened",
+        wide=True,
+        provenance=_provenance(grading),
+        **_overview(grading, notes, {PASS: "trained", FAIL: "trained"}),
+        ranking=[
+            [
+                f"{rank}",
+                grade.entry.name,
+                f"{grade.accuracy:.2f}",
+                f"{grading.as_data(grade)['parameters']:,}",
+                _count(len(grade.findings)),
+            ]
+            for rank, grade in enumerate(ranked, start=1)
+        ],
+        others=[
+            [grade.entry.name, WORDS[grade.status], grade.cause]
+            for grade in sorted(others, key=_by_problem)
+        ],
+    )
+
+
+def _overview(
+    grading: Grading, notes: Sequence[str], words: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """What pages about the class have in common. words: instead of some in WORDS"""
+    words = WORDS | (words or {})
+    counts: Counter[str] = Counter()
+    for status in STATUSES:
+        counts[words[status]] += sum(grade.status == status for grade in grading.grades)
+    return {
+        "grades": len(grading.grades),
+        "counts": [[word, f"{count}"] for word, count in counts.items() if count],
+        "totals": _totals(grading),
+        "mistakes": _mistakes(grading),
+        "remarks": [*notes, *_to_look_at(grading)],
+    }
+
+
+def _totals(grading: Grading) -> str:
+    """How it went, as of what could be graded: what was returned is no fail."""
+    graded = [grade for grade in grading.grades if grade.status in (PASS, FAIL)]
+    if not graded:
+        return "None could be graded yet."
+    shares = [100 * (grade.points or 0) / (grade.possible or 1) for grade in graded]
+    passed = sum(grade.status == PASS for grade in graded)
+    reached = sum(grade.reaches_target(grading.assignment) for grade in graded)
+    waiting = sum(grade.waiting > 0 for grade in graded)
+    told = (
+        f"Of {len(graded)} that could be graded, {passed} passed and {len(graded) - passed} did "
+        f"not; {reached} reached the goal of the exercise. The middle one has "
+        f"{statistics.median(shares):.0f} % of the points given so far."
+    )
+    return told + (f" The prose of {waiting} waits for a person." if waiting else "")
+
+
+def _by_problem(grade: Grade) -> tuple[int, str, str]:
+    return BY_PROBLEM.index(grade.status), grade.cause, grade.entry.name
 
 
 def _page(template: str, **content: Any) -> str:
@@ -118,16 +187,20 @@ def _provenance(grading: Grading, digest: str | None = None) -> list[list[str]]:
 
 
 def _mistakes(grading: Grading) -> list[list[str]]:
-    """Findings of the same kind give the same reason; each counts once for a submission."""
+    """Findings with the same cause; each counts once for a submission."""
     kinds: Counter[str] = Counter()
-    example: dict[str, str] = {}
+    example: dict[str, Finding] = {}
     for grade in grading.grades:
-        kinds.update(list(dict.fromkeys(one.why for one in grade.findings)))
         for one in grade.findings:
-            example.setdefault(one.why, f"{one.where}: {one.what}")
+            example.setdefault(cause(one), one)
+        kinds.update({cause(one) for one in grade.findings})
     return [
-        [why[0].upper() + why[1:], example[why], f"{count}"]
-        for why, count in kinds.most_common(MOST_MISTAKES)
+        [
+            f"{example[kind].where}: {example[kind].what}",
+            example[kind].why[0].upper() + example[kind].why[1:],
+            f"{count}",
+        ]
+        for kind, count in sorted(kinds.items(), key=lambda one: (-one[1], one[0]))[:MOST_MISTAKES]
     ]
 
 
@@ -137,12 +210,20 @@ def _to_look_at(grading: Grading) -> Iterable[str]:
         name = grade.entry.name
         if (oddity := odd_name(name)) is not None:
             yield f"{name}: {oddity} ({grade.entry.folder})"
+        if grade.entry.handed_in is None:
+            yield f"{name}: its files bear a time that no calendar has; it may be late"
         if grade.problem:
             yield grade.problem
         for what, others in (("files", grade.same_files), ("network", grade.same_network)):
             if others and name not in seen:
                 yield f"{name} handed in the same {what} as {', '.join(others)}"
                 seen.update(others)
+    for alike in grading.alike:
+        yield f"nearly the same from {', '.join(alike.names) or 'some'}: {alike.what}"
+
+
+def _count(findings: int) -> str:
+    return f"{findings} to put right" if findings else ""
 
 
 def _submission(grading: Grading, grade: Grade) -> list[str | Html]:
@@ -151,6 +232,7 @@ def _submission(grading: Grading, grade: Grade) -> list[str | Html]:
     return [
         markup.link(f"students/{grade.entry.folder}/feedback.html", grade.entry.name),
         Html(f'<span class="{grade.status.replace(" ", "-")}">{word}</span>', word),
+        grade.cause or _count(len(grade.findings)),
         "" if grade.points is None else f"{grade.points:g} of {grade.possible:g}",
         "" if grade.accuracy is None else f"{grade.accuracy:.2f}",
         "" if data["parameters"] is None else f"{data['parameters']:,}",

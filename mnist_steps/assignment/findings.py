@@ -1,11 +1,13 @@
 """What is wrong with a submission, told so that its author can put it right."""
 
+import re
 import unicodedata
 from dataclasses import dataclass
 
 from mnist_steps.errors import MnistStepsError
 
 LONGEST = 400  # characters of anything that a submission wrote
+LONGEST_CAUSE = 80  # characters; what follows tells more of one submission than of a class
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,16 @@ class SubmissionError(MnistStepsError):
     def __init__(self, findings: list[Finding]) -> None:
         super().__init__("\n".join(map(str, findings)))
         self.findings = findings
+
+
+def cause(finding: Finding) -> str:
+    """What findings of several submissions have in common: all but names, numbers and lines."""
+    file, _, place = finding.where.partition(", ")
+    what = re.sub(r"^(model\.py, line \d+|[\w.]+): ", "", finding.what)
+    if file == "recipe.toml":  # there the place is a setting, elsewhere a name of their own
+        what = f"{place}: {what}"
+    what = re.sub(r"'[^']*'|\"[^\"]*\"", "'…'", what)
+    return f"{file}: {re.sub(r'[0-9][0-9.,]*', '#', what)[:LONGEST_CAUSE]}"
 
 
 def unforeseen(error: Exception) -> Finding:

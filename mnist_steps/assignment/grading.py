@@ -5,32 +5,25 @@ goes on. What a submission does costs only itself; what goes wrong on our side i
 is never a mark.
 """
 
-import hashlib
-import json
-import os
-import re
-import secrets
-import unicodedata
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mnist_steps import runs
-from mnist_steps.assignment import checking, copies, rubric, sandbox, submission, trainings
+from mnist_steps.assignment import checking, copies, rubric, sandbox, trainings
 from mnist_steps.assignment.checking import Checked, CheckOutcome
+from mnist_steps.assignment.copies import Alike
+from mnist_steps.assignment.entries import Entry, find, load
 from mnist_steps.assignment.findings import Finding, SubmissionError, one_line, unforeseen
 from mnist_steps.assignment.journal import Journal
-from mnist_steps.assignment.rebuild import Network
 from mnist_steps.assignment.rubric import Manual, Part
 from mnist_steps.assignment.rules import Assignment
-from mnist_steps.assignment.submission import LARGEST, Submission
+from mnist_steps.assignment.seeds import seed_of_run, seeds_of
+from mnist_steps.assignment.submission import Submission
 from mnist_steps.assignment.trainings import TrainingOutcome, Trainings, TrainingTask
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.experiments.tasks import perform_all
-from mnist_steps.stages import Recipe
 
 FORMAT = 1
 
@@ -39,197 +32,6 @@ ERROR = "error"  # theirs: there is nothing that could be trained; no points, bu
 UNGRADABLE = "ungradable"  # the files cannot be read: no mark, to be handed in again
 INFRASTRUCTURE = "infrastructure error"  # ours: no mark, the same command tries again
 STATUSES = (PASS, FAIL, ERROR, UNGRADABLE, INFRASTRUCTURE)
-
-
-# ---- What was handed in -------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One thing in the folder of submissions.
-
-    name: the folder's or file's, as it may be shown; the zip file's without its ending
-    folder: a name for output, of plain letters, different for each entry
-    place: where the three files are
-    handed_in: when the newest of its files was written, as far as this machine knows; None where
-        the files bear a time that no calendar has
-    """
-
-    name: str
-    folder: str
-    place: Path
-    handed_in: datetime | None
-
-
-def find(submissions: Path) -> list[Entry]:
-    """Everything that was handed in, by name. Hidden files are left out.
-
-    Raises MnistStepsError when there is nothing.
-    """
-    if not submissions.is_dir():
-        raise MnistStepsError(
-            f"{one_line(submissions)} is no folder: give one that holds a folder or a .zip file "
-            "for each student."
-        )
-    found = sorted(
-        place
-        for place in submissions.iterdir()
-        if not place.name.startswith(".") and place.name != "__MACOSX"
-    )
-    if not found:
-        raise MnistStepsError(
-            f"{one_line(submissions)} is empty: put a folder or a .zip file for each student in."
-        )
-    return [_entry(place) for place in found]
-
-
-def _entry(place: Path) -> Entry:
-    try:
-        return _described(place)
-    except Exception as error:
-        finding = unforeseen(error)
-        name = f"submission-{hashlib.sha256(os.fsencode(place.name)).hexdigest()[:8]}"
-        return Entry(f"{name} ({finding.what})", name, place, None)
-
-
-def _described(place: Path) -> Entry:
-    raw = os.fsencode(place.name)
-    name = place.stem if place.suffix.lower() == ".zip" else place.name
-    shown = one_line(unicodedata.normalize("NFC", name)) or "(a name that cannot be shown)"
-    readable = re.sub(r"[^A-Za-z0-9]+", "-", shown).strip("-")[:40]
-    # The digest tells apart names that look alike, and names without a single plain letter.
-    folder = f"{readable or 'submission'}-{hashlib.sha256(raw).hexdigest()[:8]}"
-    inner = _step_inside(place)
-    files = [inner / one for one in LARGEST] if os.path.isdir(inner) else [inner]
-    times = [file.lstat().st_mtime for file in files if os.path.lexists(file)]
-    newest = max(times, default=place.lstat().st_mtime)
-    try:
-        handed_in = datetime.fromtimestamp(newest, UTC)
-    except (ValueError, OverflowError, OSError):  # a file may come from the year 10,000
-        handed_in = None
-    return Entry(shown, folder, inner, handed_in)
-
-
-def _step_inside(place: Path) -> Path:
-    """Where a learning platform or an archive has put a folder around the submission."""
-    if os.path.islink(place) or not os.path.isdir(place):
-        return place
-    if any(os.path.exists(place / one) for one in LARGEST):
-        return place
-    try:
-        inside = [one for one in place.iterdir() if not one.name.startswith((".", "__MACOSX"))]
-    except OSError:  # reading its files will say why
-        return place
-    if len(inside) == 1 and not os.path.islink(inside[0]):
-        if os.path.isdir(inside[0]) or inside[0].suffix.lower() == ".zip":
-            return inside[0]
-    return place
-
-
-def odd_name(name: str) -> str | None:
-    """What in a name may deceive who reads it; None when nothing does."""
-    letters = [unicodedata.name(one, "") for one in name if one.isalpha()]
-    # Some letters have no name: they are of none of these alphabets.
-    alphabets = {one.partition(" ")[0] for one in letters} & {"LATIN", "CYRILLIC", "GREEK"}
-    if len(alphabets) > 1:
-        found = " and ".join(one.title() for one in sorted(alphabets))
-        return f"its letters are of several alphabets, {found}"
-    if unicodedata.normalize("NFKC", name) != name:
-        return "it has characters that only look like ordinary ones"
-    return None
-
-
-def load(entry: Entry) -> Submission:
-    """The entry's files. Raises SubmissionError when they cannot be read."""
-    if entry.place.is_symlink():
-        finding = Finding(
-            "the submission", "it is a link", "only what was handed in itself is read",
-            "hand in a folder or a zip file",
-        )  # fmt: skip
-        raise SubmissionError([finding])
-    try:
-        return submission.load(entry.place)
-    except SubmissionError:
-        raise
-    except MnistStepsError as error:  # there is nothing that could be read
-        finding = Finding(
-            "the submission", str(error).rstrip("."), "there is nothing that could be graded",
-            "hand in a folder or a zip file with model.py, recipe.toml and REPORT.md",
-        )  # fmt: skip
-        raise SubmissionError([finding]) from error
-    except Exception as error:
-        raise SubmissionError([unforeseen(error)]) from error
-
-
-# ---- Seeds --------------------------------------------------------------------------------------
-
-MOST_SEEDS = 20  # that an assignment may ask for; all are drawn at once
-LARGEST_SEED = (1 << 63) - 1  # what torch and JSON readers take as a whole number
-
-
-def seeds_of(out: Path, count: int, chosen: Sequence[int] | None = None) -> list[int]:
-    """The grading's secret seeds: drawn once, kept in the folder, the same at every later start.
-
-    chosen: use and keep these instead, to repeat another grading
-    Raises MnistStepsError when they are too few, or when the kept ones cannot be read.
-    """
-    if chosen and len(chosen) < count:
-        raise MnistStepsError(
-            f"found {len(chosen)} seed(s) for a grading with {count}: give as many as the grading "
-            "had that you repeat, or set fewer in assignment.toml."
-        )
-    file = out / "seeds.json"
-    if chosen:
-        _write_secretly(file, chosen, os.replace)
-        return list(chosen)
-    drawn = [secrets.randbelow(LARGEST_SEED + 1) for _ in range(MOST_SEEDS)]
-    if not os.path.lexists(file):
-        _write_secretly(file, drawn, _put_unless_there)
-    try:
-        kept = [int(seed) for seed in json.loads(file.read_text(encoding="utf-8"))["seeds"]]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise MnistStepsError(
-            f"{file} cannot be read ({one_line(repr(error))}): delete it to draw new seeds."
-        ) from error
-    if len(kept) < count:  # those of a grading with `--seeds`, and now there have to be more
-        kept += drawn[len(kept) :]
-        _write_secretly(file, kept, os.replace)
-    return kept[:count]
-
-
-def _write_secretly(file: Path, seeds: Sequence[int], put: Callable[[Path, Path], None]) -> None:
-    written = file.with_name(f".seeds-{secrets.token_hex(8)}")
-    text = json.dumps({"format": FORMAT, "seeds": list(seeds)}) + "\n"
-    try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        written.touch(mode=0o600)
-        written.write_text(text, encoding="utf-8")
-        put(written, file)
-    except OSError as error:
-        raise MnistStepsError(f"cannot write {file} ({error.strerror or error}).") from error
-    finally:
-        written.unlink(missing_ok=True)
-
-
-def _put_unless_there(written: Path, file: Path) -> None:
-    """Of two gradings that start together one is first; both go by what it wrote."""
-    try:
-        os.link(written, file)
-    except FileExistsError:
-        pass
-    except OSError:  # some shared folders know no links
-        os.replace(written, file)
-
-
-def seed_of_run(secret: int, network: Network, recipe: Recipe) -> int:
-    """The number that a run starts from: made of a secret seed and of what is trained.
-
-    torch takes only 32 bits, which a student could try out, all of them, with a network made for
-    it, until the accuracies on the feedback page come out. So nobody else's run starts from the
-    same number, nor does any other network of this student, and it leads back to no secret seed.
-    """
-    trained = runs.digest([copies.structure(network.graph), recipe.as_data()])
-    return int(hashlib.sha256(f"{secret} {trained}".encode()).hexdigest()[:8], 16)
 
 
 # ---- Grades -------------------------------------------------------------------------------------
@@ -279,6 +81,21 @@ class Grade:
         """After the last epoch, of the worst seed, in percent."""
         return trainings.worst_final(self.runs) if self.runs else None
 
+    @property
+    def cause(self) -> str:
+        """Why the status is what it is, in one line: what to look at first. Empty for a pass."""
+        if self.problem:
+            return self.problem
+        if self.status == FAIL:
+            lost = [
+                (part.most - part.points, part) for part in self.parts if part.points is not None
+            ]
+            part = max(lost, key=lambda one: one[0])[1]
+            return f"{part.title}, {part.points:g} of {part.most:g}: {part.why}"
+        if self.status == PASS or not self.findings:
+            return ""
+        return f"{self.findings[0].where}: {self.findings[0].what}"
+
     def reaches_target(self, assignment: Assignment) -> bool:
         """The exercise in one word: the budget kept, and every last epoch of every seed there."""
         if self.checked is None or self.checked.network is None or not self.runs:
@@ -295,6 +112,7 @@ class Grading:
 
     sandbox: as `sandbox.describe`
     fast: whether trainings ran the fast way, which rounds otherwise
+    alike: near copies, for a person to look at
     """
 
     grades: tuple[Grade, ...]
@@ -303,6 +121,7 @@ class Grading:
     sandbox: dict[str, Any]
     versions: dict[str, str]
     fast: bool = False
+    alike: tuple[Alike, ...] = ()
 
     def as_data(self, grade: Grade) -> dict[str, Any]:
         """One grade as plain data, with all that is needed to repeat it."""
@@ -422,12 +241,11 @@ def grade(
         _once(checks.values()), check_executor, check_journal, checking.perform,
         title="checks", progress=settings.progress,
     )  # fmt: skip
-    checked: dict[str, Checked] = {}
-    for folder, task in checks.items():
-        outcome = check_journal.get(task)
-        if outcome is not None:
-            checked[folder] = outcome.checked()
-
+    checked = {
+        folder: outcome.checked()
+        for folder, task in checks.items()
+        if (outcome := check_journal.get(task)) is not None
+    }
     wanted = {
         folder: _training_tasks(names[folder], one, seeds, settings, 60 * assignment.minutes)
         for folder, one in checked.items()
@@ -444,51 +262,64 @@ def grade(
         failure.task.key: one_line(failure)  # type: ignore[attr-defined]
         for failure in (*check_report.failures, *training_report.failures)
     }
-    grades = []
-    for entry in entries:
+    digests = {folder: files.digest for folder, files in read.items()}
+    networks = {folder: tasks[0].key for folder, tasks in wanted.items()}
+
+    def grade_of(entry: Entry) -> Grade:
         folder = entry.folder
         if folder in unread:
-            grades.append(Grade(entry, UNGRADABLE, findings=tuple(unread[folder].findings)))
-            continue
-        same_files = _others(entry, names, {one: read[one].digest for one in read})
+            return Grade(entry, UNGRADABLE, findings=tuple(unread[folder].findings))
+        same_files = _others(entry, names, digests)
+        grade = Grade(entry, INFRASTRUCTURE, digest=digests[folder], same_files=same_files)
         if folder not in checked:
-            grades.append(
-                Grade(
-                    entry, INFRASTRUCTURE, digest=read[folder].digest, same_files=same_files,
-                    problem=problems.get(checks[folder].key, "it was not checked"),
-                )
-            )  # fmt: skip
-            continue
+            return replace(grade, problem=problems.get(checks[folder].key, "it was not checked"))
         tasks = wanted.get(folder, [])
         outcomes = [training_journal.get(task) for task in tasks]
-        made = tuple(outcome for outcome in outcomes if outcome is not None)
-        unmade = [task for task, one in zip(tasks, outcomes, strict=True) if one is None]
-        networks = {one: tasks[0].key for one, tasks in wanted.items()}
-        base = Grade(
-            entry=entry,
-            status=ERROR,
+        same_network = _others(entry, names, networks)
+        grade = replace(
+            grade,
             findings=checked[folder].findings,
             checked=checked[folder],
-            runs=made,
-            digest=read[folder].digest,
-            same_files=same_files,
-            same_network=tuple(
-                name for name in _others(entry, names, networks) if name not in same_files
-            ),
-            problem=problems.get(unmade[0].key, "it was not trained") if unmade else None,
+            runs=tuple(outcome for outcome in outcomes if outcome is not None),
+            same_network=tuple(name for name in same_network if name not in same_files),
         )
-        if unmade:
-            grades.append(replace(base, status=INFRASTRUCTURE))
-        else:
-            grades.append(judged(base, assignment, (manual or {}).get(folder)))
+        for task, outcome in zip(tasks, outcomes, strict=True):
+            if outcome is None:
+                return replace(grade, problem=problems.get(task.key, "it was not trained"))
+        return judged(grade, assignment, (manual or {}).get(folder))
+
     return Grading(
-        grades=tuple(grades),
+        grades=tuple(_guarded(entry, grade_of) for entry in entries),
         assignment=assignment,
         seeds=tuple(seeds),
         sandbox=found_sandbox,
         versions=checking.versions(),
         fast=settings.fast,
+        alike=_alike(names, read, checked),
     )
+
+
+def _guarded(entry: Entry, grade_of: Callable[[Entry], Grade]) -> Grade:
+    try:
+        return grade_of(entry)
+    except Exception as error:
+        return broken(entry, error)
+
+
+def broken(entry: Entry, error: Exception) -> Grade:
+    """The grade of an entry that broke a step of the grading."""
+    return Grade(entry, UNGRADABLE, findings=(unforeseen(error),))
+
+
+def _alike(
+    names: dict[str, str], read: dict[str, Submission], checked: dict[str, Checked]
+) -> tuple[Alike, ...]:
+    graphs = {folder: one.network.graph for folder, one in checked.items() if one.network}
+    try:
+        found = copies.find(read, graphs)
+    except Exception as error:  # of which no single one can be named
+        return (Alike((), unforeseen(error).what),)
+    return tuple(replace(one, names=tuple(names[folder] for folder in one.names)) for one in found)
 
 
 def judged(grade: Grade, assignment: Assignment, manual: Manual | None = None) -> Grade:

@@ -5,17 +5,19 @@ grades.csv                        a row for each submission
 manual.csv                        where a person gives points for the prose
 students/NAME/feedback.html       for the student
 students/NAME/grade.json          all of it, with the seeds: not for the student
+screening.html, screening.csv     the class ranked, after `--screen`
 students/NAME/results.json        for Gradescope; only when there is a mark
 journal/, seeds.json              what a later start goes on from
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mnist_steps.assignment import feedback, gradebook
 from mnist_steps.assignment.gradebook import Table
-from mnist_steps.assignment.grading import Grading
+from mnist_steps.assignment.grading import Grade, Grading, broken
 from mnist_steps.data import write_atomically
 
 
@@ -31,20 +33,34 @@ def write(
         table = gradebook.read_table(roster)
         matched = gradebook.match_rows(table, roster.name, grading.grades, key)
         notes = matched.notes
-    for grade in grading.grades:
+    described = [_described(grading, grade) for grade in grading.grades]
+    grading = replace(grading, grades=tuple(grade for grade, _ in described))
+    for grade, files in described:
         folder = out / "students" / grade.entry.folder
-        write_atomically(folder / "grade.json", _json(grading.as_data(grade)))
-        page = feedback.student_page(grading, grade)
-        write_atomically(folder / "feedback.html", page.encode())
-        results = gradebook.gradescope(grade, grading.assignment)
-        if results is not None:
-            write_atomically(folder / "results.json", _json(results))
-        else:  # of an earlier grading
-            (folder / "results.json").unlink(missing_ok=True)
+        for name, content in files.items():
+            if content is not None:
+                write_atomically(folder / name, content)
+            else:  # of an earlier grading
+                (folder / name).unlink(missing_ok=True)
     write_table(out / "grades.csv", gradebook.grades_table(grading, table, matched))
     gradebook.write_manual(out, grading)
     write_atomically(out / "index.html", feedback.class_page(grading, notes).encode())
     return notes
+
+
+def _described(grading: Grading, grade: Grade) -> tuple[Grade, dict[str, bytes | None]]:
+    """What is written about one student, by the file's name; None for a file not to be there."""
+    try:
+        results = gradebook.gradescope(grade, grading.assignment)
+        return grade, {
+            "grade.json": _json(grading.as_data(grade)),
+            "feedback.html": feedback.student_page(grading, grade).encode(),
+            "results.json": None if results is None else _json(results),
+        }
+    except Exception as error:
+        if grade.checked is None:
+            raise  # there is nothing of theirs in it any more
+        return _described(grading, broken(grade.entry, error))
 
 
 def write_filled(
@@ -71,6 +87,7 @@ def write_screening(grading: Grading, out: Path) -> Table:
     rows += [["", grade.entry.name, "", "", grade.status] for grade in others]
     table = Table(header, rows)
     write_table(out / "screening.csv", table)
+    write_atomically(out / "screening.html", feedback.screening_page(grading).encode())
     return table
 
 

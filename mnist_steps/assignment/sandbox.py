@@ -57,6 +57,7 @@ class Limits:
     cpu_seconds, memory_bytes: of each process
     processes: at a time; an honest trace needs one
     file_bytes: of each file, and all files together
+    files: that are there at a time; each takes memory, however small it is
     printed_bytes: on standard output and standard error together
     """
 
@@ -65,6 +66,7 @@ class Limits:
     memory_bytes: int = 1 << 30
     processes: int = 4
     file_bytes: int = 16 << 20
+    files: int = 1000
     printed_bytes: int = 1 << 20
 
 
@@ -387,7 +389,9 @@ def _run(
                 process.stdin.close()
             except BrokenPipeError:
                 pass  # it ended before it read: its answer says more
-            answered, printed = _receive(process, process.stdout, process.stderr, limits)
+            answered, printed = _receive(
+                process, process.stdout, process.stderr, limits, found == "bubblewrap"
+            )
         finally:
             # The group is killed before its leader is waited for: until then nobody else can
             # have the leader's number. bubblewrap's death ends every process in the jail.
@@ -397,9 +401,16 @@ def _run(
 
 
 def _receive(
-    process: "subprocess.Popen[bytes]", answer: IO[bytes], printed: IO[bytes], limits: Limits
+    process: "subprocess.Popen[bytes]",
+    answer: IO[bytes],
+    printed: IO[bytes],
+    limits: Limits,
+    jailed: bool,
 ) -> tuple[bytes, bytes]:
-    """Read both pipes as they fill, until both end or the process does."""
+    """Read both pipes as they fill, until both end or the process does.
+
+    jailed: the process is bubblewrap
+    """
     received = {answer.fileno(): bytearray(), printed.fileno(): bytearray()}
     ready_at: float | None = None
     started_at = time.monotonic()
@@ -434,12 +445,30 @@ def _receive(
                     f"the jail did not import torch within {SECONDS_TO_START} s: this machine is "
                     "too busy. Try again later."
                 )
+            if ready_at is not None and jailed and _files_of(process.pid) > limits.files:
+                raise TraceFailed(
+                    f"model.py made more than {limits.files:,} files; expected that it builds a "
+                    "network and writes little or nothing."
+                )
             if ready_at is not None and now - ready_at > limits.seconds:
                 raise TraceFailed(
                     f"model.py took longer than {limits.seconds:g} s; expected that it builds a "
                     "network within a second. Look for an endless loop."
                 )
     return bytes(received[answer.fileno()]), bytes(received[printed.fileno()])
+
+
+def _files_of(bubblewrap: int) -> int:
+    """How many files and folders there are in the /tmp of a jail that is set up.
+
+    Containers count the memory of files as their processes', bubblewrap only that in them.
+    """
+    try:
+        children = Path(f"/proc/{bubblewrap}/task/{bubblewrap}/children").read_text().split()
+        found = os.statvfs(f"/proc/{children[0]}/root/tmp")
+    except (OSError, IndexError):  # it has just ended, or is no bubblewrap
+        return 0
+    return found.f_files - found.f_ffree
 
 
 def _graph(received: _Received, limits: Limits) -> bytes:

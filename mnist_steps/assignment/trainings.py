@@ -131,7 +131,7 @@ def task_for(
         decided["fast"] = True
     return TrainingTask(
         name=name,
-        graph=json.dumps(graph),
+        graph=json.dumps(graph, separators=(",", ":")),
         recipe=recipe.as_data(),
         seed=seed,
         train_images=train_images,

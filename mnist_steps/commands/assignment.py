@@ -270,16 +270,20 @@ def example(
 
 def parse_seeds(text: str | None) -> tuple[int, ...] | None:
     """'3,14' as (3, 14). Raises MnistStepsError for anything else."""
+    from mnist_steps.assignment.seeds import LARGEST_SEED, MOST_SEEDS
+
     if text is None:
         return None
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and int(part) < 1 << 31 for part in parts) or len(parts) > 20:
+    seeds = [int(part) for part in parts if part.isdecimal() and int(part) <= LARGEST_SEED]
+    if len(seeds) != len(parts) or len(parts) > MOST_SEEDS:
         raise MnistStepsError(
-            f"--seeds {text!r} names no seeds: give up to 20 whole numbers, such as 3,14,15."
+            f"--seeds {text!r} names no seeds: give up to {MOST_SEEDS} whole numbers, such as "
+            "3,14,15."
         )
-    if len(set(parts)) != len(parts):
+    if len(set(seeds)) != len(seeds):
         raise MnistStepsError(f"--seeds {text!r} has a seed twice: each run needs its own.")
-    return tuple(int(part) for part in parts)
+    return tuple(seeds)
 
 
 def print_grades(made: "Grading", out: Path, notes: list[str]) -> None:
@@ -313,7 +317,7 @@ def print_grades(made: "Grading", out: Path, notes: list[str]) -> None:
 def print_ranking(ranking: "Table", out: Path) -> None:
     caption = "By one short run each: to look at first, not to mark by."
     print_table(ranking.header, ranking.rows, caption=caption)
-    print(f"Wrote {out / 'screening.csv'}")
+    print(f"Wrote {out / 'screening.html'} and {out / 'screening.csv'}")
 
 
 def ranking_as_json(ranking: "Table") -> str:

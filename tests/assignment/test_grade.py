@@ -2,9 +2,11 @@
 
 import csv
 import dataclasses
+import html
 import json
 import os
 import re
+import shlex
 import signal
 import stat
 import subprocess
@@ -33,8 +35,10 @@ from processes import cluster, group_lives, wait_until
 from mnist_steps import runs, stages
 from mnist_steps.assignment import (
     checking,
+    entries,
     example,
     feedback,
+    findings,
     gradebook,
     grading,
     outputs,
@@ -287,7 +291,12 @@ def test_screening_ranks_with_one_short_run_each(grade, tmp_path):
     assert len(run.test_accuracies) == 3, "a tenth of 2 seeds × 15 epochs"
     table = outputs.write_screening(graded, tmp_path / "grades")
     assert [row[:2] for row in table.rows] == [["1", "good"], ["", "crashing"]]
-    assert "passed" not in (tmp_path / "grades" / "screening.csv").read_text()
+    for name in ("screening.csv", "screening.html"):
+        assert "passed" not in (tmp_path / "grades" / name).read_text()
+    page = cells((tmp_path / "grades" / "screening.html").read_text())
+    assert ["trained", "1"] in page and ["returned for repair: could not be trained", "1"] in page
+    (crashed,) = [row for row in page if row[0] == "crashing"]
+    assert "model.py, line 1: ValueError" in crashed[2]
 
 
 def test_a_stage_graded_as_a_submission_starts_like_its_own_training(tmp_path):
@@ -329,20 +338,20 @@ def test_names_that_look_alike_stay_apart_and_are_pointed_out(tmp_path):
     for name in ("Anna", "Аnna", "Anna\u202e", "ａnna", "..", "日本", "<b>", "a b"):
         if name != "..":
             write_folder(folder / name, QUICK)
-    entries = grading.find(folder)
-    assert len({entry.folder for entry in entries}) == len(entries) == 7
-    assert all(re.fullmatch(r"[A-Za-z0-9-]+", entry.folder) for entry in entries)
-    odd = {entry.name for entry in entries if grading.odd_name(entry.name)}
+    found = grading.find(folder)
+    assert len({entry.folder for entry in found}) == len(found) == 7
+    assert all(re.fullmatch(r"[A-Za-z0-9-]+", entry.folder) for entry in found)
+    odd = {entry.name for entry in found if entries.odd_name(entry.name)}
     assert odd == {"Аnna", "ａnna"}
-    assert not any("\u202e" in entry.name for entry in entries)
+    assert not any("\u202e" in entry.name for entry in found)
 
 
 def test_a_platforms_folders_around_a_submission_are_stepped_into(tmp_path):
     write_zip(tmp_path / "Zoe_12_assignsubmission_file" / "my work.zip", QUICK.items())
     write_folder(tmp_path / "extracted" / "my work", QUICK)
     write_folder(tmp_path / "plain", QUICK)
-    entries = grading.find(tmp_path)
-    assert len({grading.load(entry).digest for entry in entries}) == 1
+    found = grading.find(tmp_path)
+    assert len({grading.load(entry).digest for entry in found}) == 1
 
 
 def test_lateness_is_stated_and_changes_no_points(grade, tmp_path):
@@ -437,6 +446,81 @@ def test_feedback_names_no_seed_and_nobody_else(written):
     assert described["format"] == 1 and described["seeds"] == list(graded.seeds)
     assert described["sandbox"]["level"] == "bubblewrap" and described["versions"]["torch"]
     assert re.fullmatch("[0-9a-f]{64}", described["digest"])
+
+
+def cells(page):
+    """The rows of a page's tables, as text."""
+    rows = re.findall(r"<tr[^>]*>(.*?)</tr>", page, flags=re.DOTALL)
+    return [
+        [html.unescape(re.sub("<[^>]*>", "", cell)).strip()
+         for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, flags=re.DOTALL)]
+        for row in rows
+    ]  # fmt: skip
+
+
+def test_the_class_page_says_why_and_what_needs_a_person_stands_first(written):
+    rows = [row for row in cells((written[1] / "index.html").read_text()) if len(row) == 7][1:]
+    assert [row[1] for row in rows] == ["returned for repair"] * 2 + ["passed"] * 2
+    assert rows[0][0] == "nothing" and rows[0][2] == "model.py: the file is missing"
+    assert "model.py, line 1: ValueError" in rows[1][2]
+    assert {row[2] for row in rows[2:]} == {"", "2 to put right"}
+
+
+def test_totals_are_of_what_could_be_graded(written, grade, tmp_path):
+    told = (written[1] / "index.html").read_text()
+    assert "Of 2 that could be graded, 2 passed and 0 did not; 0 reached the goal" in told
+    assert "The prose of 2 waits for a person." in told
+    assert "Histogram of 2 marks" in told, "no zero of a submission that was returned"
+    write_folder(tmp_path / "class" / "crashing", CRASHING)
+    assert "None could be graded yet." in feedback.class_page(grade())
+
+
+def test_a_fail_is_explained_by_the_part_that_lost_most(grade, tmp_path):
+    write_folder(tmp_path / "class" / "good", QUICK)
+    (failed,) = grade(
+        dataclasses.replace(RULES, accuracy=99.9, accuracy_from=99.8, pass_mark=90)
+    ).grades
+    assert failed.status == "fail"
+    assert failed.cause.startswith("Accuracy, 0 of 30: ")
+
+
+def test_mistakes_are_grouped_by_their_cause():
+    def of(where, what):
+        return findings.cause(findings.Finding(where, what, "the same reason", "hint"))
+
+    name = "model.py, line {}: NameError: name {!r} is not defined"
+    assert of("model.py", name.format(3, "x")) == of("model.py", name.format(14, "device"))
+    kernel = "{}: kernel_size of Conv2d is {}, outside of what is allowed"
+    assert of("model.py", kernel.format("conv1", 99)) == of("model.py", kernel.format("b.c", 100))
+    assert of("model.py", name.format(3, "x")) != of("model.py", kernel.format("a", 99))
+    assert of("recipe.toml, epochs", "found 16") == of("recipe.toml, epochs", "found 99")
+    assert of("recipe.toml, epochs", "found 16") != of("recipe.toml, batch_size", "found 16")
+    written = "the section '### {}' is not written yet"
+    assert of("REPORT.md, Step 1", written.format("Target")) == of(
+        "REPORT.md, Step 2: more", written.format("Results")
+    )
+
+
+def test_near_copies_are_found_and_what_all_have_is_not_one(grade, tmp_path):
+    """Layers and variables renamed, comments added, a few words of the report exchanged."""
+    folder, stage = tmp_path / "class", example.files_of(stages.get(8))
+    for number in range(3, 7):  # stage 7 has stage 8's network
+        write_folder(folder / f"honest {number}", example.files_of(stages.get(number)))
+    story = " ".join(f"word{one % 97} of sentence{one}" for one in range(120))
+    original = stage | {"REPORT.md": stage["REPORT.md"] + story}
+    copy = stage["model.py"].replace("conv", "layer").replace("batch_norm", "norm")
+    retold = story.replace("word5 ", "other ").replace("sentence77", "clause77")
+    write_folder(folder / "original", original)
+    write_folder(folder / "copy", {
+        "model.py": f"# all mine\n{copy}", "recipe.toml": stage["recipe.toml"] + "# mine\n",
+        "REPORT.md": "# My report\n" + stage["REPORT.md"] + retold,
+    })  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainings, "perform", lambda task: 1 / 0)  # nothing has to be trained
+        found = grade(dataclasses.replace(RULES, macs=20_000_000)).alike
+    assert all(set(one.names) == {"original", "copy"} for one in found), found
+    told = [one.what.partition(",")[0] for one in found]
+    assert told == ["the same network", "the code of model.py", "the text of REPORT.md"]
 
 
 def test_the_class_page_counts_statuses_and_mistakes(written):
@@ -623,6 +707,33 @@ def test_the_command_ends_with_1_for_our_failures_and_2_for_bad_input(
     monkeypatch.setattr(trainings, "start", lambda *given: 1 / 0)
     status, _, err = graded_by_command()
     assert status == 1 and "Run the same command again" in err
+
+
+def test_a_term_goes_as_the_instructors_page_says(
+    grade, tmp_path, monkeypatch, mnist_steps_command
+):
+    """Its commands, as written, with few images."""
+    monkeypatch.setattr(executors, "Processes", lambda workers: ThreadPoolExecutor(1))
+    page = Path(__file__).parents[2] / "docs" / "assignment" / "instructors.md"
+    told = page.read_text().partition("## A term in practice")[2]
+    lines = "".join(re.findall(r"```sh\n(.*?)```", told, flags=re.DOTALL)).splitlines()
+    assert len(lines) > 12
+    place = tmp_path / "term"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    statuses = []
+    for line in lines:
+        if line.startswith("mnist-steps "):
+            statuses.append(mnist_steps_command(*shlex.split(line)[1:])[0])
+        else:
+            subprocess.run(line, shell=True, check=True)
+    assert statuses == [0, 1, 0, 0, 0, 0]
+    filled = gradebook.read_table(place / "grades" / "filled-canvas.csv")
+    marks = [float(row[4]) for row in filled.rows]
+    assert marks[0] == 50 and all(0 < mark < 50 for mark in marks[1:])
+    assert "clearly argued" in (place / "grades" / "manual.csv").read_text()
+    class_page = (place / "grades" / "index.html").read_text()
+    assert "nearly the same from doejane_4711_990_mnist, roerob_LATE_4712_991_mnist" in class_page
 
 
 def test_the_example_writes_submissions_that_are_within_the_rules(tmp_path, assignment_command):

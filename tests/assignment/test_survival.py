@@ -8,6 +8,8 @@ import struct
 import subprocess
 import sys
 import zipfile
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from handed_in import GOOD, QUICK, RULES, believing_in_a_jail, by_name, write_folder
@@ -20,6 +22,7 @@ from mnist_steps.assignment import (
     inner,
     outputs,
     rebuild,
+    seeds,
     submission,
     trainings,
 )
@@ -46,22 +49,37 @@ def damaged_zip(offset_of_directory):
     return bytes(content)
 
 
-NO_NAME = "\U0001f1e6\U000323b0"  # the second is a letter that Unicode has given no name
+NO_NAME = "Zo\U00017000"  # the last, a Tangut letter, has no name in Unicode
 DEEP = "a." * 4000 + "a = 1\n"
 
 
-def test_every_damage_is_an_outcome_of_its_own_and_the_others_are_graded(grade, tmp_path):
+def from_the_future(monkeypatch, place):
+    """As some file systems can have it: written in the year 36812."""
+    lstat = Path.lstat
+
+    def later(self):
+        found = lstat(self)
+        if not self.is_relative_to(place):
+            return found
+        return os.stat_result((*found[:7], 1 << 40, 1 << 40, 1 << 40))
+
+    monkeypatch.setattr(Path, "lstat", later)
+
+
+def test_every_damage_is_an_outcome_of_its_own_and_the_others_are_graded(
+    grade, tmp_path, monkeypatch
+):
     folder = tmp_path / "class"
     write_folder(folder / "good", QUICK)
     (folder / "offset.zip").write_bytes(damaged_zip(0xFFFFFFF0))
     write_folder(folder / NO_NAME, QUICK)
-    for name in QUICK:
-        os.utime(write_folder(folder / "future", QUICK) / name, (1 << 39,) * 2)
+    write_folder(folder / "future", QUICK)
+    from_the_future(monkeypatch, folder / "future")
     deep = QUICK["recipe.toml"].replace("batch_size = 64", f"batch_size.{DEEP}")
     write_folder(folder / "deep", QUICK | {"recipe.toml": deep})
     hexadecimal = QUICK["recipe.toml"].replace("= 64", f"= 0x{'f' * 9000}")
     write_folder(folder / "digits", QUICK | {"recipe.toml": hexadecimal})
-    due = dataclasses.replace(RULES, due=grading.datetime(2030, 1, 1, tzinfo=grading.UTC))
+    due = dataclasses.replace(RULES, due=datetime(2030, 1, 1, tzinfo=UTC))
     graded = grade(due)
     outputs.write(graded, tmp_path / "grades")
     found = by_name(graded)
@@ -69,7 +87,7 @@ def test_every_damage_is_an_outcome_of_its_own_and_the_others_are_graded(grade, 
         "good": "pass", "future": "pass", NO_NAME: "pass",
         "offset": "ungradable", "deep": "error", "digits": "error",
     }  # fmt: skip
-    assert "damaged" in found["offset"].findings[0].what
+    assert "cannot be unpacked" in found["offset"].findings[0].what
     assert "found a table, expected a whole number" in found["deep"].findings[0].what
     assert "a whole number of 36000 bits" in found["digits"].findings[0].what
     assert found["future"].entry.handed_in is None
@@ -148,7 +166,7 @@ def build_model():
 @pytest.mark.parametrize(
     ("model", "complaint"),
     [
-        (POOLS, "2,896,538,078 multiply-accumulate operations, or as much work as that"),
+        (POOLS, "2,896,589,112 multiply-accumulate operations, or as much work as that"),
         (PADDED, "3,769,670 values in all layers' outputs and padded inputs"),
         (NO_WEIGHTS, "cannot learn: it has no weights"),
         (UNREACHED, "cannot learn: no weight reaches its output"),
@@ -166,7 +184,7 @@ def test_what_cannot_be_trained_is_told_before_it_is_tried(
 def test_an_honest_network_costs_about_what_it_multiplies(tmp_path):
     for number in range(3, 9):
         found = graph.trace(stages.get(number).build(), (1, 28, 28))
-        assert found.total_macs < sum(cost.work(found).values()) < 1.1 * found.total_macs
+        assert found.total_macs < sum(cost.work(found).values()) < 1.15 * found.total_macs
         assert cost.learns(found)
 
 
@@ -211,7 +229,7 @@ def test_a_training_that_takes_too_long_is_stopped(tmp_path):
 def test_a_training_that_takes_too_much_memory_is_stopped(tmp_path, monkeypatch):
     code = (
         "from mnist_steps.assignment import trainer, trainings\n"
-        "trainings.MOST_BYTES = 96 << 20\ntrainer.main()"
+        "trainings.MOST_BYTES = 512 << 20\ntrainer.main()"
     )
     run = subprocess.run
 
@@ -227,7 +245,8 @@ def build_model():
 """
     small = trainings.perform(task_of(QUICK, tmp_path))
     assert small.stopped is None, "the honest twin"
-    large = trainings.perform(task_of(QUICK | {"model.py": wide}, tmp_path))
+    at_once = QUICK["recipe.toml"].replace("= 64", "= 256")
+    large = trainings.perform(task_of({"model.py": wide, "recipe.toml": at_once}, tmp_path))
     assert "memory" in large.stopped
 
 
@@ -295,8 +314,8 @@ def test_seeds_have_63_bits_and_are_drawn_once_by_graders_that_start_together(tm
         one.stdin.close()
     drawn = {one.stdout.read() for one in graders}
     assert [one.wait() for one in graders] == [0, 0, 0] and len(drawn) == 1
-    seeds = grading.seeds_of(tmp_path / "out", 20)
-    assert max(seeds) > 1 << 55 and max(seeds) < 1 << 63 and len(set(seeds)) == 20
+    kept = grading.seeds_of(tmp_path / "out", 20)
+    assert 1 << 55 < max(kept) < 1 << 63 and len(set(kept)) == 20
     assert os.listdir(tmp_path / "out") == ["seeds.json"]
 
 
@@ -305,7 +324,7 @@ def test_what_a_run_starts_from_says_nothing_about_other_runs(tmp_path):
         found = graph.trace(inner.make_model(model), (1, 28, 28)).as_data()
         network = rebuild.read(json.dumps(found))
         parsed = submission.parse_recipe(recipe, Assignment())
-        return grading.seed_of_run(secret, network, parsed)
+        return seeds.seed_of_run(secret, network, parsed)
 
     wider = QUICK["model.py"].replace("144", "225").replace("4, 5,", "9, 5,").replace("=4", "=5")
     slower = QUICK["recipe.toml"].replace("0.01", "0.02")
