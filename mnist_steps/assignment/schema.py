@@ -233,7 +233,7 @@ ATTRIBUTES: dict[str, Check] = {
     "approximate": _one_of("none", "tanh"),
     "p": _number(0, 0.99),
     "dim": AXIS,
-    "start_dim": _one_of(1),
+    "start_dim": _whole(1, 4),
     "end_dim": _whole(1, 4),
     "unflattened_size": _list_of(CHANNELS, 1, 4),
     "size": _either(NOTHING, _whole(1, 56), _list_of(_whole(1, 56), 1, 3)),
