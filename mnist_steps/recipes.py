@@ -75,8 +75,7 @@ class Part:
         return values[argument]
 
     def __str__(self) -> str:
-        """Such as 'SGD(lr=0.01, momentum=0.9)': without what is at its default."""
-        return f"{self.name}({', '.join(f'{name}={value}' for name, value in self.arguments)})"
+        return shown(self)
 
     def replace(self, **arguments: Any) -> "Part":
         """The same part with other values for these arguments."""
@@ -179,6 +178,12 @@ def settings(part: Any) -> dict[str, Any]:
         for field in fields(part)
         if field.name not in unused(part)
     }
+
+
+def shown(part: Any) -> str:
+    """A part without what is at its default: 'SGD(lr=0.01, momentum=0.9)'."""
+    name = part.name if isinstance(part, Part) else type(part).__name__
+    return f"{name}({', '.join(f'{key}={value}' for key, value in settings(part).items())})"
 
 
 def unused(part: Any) -> set[str]:
