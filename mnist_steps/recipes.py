@@ -152,9 +152,16 @@ class Recipe:
 
     @classmethod
     def from_data(cls, data: dict[str, Any]) -> "Recipe":
-        """The recipe that `as_data` described. Raises MnistStepsError for an unknown part."""
+        """The recipe that `as_data` described.
+
+        Raises MnistStepsError for an unknown part, or for a text where a number should be.
+        """
         parts = dict(data)
         del parts["loss"]
+        for field in fields(cls):
+            value = parts.get(field.name, 0)
+            if field.type in (int, float) and type(value) not in (int, float):
+                raise MnistStepsError(f"a recipe has {value!r} as {field.name}, expected a number.")
         parts["augmentation"] = tuple(_part(part) for part in data["augmentation"])
         for name in ("optimizer", "schedule"):
             parts[name] = data[name] and _part(data[name])

@@ -179,7 +179,8 @@ class Network:
     def layers(self) -> dict[str, Layer]:
         """Receptive fields, by the submission's own names, in execution order."""
         with torch.device("meta"):
-            analysis = receptive_field.analyze(self.build(), schema.INPUT_SHAPE)
+            built = self.build()
+        analysis = receptive_field.analyze(built, schema.INPUT_SHAPE)
         names = _names(self.description, analysis.graph)
         return {names[layer.name]: layer for layer in analysis.layers}
 

@@ -172,7 +172,7 @@ def test_each_submission_gets_what_it_deserves_and_none_stops_another(grade, tmp
     assert good.same_files == ("zipped",)
     assert found["crashing"].points == 0
     assert found["incomplete"].points is None, "who could not be read gets no zero"
-    assert "model.py, line 1: ValueError" in found["crashing"].findings[0].what
+    assert "model.py, line 1: ValueError" in str(found["crashing"].findings[0])
     assert "multiply-accumulate" in str(found["huge"].findings)
 
 

@@ -432,7 +432,7 @@ def test_a_jail_that_fails_to_start_is_not_blamed_on_the_submission(jail, monkey
     [
         ("def build_model():\n    return unknown", "model.py, line 2: NameError"),
         ("def build_model(:\n    pass", "model.py, line 1: SyntaxError"),
-        ("import nothing_like_this", "model.py, line 1: ModuleNotFoundError"),
+        ("import nothing_like_this\nnothing_like_this.run()", "model.py, line 2: NotHere"),
         ("raise SystemExit", "model.py, line 1: SystemExit"),
         ("x = 1", "no function build_model"),
         ("def build_model(): return 3", "returned a int"),
