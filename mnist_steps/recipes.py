@@ -4,9 +4,22 @@ Each one below is written as its difference from the stage before, so that what 
 can be read off here; stages 1 to 8 follow the original, its quirks included.
 """
 
+import functools
+import inspect
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar
 
+import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import (
+    LRScheduler,
+    OneCycleLR,
+    ReduceLROnPlateau,
+    StepLR,
+)
+
+from mnist_steps import augment
 from mnist_steps.augment import (
     RandomCenterCrop,
     RandomResizedCrop,
@@ -17,39 +30,71 @@ from mnist_steps.augment import (
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.original import EPOCHS
 
+# Optimizers and schedules are torch's own, by the names under which recipes describe them.
+OPTIMIZERS: dict[str, type] = {
+    "SGD": torch.optim.SGD,
+    "Adam": torch.optim.Adam,
+    "AdamW": torch.optim.AdamW,
+}
+SCHEDULES: dict[str, type] = {
+    "OneCycle": OneCycleLR,
+    "StepLR": StepLR,
+    "ReduceLROnPlateau": ReduceLROnPlateau,
+}
 
+
+@dataclass(frozen=True)
 class Part:
-    """What a recipe is made of; prints without what is at its default: 'OneCycle(max_lr=0.01)'."""
+    """An optimizer or schedule of torch: its name, and the arguments to make it with.
+
+    `Part.of("SGD", lr=0.01, momentum=0.9)` has the attributes `lr`, `momentum`, and all others
+    that torch's class takes, at their defaults.
+    """
+
+    name: str
+    arguments: tuple[tuple[str, Any], ...]  # those that are not at their defaults
+
+    @classmethod
+    def of(cls, name: str, **arguments: Any) -> "Part":
+        """Raises MnistStepsError for arguments that torch's class does not have."""
+        known = defaults_of(name)
+        for argument in arguments:
+            if argument not in known:
+                raise MnistStepsError(
+                    f"{name} has no argument {argument!r}: torch's class has {', '.join(known)}."
+                )
+        given = {key: arguments[key] for key in known if key in arguments}
+        return cls(name, tuple((key, one) for key, one in given.items() if one != known[key]))
+
+    def __getattr__(self, argument: str) -> Any:
+        if argument in ("name", "arguments") or argument.startswith("_"):
+            raise AttributeError(argument)  # while a copy is made, these are not there yet
+        values = defaults_of(self.name) | dict(self.arguments)
+        if argument not in values:
+            raise AttributeError(f"{self.name} has no argument {argument!r}")
+        return values[argument]
 
     def __str__(self) -> str:
-        shown = ", ".join(f"{name}={value}" for name, value in settings(self).items())
-        return f"{type(self).__name__}({shown})"
+        return shown(self)
+
+    def replace(self, **arguments: Any) -> "Part":
+        """The same part with other values for these arguments."""
+        return Part.of(self.name, **dict(self.arguments) | arguments)
+
+    def make(self, *first: Any, **more: Any) -> Any:
+        """torch's own object. first: the parameters, or the optimizer"""
+        return (OPTIMIZERS | SCHEDULES)[self.name](*first, **dict(self.arguments), **more)
 
 
-@dataclass(frozen=True)
-class SGD(Part):
-    """Stochastic gradient descent with momentum, as torch.optim.SGD.
-
-    nesterov: look one step of momentum ahead
-    weight_decay: this share of each parameter is added to its gradient, which shrinks it
-    """
-
-    lr: float
-    momentum: float
-    nesterov: bool = False
-    weight_decay: float = 0.0
+@functools.cache
+def defaults_of(name: str) -> dict[str, Any]:
+    """The arguments of torch's class after the first, with their defaults."""
+    parameters = inspect.signature((OPTIMIZERS | SCHEDULES)[name]).parameters
+    return {name: one.default for name, one in list(parameters.items())[1:]}
 
 
-@dataclass(frozen=True)
-class OneCycle(Part):
-    """Learning rate up to `max_lr` over 30 % of the steps and down to almost 0 by the last one.
-
-    As torch.optim.lr_scheduler.OneCycleLR with its defaults: momentum moves the other way, from
-    0.95 down to 0.85 and up again, unless `cycle_momentum` is off and the optimizer's own stays.
-    """
-
-    max_lr: float
-    cycle_momentum: bool = True
+SGD: Callable[..., Part] = functools.partial(Part.of, "SGD")
+OneCycle: Callable[..., Part] = functools.partial(Part.of, "OneCycle")
 
 
 @dataclass(frozen=True)
@@ -64,23 +109,28 @@ class Normalization:
 class Recipe:
     """All that decides a training, besides the network and the seed.
 
-    schedule: None is a constant learning rate
+    schedule: None is a constant learning rate. OneCycle moves it after each batch, spread over all
+        of them; the others after each epoch, ReduceLROnPlateau by the training loss
     initialization: one of INITIALIZATIONS; None is what PyTorch's layers draw by themselves
     test_shifts: pixels; after the last epoch each test image is judged by the mean of the
         log-probabilities of its shifts by up to so many in both directions. 0 is itself alone
     shifted_epochs: after so many of the last epochs, not the very last alone
+    l1: so many times the sum of all weights' absolute values is added to the loss
+    label_smoothing: this share of each label is spread over all ten digits
     """
 
     batch_size: int
     epochs: int
-    optimizer: SGD
+    optimizer: Part
     augmentation: tuple[Transform, ...]
     normalize_train: Normalization
     normalize_test: Normalization
-    schedule: OneCycle | None
+    schedule: Part | None
     initialization: str | None = None
     test_shifts: int = 0
     shifted_epochs: int = 1
+    l1: float = 0.0
+    label_smoothing: float = 0.0
 
     loss: ClassVar[str] = "negative log-likelihood"  # of the network's log-softmax
 
@@ -102,9 +152,16 @@ class Recipe:
 
     @classmethod
     def from_data(cls, data: dict[str, Any]) -> "Recipe":
-        """The recipe that `as_data` described. Raises MnistStepsError for an unknown part."""
+        """The recipe that `as_data` described.
+
+        Raises MnistStepsError for an unknown part, or for a text where a number should be.
+        """
         parts = dict(data)
         del parts["loss"]
+        for field in fields(cls):
+            value = parts.get(field.name, 0)
+            if field.type in (int, float) and type(value) not in (int, float):
+                raise MnistStepsError(f"a recipe has {value!r} as {field.name}, expected a number.")
         parts["augmentation"] = tuple(_part(part) for part in data["augmentation"])
         for name in ("optimizer", "schedule"):
             parts[name] = data[name] and _part(data[name])
@@ -115,17 +172,14 @@ class Recipe:
 
 INITIALIZATIONS = ("kaiming",)
 
-# What a recipe's description may name.
-PARTS = {
-    part.__name__: part
-    for part in (
-        SGD, OneCycle, RandomCenterCrop, RandomResizedCrop, RandomRotation, RandomTranslation,
-    )
-}  # fmt: skip
+# The transforms that a recipe's description may name.
+TRANSFORMS: dict[str, type] = {one.__name__: one for one in augment.TRANSFORMS}
 
 
 def settings(part: Any) -> dict[str, Any]:
     """A part's settings by name, without those that are at their default."""
+    if isinstance(part, Part):
+        return dict(part.arguments)
     return {
         field.name: getattr(part, field.name)
         for field in fields(part)
@@ -133,24 +187,48 @@ def settings(part: Any) -> dict[str, Any]:
     }
 
 
+def shown(part: Any) -> str:
+    """A part without what is at its default: 'SGD(lr=0.01, momentum=0.9)'."""
+    name = part.name if isinstance(part, Part) else type(part).__name__
+    return f"{name}({', '.join(f'{key}={value}' for key, value in settings(part).items())})"
+
+
 def unused(part: Any) -> set[str]:
-    """The settings of a part, or of a recipe, that are at their default."""
+    """The settings of a transform, or of a recipe, that are at their default."""
     return {field.name for field in fields(part) if getattr(part, field.name) == field.default}
 
 
 def _described(part: Any) -> dict[str, Any]:
-    return {"name": type(part).__name__, **settings(part)}
+    return {"name": part.name if isinstance(part, Part) else type(part).__name__, **settings(part)}
 
 
 def _part(described: dict[str, Any]) -> Any:
-    arguments = dict(described)
+    # JSON has lists where torch takes tuples.
+    arguments = {
+        name: tuple(one) if isinstance(one, list) else one for name, one in described.items()
+    }
     name = arguments.pop("name")
-    if name not in PARTS:
+    if name in TRANSFORMS:
+        return TRANSFORMS[name](**arguments)
+    if name not in OPTIMIZERS | SCHEDULES:
         raise MnistStepsError(
-            f"a recipe names {name!r}: expected one of {', '.join(PARTS)}. "
-            "A new part of recipes belongs into recipes.PARTS."
+            f"a recipe names {name!r}: expected one of "
+            f"{', '.join([*OPTIMIZERS, *SCHEDULES, *TRANSFORMS])}. "
+            "A new part of recipes belongs into OPTIMIZERS, SCHEDULES or augment.TRANSFORMS."
         )
-    return PARTS[name](**arguments)
+    return Part.of(name, **arguments)
+
+
+def make_schedule(recipe: Recipe, optimizer: Optimizer, steps_per_epoch: int) -> LRScheduler | None:
+    """How the learning rate moves; None where it stays."""
+    if recipe.schedule is None:
+        return None
+    after_each_batch = {"total_steps": recipe.epochs * steps_per_epoch}
+    is_one_cycle = recipe.schedule.name == "OneCycle"
+    made: LRScheduler = recipe.schedule.make(
+        optimizer, **(after_each_batch if is_one_cycle else {})
+    )
+    return made
 
 
 # The original normalizes test images by other constants than training images. The first pair

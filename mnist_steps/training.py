@@ -16,24 +16,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
 from tqdm import tqdm
 
 from mnist_steps import data, evaluation
 from mnist_steps import engine as fast_way
-from mnist_steps.augment import augment, draw
+from mnist_steps.augment import Affine, augment, draw, is_one_map
 from mnist_steps.data import Split
 from mnist_steps.engine import winograd
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.evaluation import Evaluation, normalize
 from mnist_steps.original import SEED
-from mnist_steps.recipes import INITIALIZATIONS, Recipe
+from mnist_steps.recipes import INITIALIZATIONS, Recipe, make_schedule
 from mnist_steps.stages import Stage
 
 DRAWN_AT_ONCE = 64  # batches; a few megabytes of random numbers
@@ -51,6 +51,7 @@ def train_epoch(
 ) -> "TrainedEpoch":
     """One pass over the training images, in a random order, each augmented afresh.
 
+    schedule: one that moves after each batch
     generator: CPU generator that draws the order and the augmentation
     max_steps: stop after this many batches
     """
@@ -65,6 +66,8 @@ def train_epoch(
         optimizer.zero_grad()
         log_probabilities = model(normalize(images, recipe.normalize_train))  # (N, 10)
         loss = F.nll_loss(log_probabilities, labels)
+        if recipe.l1 or recipe.label_smoothing:
+            loss = regularize(loss, log_probabilities, model, recipe)
         loss.backward()
         learning_rates.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
@@ -78,11 +81,32 @@ def train_epoch(
     return TrainedEpoch(torch.stack(losses).cpu(), learning_rates, 100 * correct.item() / seen)
 
 
+def regularize(loss: Tensor, log_probabilities: Tensor, model: nn.Module, recipe: Recipe) -> Tensor:
+    """The loss with the recipe's label smoothing and L1 penalty.
+
+    Smoothed labels are those of torch's cross_entropy: a share is spread over all digits.
+    """
+    share = recipe.label_smoothing
+    loss = (1 - share) * loss - share * log_probabilities.mean()
+    weights: Any = sum(weight.abs().sum() for weight in model.parameters())
+    return loss + recipe.l1 * weights
+
+
+def known_to_engine(recipe: Recipe) -> bool:
+    """Whether our C code can train by this recipe; PyTorch does the others."""
+    return (
+        recipe.optimizer.name == "SGD"
+        and not recipe.optimizer.dampening
+        and is_one_map(recipe.augmentation)
+        and not (recipe.l1 or recipe.label_smoothing)
+    )
+
+
 def train_epoch_fast(
     model: nn.Module,
     split: Split,
     recipe: Recipe,
-    optimizer: torch.optim.SGD,
+    optimizer: Optimizer,
     schedule: LRScheduler | None,
     generator: Generator,
     max_steps: int | None = None,
@@ -113,13 +137,14 @@ def moves(
     if not recipe.augmentation:
         yield from [None] * len(batches)
         return
+    transforms = cast(Sequence[Affine], recipe.augmentation)  # as `known_to_engine` says
     for start in range(0, len(batches), DRAWN_AT_ONCE):
         group = batches[start : start + DRAWN_AT_ONCE]
         full = sum(len(chosen) == len(group[0]) for chosen in group)  # an epoch's last is smaller
-        maps = draw(recipe.augmentation, len(group[0]), generator, full)
+        maps = draw(transforms, len(group[0]), generator, full)
         yield from maps.split(len(group[0]))
         if full < len(group):
-            yield draw(recipe.augmentation, len(group[-1]), generator)
+            yield draw(transforms, len(group[-1]), generator)
 
 
 @dataclass(frozen=True)
@@ -260,26 +285,15 @@ class Training:
         fast = fast and device.type == "cpu"
         if fast:
             fast_way.keep_memory()
-        self.fast = fast and fast_way.fits(self.model)
+        self.fast = fast and known_to_engine(recipe) and fast_way.fits(self.model)
         self.generator = Generator().manual_seed(seed)
         self.train_split = _to_device(train_split or data.mnist().full_train, device)
         self.test_split = _to_device(test_split or data.mnist().test, device)
-        self.optimizer = torch.optim.SGD(
-            self.model.parameters(),
-            lr=recipe.optimizer.lr,
-            momentum=recipe.optimizer.momentum,
-            nesterov=recipe.optimizer.nesterov,
-            weight_decay=recipe.optimizer.weight_decay,
-            fused=fast or None,  # one pass over all parameters; None is PyTorch's own choice
+        # fused: one pass over all parameters; None is PyTorch's own choice
+        self.optimizer: Optimizer = recipe.optimizer.make(
+            self.model.parameters(), fused=fast or None
         )
-        self.schedule: LRScheduler | None = None
-        if recipe.schedule is not None:
-            self.schedule = OneCycleLR(
-                self.optimizer,
-                max_lr=recipe.schedule.max_lr,
-                cycle_momentum=recipe.schedule.cycle_momentum,
-                total_steps=recipe.epochs * self.steps_per_epoch,
-            )
+        self.schedule = make_schedule(recipe, self.optimizer, self.steps_per_epoch)
         self.epochs: list[Epoch] = []
         self.losses: list[Tensor] = []
         self.learning_rates: list[float] = []
@@ -296,9 +310,10 @@ class Training:
 
     def train_epoch(self, **options: Any) -> TrainedEpoch:
         train: Callable[..., TrainedEpoch] = train_epoch_fast if self.fast else train_epoch
+        after_each_batch = self.schedule if isinstance(self.schedule, OneCycleLR) else None
         return train(
             self.model, self.train_split, self.stage.recipe,
-            self.optimizer, self.schedule, self.generator, **options,
+            self.optimizer, after_each_batch, self.generator, **options,
         )  # fmt: skip
 
     def evaluate(self, split: Split | None = None, final: bool = False) -> Evaluation:
@@ -324,6 +339,10 @@ class Training:
             one_view_loss=judged.one_view.loss if judged.one_view else None,
             one_view_accuracy=judged.one_view.accuracy if judged.one_view else None,
         )
+        if isinstance(self.schedule, ReduceLROnPlateau):
+            self.schedule.step(epoch.train_loss)
+        elif self.schedule is not None and not isinstance(self.schedule, OneCycleLR):
+            self.schedule.step()
         self.epochs.append(epoch)
         self.losses.append(trained.losses)
         self.learning_rates.extend(trained.learning_rates)

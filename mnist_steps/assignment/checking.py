@@ -2,8 +2,9 @@
 
 import json
 import platform
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,17 @@ import msgspec
 import torch
 
 from mnist_steps import __version__, runs, training
-from mnist_steps.assignment import cost, rebuild, report, rubric, sandbox, submission, trainings
+from mnist_steps.assignment import (
+    cost,
+    differences,
+    rebuild,
+    recipe_toml,
+    report,
+    rubric,
+    sandbox,
+    submission,
+    trainings,
+)
 from mnist_steps.assignment.findings import Finding, SubmissionError, unforeseen
 from mnist_steps.assignment.rebuild import Network
 from mnist_steps.assignment.report import Facts
@@ -19,7 +30,8 @@ from mnist_steps.assignment.rubric import Manual, Part
 from mnist_steps.assignment.rules import Assignment
 from mnist_steps.assignment.sandbox import Traced
 from mnist_steps.assignment.schema import GraphRefused
-from mnist_steps.assignment.submission import MODEL, RECIPE, Submission
+from mnist_steps.assignment.submission import MODEL, RECIPE, REPORT, Submission
+from mnist_steps.errors import MnistStepsError
 from mnist_steps.recipes import Recipe
 from mnist_steps.training import Epoch
 
@@ -36,7 +48,8 @@ class Checked:
     affordable: whether the assignment's bounds allow to train this network with this recipe
     facts: of the report; None without a network to compare it with
     level: of the sandbox, as `sandbox.level`; None when the code was not run
-    digest: of the submission's files; None when they could not be read
+    digest: of the submission's files; None when they could not all be read
+    notes: what the graded network leaves out of the one handed in; nothing has to be put right
     """
 
     findings: tuple[Finding, ...]
@@ -46,6 +59,7 @@ class Checked:
     facts: Facts | None = None
     level: str | None = None
     digest: str | None = None
+    notes: tuple[Finding, ...] = ()
 
     @property
     def trainable(self) -> bool:
@@ -55,14 +69,19 @@ class Checked:
 def check(place: Path, assignment: Assignment, *, unsafe: bool = False) -> Checked:
     """Read the submission, trace its network in the jail, and compare all with the assignment.
 
-    place: a folder or a .zip file
+    What is missing is told, and the rest is checked.
+
+    place: a folder, a .zip file, or a model.py beside which the others lie
     Raises MnistStepsError when there is nothing there, and SandboxUnavailable without a jail.
     """
     try:
-        found = submission.load(place)
+        texts, missing, digest = submission.read(place)
     except SubmissionError as error:
         return Checked(tuple(error.findings))
-    return check_files(found, assignment, unsafe=unsafe)
+    checked = _check(texts, assignment, unsafe)
+    return replace(
+        checked, findings=(*missing, *checked.findings), digest=None if missing else digest
+    )
 
 
 def check_files(
@@ -76,37 +95,69 @@ def check_files(
 
     trace: instead of `sandbox.trace`; for code of our own only
     """
+    texts = {MODEL: found.model, RECIPE: found.recipe, REPORT: found.report}
+    return replace(_check(texts, assignment, unsafe, trace), digest=found.digest)
+
+
+def _check(
+    texts: dict[str, str],
+    assignment: Assignment,
+    unsafe: bool,
+    trace: Callable[..., Traced] | None = None,
+) -> Checked:
+    """texts: by the files' names; there may be some missing"""
     findings: list[Finding] = []
+    notes: list[Finding] = []
     recipe, network, level = None, None, None
-    try:
-        recipe = submission.parse_recipe(found.recipe, assignment)
-    except SubmissionError as error:
-        findings += error.findings
-    try:
-        traced = (trace or sandbox.trace)(found.model, unsafe=unsafe)
-        level = traced.level
-        network = rebuild.read(traced.graph)
-        rebuild.read(description(network))  # longer than what came out of the jail, perhaps
-    except (sandbox.TraceFailed, GraphRefused) as error:
-        level = level or sandbox.level()
-        findings.append(
-            Finding(
-                MODEL,
-                str(error).rstrip("."),
-                "the network that is graded is the one that build_model() returns",
-                "run `python model.py` yourself, and see which layers the assignment allows",
-            )
-        )
+    if RECIPE in texts:
+        try:
+            recipe = recipe_toml.parse(texts[RECIPE], assignment)
+        except SubmissionError as error:
+            findings += error.findings
+    if MODEL in texts:
+        try:
+            traced = (trace or sandbox.trace)(texts[MODEL], unsafe=unsafe)
+            level = traced.level
+            network = rebuild.read(traced.graph)
+            rebuild.read(description(network))  # longer than what came out of the jail, perhaps
+            refused, notes = differences.told(network.description.besides)
+            findings += refused
+            network = None if refused else network
+        except (sandbox.TraceFailed, GraphRefused) as error:
+            level = level or sandbox.level()
+            findings.append(_about_the_model(error))
     untrainable: list[Finding] = []
     facts = None
     if network is not None:
         untrainable = check_learning(network) or check_cost(network, recipe, assignment)
         findings += check_budget(network, assignment) + untrainable
-        findings += report.check(found.report, network.layers, network.parameters)
-        facts = report.facts(found.report, network.layers)
+        if REPORT in texts:
+            findings += report.check(texts[REPORT], network.layers, network.parameters)
+        facts = report.facts(texts.get(REPORT, ""), network.layers)
     return Checked(
-        tuple(findings), network, recipe, not untrainable, facts, level, found.digest
+        tuple(findings), network, recipe, not untrainable, facts, level, notes=tuple(notes)
     )  # fmt: skip
+
+
+PYTHONS_OWN = re.compile(r"line \d+: [A-Za-z.]+(Error|Exception|Interrupt|Exit)\b")
+
+
+def _about_the_model(error: MnistStepsError) -> Finding:
+    """Why there is no network. The message may say itself what to change, after 'Hint:'."""
+    what, _, hint = str(error).partition(" Hint: ")
+    where, _, rest = what.partition(": ")
+    if not re.fullmatch(rf"{MODEL}(, line \d+)?", where):
+        where, rest = MODEL, what
+    if not hint and PYTHONS_OWN.search(what):
+        hint = "run `python model.py` yourself: it should fail in the same way"
+    if not hint and isinstance(error, sandbox.TraceFailed):
+        hint = "build the network only, and put what trains, draws or downloads into another file"
+    return Finding(
+        where,
+        rest.strip().rstrip("."),
+        "the network that is graded is the one that build_model() returns",
+        hint.rstrip(".") or "the page for students lists what a network may consist of",
+    )
 
 
 def check_budget(network: Network, assignment: Assignment) -> list[Finding]:
@@ -240,6 +291,7 @@ class CheckOutcome:
     facts: dict[str, Any] | None
     level: str | None
     digest: str | None
+    notes: list[dict[str, str]] = field(default_factory=list)
 
     @property
     def headline(self) -> str:
@@ -264,6 +316,7 @@ class CheckOutcome:
             facts=None if self.facts is None else msgspec.convert(self.facts, Facts),
             level=self.level,
             digest=self.digest,
+            notes=tuple(Finding(**one) for one in self.notes),
         )
 
 
@@ -294,6 +347,7 @@ def perform(task: CheckTask) -> CheckOutcome:
         facts=None if found.facts is None else asdict(found.facts),
         level=found.level,
         digest=found.digest,
+        notes=[asdict(one) for one in found.notes],
     )
 
 

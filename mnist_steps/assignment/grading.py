@@ -141,6 +141,7 @@ class Grading:
             "accuracy": grade.accuracy,
             "parts": [asdict(part) for part in grade.parts],
             "findings": [asdict(finding) for finding in grade.findings],
+            "notes": [asdict(note) for note in grade.checked.notes] if grade.checked else [],
             "problem": grade.problem,
             "digest": grade.digest,
             "parameters": network and network.parameters,

@@ -119,7 +119,10 @@ def outcome(source: str, shape: tuple[int, ...]) -> bytes:
         described = traced.as_data() | {"besides": besides(model, traced)}
         return b"G" + json.dumps(described, separators=(",", ":")).encode()
     except MnistStepsError as error:
-        return b"P" + str(error).encode()
+        first, *rest = str(error).splitlines()
+        if rest:  # where it stopped, and at the end what to do
+            first = f"{first} {' '.join(rest[:-1])} Hint: {rest[-1].strip()}"
+        return b"P" + first.encode(errors="replace")
     except BaseException as error:  # SystemExit and KeyboardInterrupt are the submission's, too
         return b"P" + f"{where(error)}: {explain(error)}".encode(errors="replace")
 

@@ -27,6 +27,9 @@ MOST_MACS = 1_000_000_000  # for one image; stage 1 needs 159 million
 MOST_VALUES = 1_000_000  # in all layers' outputs for one image; stage 1 has 0.4 million
 
 
+OPERATIONS = "the operations"  # an attribute that no layer can be called
+
+
 class RebuiltNetwork(nn.Module):
     """The described operations, one after the other, with new random weights.
 
@@ -35,21 +38,22 @@ class RebuiltNetwork(nn.Module):
 
     def __init__(self, description: Description) -> None:
         super().__init__()
-        self.operations = description.operations
-        for operation in self.operations:
+        setattr(self, OPERATIONS, description.operations)
+        for operation in description.operations:
             if operation.layer is not None:
                 _put(self, operation.layer, operation)
-        self.tied = _tie(self, self.operations)
+        _tie(self, description.operations)
 
     def forward(self, images: Tensor) -> Tensor:
         values = {INPUT: images}
-        for operation in self.operations:
+        operations = getattr(self, OPERATIONS)
+        for operation in operations:
             given = [values[name] for name in operation.inputs]
             if operation.layer is not None:
                 values[operation.name] = self.get_submodule(operation.layer)(*given)
             else:
                 values[operation.name] = compute(operation, given)
-        return values[self.operations[-1].name]
+        return values[operations[-1].name]
 
 
 def compute(operation: Operation, given: list[Tensor]) -> Tensor:
@@ -107,10 +111,9 @@ def make_layer(operation: Operation) -> nn.Module:
     return layer
 
 
-def _tie(root: nn.Module, operations: Sequence[Operation]) -> bool:
-    """Let layers share the weights that they state by the same name; whether there are any."""
+def _tie(root: nn.Module, operations: Sequence[Operation]) -> None:
+    """Let layers share the weights that they state by the same name."""
     owners: dict[str, nn.Parameter] = {}
-    tied = False
     for operation in operations:
         layer = root.get_submodule(operation.layer) if operation.layer else nn.Module()
         for weight in operation.weights:
@@ -124,9 +127,7 @@ def _tie(root: nn.Module, operations: Sequence[Operation]) -> bool:
                     f"{operation.name}: {weight} is {tuple(first.shape)} in another layer and "
                     f"{tuple(own.shape)} here; what layers share must have one shape."
                 )
-            tied |= first is not own
             layer._parameters[part] = first
-    return tied
 
 
 @dataclass(frozen=True)
@@ -152,8 +153,9 @@ class Network:
         built, operations = self.build(), self.description.operations
         before = [(INPUT,), *((operation.name,) for operation in operations[:-1])]
         places = [operation.layer for operation in operations if operation.layer is not None]
+        weights = [weight for operation in operations for weight in operation.weights]
         if (
-            built.tied
+            len(weights) != len(set(weights))  # two layers share one
             or [tuple(operation.inputs) for operation in operations] != before
             or len(places) != len(set(places))
             or not all(

@@ -233,7 +233,7 @@ ATTRIBUTES: dict[str, Check] = {
     "approximate": _one_of("none", "tanh"),
     "p": _number(0, 0.99),
     "dim": AXIS,
-    "start_dim": _one_of(1),
+    "start_dim": _whole(1, 4),
     "end_dim": _whole(1, 4),
     "unflattened_size": _list_of(CHANNELS, 1, 4),
     "size": _either(NOTHING, _whole(1, 56), _list_of(_whole(1, 56), 1, 3)),
@@ -309,7 +309,6 @@ def _operation(where: str, node: Any, earlier: dict[str, Operation]) -> Operatio
             f"the operation {op!r} is not allowed here: allowed are the layers of torch.nn that "
             "keep images apart, arithmetic, joining and reshaping",
         )
-    attributes = _attributes(name, op, data["attributes"])
     inputs = data["inputs"]
     if not isinstance(inputs, list) or not 1 <= len(inputs) <= MOST_INPUTS:
         _refuse(name, f"expected a list of 1 to {MOST_INPUTS} inputs")
@@ -321,6 +320,7 @@ def _operation(where: str, node: Any, earlier: dict[str, Operation]) -> Operatio
                 "exercise computes with its input and its layers only, without parameters or "
                 "tensors of its own",
             )
+    attributes = _attributes(name, op, data["attributes"])
     wanted = range(1, MOST_INPUTS + 1) if op in ("cat", "stack") else (1,)
     if op in TWO_OPERANDS and "other" not in attributes:
         wanted = (2,)

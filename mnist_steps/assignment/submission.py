@@ -9,24 +9,14 @@ import io
 import os
 import stat
 import struct
-import tomllib
 import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from mnist_steps.assignment.findings import Finding, SubmissionError, one_line, shown
-from mnist_steps.assignment.rules import Assignment, Bounds
-from mnist_steps.augment import (
-    RandomCenterCrop,
-    RandomResizedCrop,
-    RandomRotation,
-    RandomTranslation,
-)
+from mnist_steps.assignment.findings import Finding, SubmissionError, one_line
 from mnist_steps.errors import MnistStepsError
-from mnist_steps.recipes import SGD, TRAIN_PIXELS, OneCycle, Recipe
 
 MODEL, RECIPE, REPORT = "model.py", "recipe.toml", "REPORT.md"
 LARGEST = {MODEL: 64 * 1024, RECIPE: 16 * 1024, REPORT: 256 * 1024}  # bytes
@@ -59,30 +49,43 @@ def load(place: Path) -> Submission:
     Raises SubmissionError with one finding for each file that is missing or cannot be read, and
     MnistStepsError when there is nothing at this place.
     """
+    texts, findings, digest = read(place)
+    if findings:
+        raise SubmissionError(findings)
+    return Submission(texts[MODEL], texts[RECIPE], texts[REPORT], digest)
+
+
+def read(place: Path) -> tuple[dict[str, str], list[Finding], str]:
+    """The files that can be read, by name; what is wrong with the others; and the digest.
+
+    place: a folder, a .zip file, or a model.py beside which the others lie
+    Raises SubmissionError for an archive that cannot be read, and MnistStepsError when there is
+    nothing at this place.
+    """
     if place.is_dir():
-        read = _from_folder(place)
+        reader = _from_folder(place)
     elif place.is_file() and place.suffix.lower() == ".zip":
-        read = _from_zip(place)
+        reader = _from_zip(place)
+    elif place.is_file() and place.name == MODEL:
+        reader = _from_folder(place.parent)
     else:
         raise MnistStepsError(
-            f"{one_line(place)} is neither a folder nor a .zip file: give the folder with "
-            f"{MODEL}, {RECIPE} and {REPORT}."
+            f"{one_line(place)} is neither a folder nor a .zip file nor a {MODEL}: give the folder "
+            f"with {MODEL}, {RECIPE} and {REPORT}."
         )
     findings: list[Finding] = []
     texts: dict[str, str] = {}
     digest = hashlib.sha256()
     for name in LARGEST:
         try:
-            content = read(name)
+            content = reader(name)
             texts[name] = content.decode("utf-8")
             digest.update(f"{name} {len(content)}\n".encode() + content)
         except UnicodeDecodeError:
             findings.append(_unreadable(name, "it is not UTF-8 text", "save it as UTF-8"))
         except _Unusable as error:
             findings.append(_unreadable(name, str(error), error.hint))
-    if findings:
-        raise SubmissionError(findings)
-    return Submission(texts[MODEL], texts[RECIPE], texts[REPORT], digest.hexdigest())
+    return texts, findings, digest.hexdigest()
 
 
 class _Unusable(Exception):
@@ -183,159 +186,3 @@ def _small_enough(name: str, content: bytes) -> bytes:
 def _refused_zip(what: str) -> SubmissionError:
     hint = f"pack {MODEL}, {RECIPE} and {REPORT} into a new zip file, and nothing else"
     return SubmissionError([Finding("the zip file", what, "it is read by strict rules", hint)])
-
-
-# ---- The recipe ---------------------------------------------------------------------------------
-
-
-OPTIMIZERS: dict[type, dict[str, Bounds]] = {
-    SGD: {
-        "lr": Bounds(1e-5, 10, "larger steps diverge, smaller ones do not arrive in 15 epochs"),
-        "momentum": Bounds(0, 0.999, "it is the share of the last step that is kept"),
-    },
-}
-SCHEDULES: dict[type, dict[str, Bounds]] = {
-    OneCycle: {"max_lr": Bounds(1e-5, 10, "it is the learning rate at the peak")},
-}
-TRANSFORMS: dict[type, dict[str, Bounds]] = {
-    RandomRotation: {"degrees": Bounds(0, 180, "beyond 180 it would turn around again")},
-    RandomTranslation: {"share": Bounds(0, 0.5, "beyond a half the digit leaves the image")},
-    RandomCenterCrop: {
-        "size": Bounds(1, 28, "the image has 28 × 28 pixels", whole=True),
-        "probability": Bounds(0, 1, "it is a probability"),
-    },
-    RandomResizedCrop: {
-        "smallest": Bounds(0.01, 1, "it is a share of the image's area"),
-        "largest": Bounds(0.01, 1, "it is a share of the image's area"),
-    },
-}
-MOST_TRANSFORMS = 8
-
-
-def parse_recipe(text: str, assignment: Assignment) -> Recipe:
-    """The recipe that recipe.toml describes; normalization and loss are the same for all.
-
-    Raises SubmissionError with one finding for each mistake.
-    """
-    try:
-        found = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
-        raise SubmissionError(
-            [
-                Finding(
-                    RECIPE,
-                    f"this is not TOML ({one_line(error)})",
-                    "a recipe that cannot be read cannot be trained",
-                    'text needs quotes, decimals a point: name = "SGD", lr = 0.01',
-                )
-            ]
-        ) from error
-    reader = _RecipeReader(found)
-    recipe = reader.read(assignment)
-    if reader.findings or recipe is None:
-        raise SubmissionError(reader.findings)
-    return recipe
-
-
-class _RecipeReader:
-    """Reads a recipe's parts and collects what is wrong, so that all of it is told at once."""
-
-    def __init__(self, found: dict[str, Any]) -> None:
-        self.found = found
-        self.findings: list[Finding] = []
-
-    def read(self, assignment: Assignment) -> Recipe | None:
-        known = "batch_size epochs optimizer schedule augmentation".split()
-        for name in sorted(set(self.found) - set(known)):
-            self.complain(
-                one_line(name),
-                f"there is no such setting; there are {', '.join(known)}",
-                "a setting that nobody reads would change nothing, silently",
-                "check the spelling, or delete the line",
-            )
-        batch_size = self.number("batch_size", self.found, Bounds(
-            8, 2048, "it sets how many weight updates one epoch has", whole=True))  # fmt: skip
-        epochs = self.number("epochs", self.found, Bounds(
-            1, assignment.epochs, "the assignment limits how long a network may learn",
-            whole=True))  # fmt: skip
-        optimizer = self.part("optimizer", self.found.get("optimizer"), OPTIMIZERS)
-        schedule = None
-        if "schedule" in self.found:
-            schedule = self.part("schedule", self.found["schedule"], SCHEDULES)
-        augmentation = self.found.get("augmentation", [])
-        if not isinstance(augmentation, list) or len(augmentation) > MOST_TRANSFORMS:
-            self.complain(
-                "augmentation",
-                f"expected at most {MOST_TRANSFORMS} tables",
-                "each one is a transform, applied in their order",
-                'begin each one with [[augmentation]] and name = "RandomRotation"',
-            )
-            augmentation = []
-        transforms = [
-            self.part(f"augmentation {position}", one, TRANSFORMS)
-            for position, one in enumerate(augmentation, start=1)
-        ]
-        for position, one in enumerate(transforms, start=1):
-            if isinstance(one, RandomResizedCrop) and one.smallest > one.largest:
-                self.complain(
-                    f"augmentation {position}",
-                    f"smallest is {one.smallest}, more than largest, {one.largest}",
-                    "areas are drawn between the two",
-                    "exchange them",
-                )
-        if self.findings:
-            return None
-        return Recipe(
-            batch_size=batch_size,
-            epochs=epochs,
-            optimizer=optimizer,
-            schedule=schedule,
-            augmentation=tuple(transforms),
-            # Unlike the stages, which repeat the original's two pairs of constants.
-            normalize_train=TRAIN_PIXELS,
-            normalize_test=TRAIN_PIXELS,
-        )
-
-    def part(self, where: str, found: Any, choices: dict[type, dict[str, Bounds]]) -> Any:
-        """An optimizer, schedule or transform; None when something is wrong with it."""
-        names = {choice.__name__: choice for choice in choices}
-        name = found.get("name") if isinstance(found, dict) else None
-        if not isinstance(name, str) or name not in names:
-            self.complain(
-                where,
-                f"found {shown(name)} as its name, expected one of {', '.join(names)}",
-                "the grader trains with these, which are the same for everybody",
-                f'write name = "{next(iter(names))}"',
-            )
-            return None
-        settings = choices[names[name]]
-        for extra in sorted(set(found) - set(settings) - {"name"}):
-            self.complain(
-                f"{where}, {one_line(extra)}",
-                f"{name} has no such setting here; it has {', '.join(settings)}",
-                "a setting that nobody reads would change nothing, silently",
-                "check the spelling, or delete the line",
-            )
-        before = len(self.findings)
-        values = {
-            setting: self.number(setting, found, bounds, f"{where}, {setting}")
-            for setting, bounds in settings.items()
-        }
-        return names[name](**values) if len(self.findings) == before else None
-
-    def number(
-        self, name: str, table: dict[str, Any], bounds: Bounds, where: str | None = None
-    ) -> Any:
-        value: Any = table.get(name)
-        if bounds.admit(value):
-            return value
-        self.complain(
-            where or name,
-            f"{'it is missing' if value is None else f'found {shown(value)}'}, expected {bounds}",
-            bounds.why,
-            f"write {name} = and a number within these bounds",
-        )
-        return None
-
-    def complain(self, where: str, what: str, why: str, hint: str) -> None:
-        self.findings.append(Finding(f"{RECIPE}, {where}", what, why, hint))

@@ -258,7 +258,15 @@ def screening(recipe: Recipe, seeds: int) -> Recipe:
     One seed instead of all, and so many epochs that the tenth is used: 4 of 15 with 3 seeds. A
     schedule is compressed into them. All images are seen, so that an epoch means the same.
     """
-    return dataclasses.replace(recipe, epochs=max(1, seeds * recipe.epochs // 10))
+    epochs = max(1, seeds * recipe.epochs // 10)
+    schedule = recipe.schedule
+    if schedule is not None:
+        counted = {
+            name: max(1, round(value * epochs / recipe.epochs)) if value else 0
+            for name, value in schedule.arguments if name in ("step_size", "patience", "cooldown")
+        }  # fmt: skip
+        schedule = schedule.replace(**counted)
+    return dataclasses.replace(recipe, epochs=epochs, schedule=schedule)
 
 
 def worst_final(outcomes: Sequence[TrainingOutcome]) -> float:

@@ -79,7 +79,8 @@ def check(
     """
     from mnist_steps.assignment import checking, rules
 
-    assignment = load_assignment(assignment_file, place / rules.FILE)
+    folder = place.parent if place.suffix == ".py" else place
+    assignment = load_assignment(assignment_file, folder / rules.FILE)
     checked = checking.check(place, assignment, unsafe=unsafe)
     described = describe(checked)
     if not as_json:
@@ -124,6 +125,7 @@ def describe(checked: "Checked") -> dict[str, Any]:
         "macs": network and network.graph.total_macs,
         "recipe": checked.recipe and checked.recipe.as_data(),
         "findings": [vars(finding) for finding in checked.findings],
+        "notes": [vars(note) for note in checked.notes],
     }
 
 
@@ -136,6 +138,10 @@ def show(described: dict[str, Any], budget: int) -> None:
         print(f"\n{number}. {finding['where']}: {finding['what']}.")
         print(f"   Why it matters: {finding['why']}.")
         print(f"   Hint: {finding['hint']}.")
+    for note in described["notes"]:
+        print(f"\nNote. {note['where']}: {note['what']}.")
+        print(f"   Why: {note['why']}.")
+        print(f"   Hint: {note['hint']}.")
     count = len(described["findings"])
     print(f"\n{count} to put right." if count else "Nothing to put right: hand it in.")
 

@@ -12,6 +12,7 @@ import ctypes
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from mnist_steps.augment import SIZE, batch_affine
 from mnist_steps.data import Split
@@ -93,7 +94,7 @@ class Trainer:
     def __init__(
         self,
         model: nn.Module,
-        optimizer: torch.optim.SGD,
+        optimizer: Optimizer,
         split: Split,
         normalization: Normalization,
     ) -> None:

@@ -274,8 +274,8 @@ def _torchvision(transform: Transform) -> list[Any]:
             return [crop, transforms.Resize((SIZE, SIZE))]
         case RandomResizedCrop(smallest, largest):
             return [transforms.RandomResizedCrop(SIZE, scale=(smallest, largest))]
-        case RandomRotation(degrees):
-            return [transforms.RandomRotation((-degrees, degrees), fill=0)]
+        case RandomRotation(degrees, fill):
+            return [transforms.RandomRotation(degrees, fill=fill)]
         case RandomTranslation(share):
             return [transforms.RandomAffine(0, translate=(share, share))]
     raise _unknown(transform)

@@ -78,10 +78,10 @@ def failing_line(error: BaseException) -> str | None:
 
 
 def _innermost_of_the_model(frames: list[str]) -> str | None:
-    """Of 'file:line' texts, outermost first, the last below this package and outside of torch."""
+    """Of 'file:line' texts, outermost first, the last that is called from this package's code."""
     own = [position for position, frame in enumerate(frames) if frame.startswith(_HERE)]
-    below = frames[own[-1] + 1 :] if own else frames
-    outside = [frame for frame in below if not frame.startswith(_TORCH)]
+    below = frames[own[0] + 1 :] if own else frames
+    outside = [frame for frame in below if not frame.startswith((_TORCH, _HERE))]
     return outside[-1] if outside else None
 
 

@@ -83,6 +83,19 @@ class _Tracer(fx.Tracer):
     def is_leaf_module(self, module: nn.Module, module_qualified_name: str) -> bool:
         return op_of(module) is not None or super().is_leaf_module(module, module_qualified_name)
 
+    def call_module(
+        self, m: nn.Module, forward: Callable, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        if m not in (self.submodule_paths or {}):  # made in forward, or kept in a list
+            if next(m.parameters(), None) is not None:
+                raise NotKnown(
+                    f"the {type(m).__name__} is no part of the model, so that no optimizer finds "
+                    "its weights: make it in __init__, and keep layers in nn.ModuleList, not in a "
+                    "list"
+                )
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
     def create_args_for_root(
         self, root_fn: Callable, is_module: bool, concrete_args: Any = None
     ) -> tuple[Callable, list[Any]]:
@@ -104,6 +117,11 @@ class Symbolic:
         tracer.record_stack_traces = stack_traces
         try:
             return tracer.trace(self.root)
+        except NotKnown as error:
+            raise NotTraceable(
+                f"{type(self.model).__name__} cannot be traced: {error}.\n"
+                f"  It stopped at {failing_line(error) or class_line(self.model)}."
+            ) from error
         except Exception as error:
             decides = isinstance(error, fx.proxy.TraceError) or bool(_DECIDES.search(str(error)))
             raise NotTraceable(

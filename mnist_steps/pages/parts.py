@@ -23,7 +23,7 @@ from mnist_steps.experiments.evidence import Summary
 from mnist_steps.experiments.study import Outcome, Store
 from mnist_steps.markup import Html, table
 from mnist_steps.original import TARGET
-from mnist_steps.recipes import Recipe
+from mnist_steps.recipes import Recipe, shown
 from mnist_steps.runs import Replay
 from mnist_steps.stages import Stage, claim_of
 from mnist_steps.training import Run
@@ -78,12 +78,14 @@ def describe_recipe(recipe: Recipe) -> dict[str, str]:
         "epochs": f"{recipe.epochs}",
         "optimizer": str(recipe.optimizer),
         "schedule": str(recipe.schedule) if recipe.schedule else "constant learning rate",
-        "augmentation": ", then ".join(map(str, recipe.augmentation)) or "none",
+        "augmentation": ", then ".join(map(shown, recipe.augmentation)) or "none",
         "train images": f"(pixel − {train.mean}) / {train.sd}",
         "test images": f"(pixel − {test.mean}) / {test.sd}"
         + (f"; {when} the mean of {views} shifts" if recipe.test_shifts else ""),
         "initial weights": recipe.initialization or "PyTorch's own",
-        "loss": recipe.loss,
+        "loss": recipe.loss
+        + (f", {recipe.label_smoothing} of each label smoothed" if recipe.label_smoothing else "")
+        + (f", plus {recipe.l1} × all weights' absolute values" if recipe.l1 else ""),
     }
 
 

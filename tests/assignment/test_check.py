@@ -10,7 +10,16 @@ import pytest
 from handed_in import FILES, GOOD, RECIPE, SECTIONS, write_folder, write_zip
 
 from mnist_steps import graph, recipes, stages
-from mnist_steps.assignment import checking, rebuild, report, rules, sandbox, starter, submission
+from mnist_steps.assignment import (
+    checking,
+    rebuild,
+    recipe_toml,
+    report,
+    rules,
+    sandbox,
+    starter,
+    submission,
+)
 from mnist_steps.assignment.findings import SubmissionError, one_line
 from mnist_steps.assignment.rules import Assignment
 from mnist_steps.augment import RandomRotation
@@ -99,9 +108,9 @@ def test_foreign_text_cannot_steer_the_terminal():
 
 
 def test_a_recipe_becomes_the_stages_own_kind_of_recipe():
-    recipe = submission.parse_recipe(RECIPE, Assignment())
+    recipe = recipe_toml.parse(RECIPE, Assignment())
     assert recipe.augmentation == (RandomRotation(7.0),)
-    assert recipe.schedule == recipes.OneCycle(0.1)
+    assert recipe.schedule == recipes.OneCycle(max_lr=0.1)
     assert recipe.optimizer == recipes.SGD(lr=0.01, momentum=0.9)
     assert recipes.Recipe.from_data(json.loads(json.dumps(recipe.as_data()))) == recipe
 
@@ -115,11 +124,19 @@ def test_a_recipe_becomes_the_stages_own_kind_of_recipe():
         ("epochs = 15", "", "epochs: it is missing"),
         ("batch_size = 64", "batch_size = 0", "batch_size: found 0"),
         ("batch_size = 64", "batchsize = 64", "batchsize: there is no such setting"),
-        ('"SGD"', '"Adam"', "optimizer: found 'Adam' as its name, expected one of SGD"),
+        ('"SGD"', '"Lion"', "optimizer: found 'Lion' as its name, expected one of SGD"),
+        ('"SGD"', '"Adam"', "optimizer, momentum: Adam has no such setting here; it has lr, betas"),
         ("lr = 0.01", "lr = nan", "optimizer, lr: found nan"),
         ("lr = 0.01", "lr = inf", "optimizer, lr: found inf"),
         ("lr = 0.01", 'lr = "0.01"', "optimizer, lr: found '0.01'"),
-        ("momentum", "weight_decay = 0.1\nmomentum", "weight_decay: SGD has no such setting here"),
+        ("momentum", "decay = 0.1\nmomentum", "optimizer, decay: SGD has no such setting here"),
+        ("momentum = 0.9", "nesterov = true", "torch refuses it: Nesterov momentum requires"),
+        ("momentum = 0.9", "momentum = 0.9\nnesterov = 1", "nesterov: found 1, expected true"),
+        ("max_lr = 0.1", "max_lr = 0.1\nepochs = 15", "epochs: OneCycle does not take it"),
+        ("max_lr = 0.1", "", "schedule, max_lr: it is missing"),
+        ("degrees = 7.0", "degrees = [7, -7]", "list of 2, each a number from -180"),
+        ("degrees = 7.0", "degrees = 7\nfill = 256", "fill: found 256, expected a number"),
+        ("epochs = 15", 'epochs = 15\ninitialization = "zeros"', "initialization: found 'zeros'"),
         ("degrees = 7.0", "degrees = 1000", "augmentation 1, degrees: found 1000"),
         ('"RandomRotation"', '"Pickle"', "augmentation 1: found 'Pickle'"),
         ("[[augmentation]]", "[augmentation]", "augmentation: expected at most 8 tables"),
@@ -129,7 +146,7 @@ def test_a_recipe_becomes_the_stages_own_kind_of_recipe():
 )  # fmt: skip
 def test_a_mistake_in_a_recipe_is_told_with_place_reason_and_hint(old, new, complaint):
     with pytest.raises(SubmissionError) as refusal:
-        submission.parse_recipe(RECIPE.replace(old, new), Assignment())
+        recipe_toml.parse(RECIPE.replace(old, new), Assignment())
     told = str(refusal.value)
     assert complaint in told and "Why it matters" in told and "Hint" in told
 
@@ -264,7 +281,7 @@ def test_without_a_jail_a_check_says_how_to_get_one(assignment_command, tmp_path
 
 
 def test_one_epoch_of_smoke_trains_the_rebuilt_network(network, few_images):
-    recipe = submission.parse_recipe(RECIPE, Assignment())
+    recipe = recipe_toml.parse(RECIPE, Assignment())
     epoch = checking.smoke(network, recipe)
     assert epoch.train_loss < 2.6 and 0 <= epoch.test_accuracy <= 100
 

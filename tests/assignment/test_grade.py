@@ -43,10 +43,10 @@ from mnist_steps.assignment import (
     grading,
     outputs,
     rebuild,
+    recipe_toml,
     rubric,
     rules,
     sandbox,
-    submission,
     trainings,
 )
 from mnist_steps.assignment.gradebook import Table
@@ -176,7 +176,7 @@ def test_each_submission_gets_what_it_deserves_and_none_stops_another(grade, tmp
     assert good.same_files == ("zipped",)
     assert found["crashing"].points == 0
     assert found["incomplete"].points is None, "who could not be read gets no zero"
-    assert "model.py, line 1: ValueError" in found["crashing"].findings[0].what
+    assert "model.py, line 1: ValueError" in str(found["crashing"].findings[0])
     assert "multiply-accumulate" in str(found["huge"].findings)
 
 
@@ -302,7 +302,7 @@ def test_screening_ranks_with_one_short_run_each(grade, tmp_path):
 def test_a_stage_graded_as_a_submission_starts_like_its_own_training(tmp_path):
     """The network that comes out of the description has the very weights of the original."""
     stage = stages.get(8)
-    recipe = submission.parse_recipe(example.recipe_file(stage.recipe), Assignment())
+    recipe = recipe_toml.parse(example.recipe_file(stage.recipe), Assignment())
     changed = dataclasses.replace(stage.recipe, normalize_test=recipe.normalize_test)
     assert runs.digest(recipe.as_data()) == runs.digest(json.loads(json.dumps(changed.as_data())))
     from mnist_steps import graph
@@ -742,7 +742,7 @@ def test_the_example_writes_submissions_that_are_within_the_rules(tmp_path, assi
     assert status == 0 and len(found) == 6
     for entry in found:
         files = grading.load(entry)
-        recipe = submission.parse_recipe(files.recipe, Assignment())
+        recipe = recipe_toml.parse(files.recipe, Assignment())
         assert recipe.epochs == 15 and "def build_model" in files.model
 
 

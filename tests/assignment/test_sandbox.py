@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from handed_in import there_is
 
 from mnist_steps.assignment import inner, rebuild, sandbox, syscalls
 from mnist_steps.assignment.sandbox import Limits, SandboxUnavailable, TraceFailed
@@ -21,13 +22,6 @@ HONEST = (
     "def build_model():\n"
     "    return nn.Sequential(nn.Conv2d(1, 10, 28), nn.Flatten(), nn.LogSoftmax(1))\n"
 )
-
-
-def there_is(level):
-    problem = sandbox.problem_with(level)
-    if problem is not None and os.environ.get("CI") != "true":
-        pytest.skip(f"no jail here: {problem}")
-    assert problem is None, f"continuous integration must have {level}"
 
 
 @pytest.fixture

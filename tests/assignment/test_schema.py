@@ -79,6 +79,82 @@ def test_branches_functions_and_shared_layers_are_rebuilt():
     assert {name: layer.size for name, layer in network.layers.items()} == fields
 
 
+class Everything(nn.Module):
+    """One network of what torch.nn and arithmetic have, and how students put it together."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 6, 3, stride=2)
+        self.twin = nn.Conv2d(6, 6, 3, padding=1)
+        self.tied = nn.Conv2d(6, 6, 3, padding=1, bias=False)
+        self.tied.weight = self.twin.weight
+        self.up = nn.ConvTranspose2d(6, 6, 2, stride=2)
+        self.group, self.layer = nn.GroupNorm(3, 6), nn.LayerNorm([6, 13, 13])
+        self.one = nn.InstanceNorm2d(6, affine=True)
+        self.gate = nn.Sequential(nn.Linear(6, 6), nn.Sigmoid())
+        self.fc = nn.Linear(12, 10)
+
+    def forward(self, x):
+        x = F.mish(self.layer(self.conv(x.to("cpu"))))
+        x = self.group(self.twin(x)) * 0.5 + 1 - self.tied(x).abs().sqrt()
+        x = F.avg_pool2d(self.one(self.up(x)), 2)
+        x = x * self.gate(x.mean([2, 3])).view(-1, 6, 1, 1)
+        x = torch.maximum(x, F.interpolate(x[:, :, ::2, ::2], size=13)).clamp(max=4)
+        x = torch.stack([x.amax((2, 3)), x.flatten(2).std(dim=2)], dim=1).transpose(1, 2)
+        return F.log_softmax(self.fc(x.reshape(-1, 12)).squeeze(), dim=-1).view(-1, 10)
+
+
+def test_all_kinds_of_layers_and_functions_are_rebuilt_with_equal_outputs_and_gradients():
+    model = Everything()
+    network = read(graph.trace(model, SHAPE).as_data())
+    assert network.parameters == sum(one.numel() for one in model.parameters())
+    rebuilt = network.build()
+    shared = rebuilt.get_parameter("tied.weight")
+    assert shared is rebuilt.get_parameter("twin.weight")
+    rebuilt.load_state_dict(model.state_dict())
+    images = torch.rand(4, *SHAPE)
+    torch.testing.assert_close(rebuilt(images), model(images))
+    for one in (model, rebuilt):
+        F.nll_loss(one(images), torch.arange(4)).backward()
+    expected = {name: weight.grad for name, weight in model.named_parameters()}
+    for name, weight in rebuilt.named_parameters():
+        torch.testing.assert_close(weight.grad, expected[name])
+    again = rebuild.read(json.dumps(network.graph.as_data()))
+    assert again.graph.as_data() == network.graph.as_data()
+
+
+@pytest.mark.parametrize(
+    ("attributes", "complaint"),
+    [
+        ({"dims": [1, 0, 2, 3]}, "the batch first"),
+        ({"dims": [0, 1, 1, 3]}, "each axis once"),
+        ({"dims": [0, 1, 2]}, "do not fit together"),
+    ],
+)
+def test_an_order_of_axes_that_moves_the_batch_is_refused(attributes, complaint):
+    with pytest.raises(GraphRefused, match=complaint):
+        read(chain(layer("turned", "permute", ["(input)"], attributes, False)))
+
+
+@pytest.mark.parametrize("index", [[0], [[0, 1, None]], ["new"]])
+def test_a_part_of_the_batch_is_refused(index):
+    with pytest.raises(GraphRefused, match="keep the first axis"):
+        read(chain(layer("part", "getitem", ["(input)"], {"index": index}, False)))
+
+
+def test_a_layer_may_have_any_name_that_is_no_method():
+    network = read(chain(layer("operations", "ReLU", ["(input)"], {})))
+    assert network.build()(torch.rand(2, *SHAPE)).shape == (2, 10)
+
+
+def test_weights_of_two_shapes_cannot_be_one():
+    data = described()
+    first, second = (node for node in data["nodes"] if node["name"] in ("conv1", "conv2"))
+    second["parameters"] = first["parameters"]
+    with pytest.raises(GraphRefused, match="what layers share must have one shape"):
+        read(data)
+
+
 # ---- Forgeries of the text -----------------------------------------------------------------------
 
 
@@ -143,7 +219,7 @@ CONV = ("nodes", 0, "attributes")
         (["nodes", 0, "op"], "LSTM", "not allowed"),
         (["nodes", 0, "op"], "Module", "not allowed"),
         (["nodes", 0, "op"], ["Conv2d"], "not allowed"),
-        (["nodes", 0, "op"], "Softmax", "log_softmax"),
+        (["nodes", -1, "op"], "Softmax", "ends in Softmax: .* return raw scores"),
         (["nodes", 1, "inputs"], ["conv9"], "no result of an earlier operation"),
         (["nodes", 1, "inputs"], ["relu1"], "no result of an earlier operation"),
         (["nodes", 1, "inputs"], ["batch_norm1"], "no result of an earlier operation"),
@@ -174,7 +250,11 @@ CONV = ("nodes", 0, "attributes")
         (["nodes", 1, "attributes", "eps"], "inf", "outside of what is allowed"),
         (["outputs"], ["conv1"], "expected one output"),
         (["outputs"], ["flatten", "log_softmax"], "expected one output"),
-        (["nodes", -1, "attributes", "dim"], 0, "outside of what is allowed"),
+        (["nodes", -1, "attributes", "dim"], 0, "over the batch, axis 0, .* write dim=1"),
+        (["nodes", -1, "attributes", "dim"], 5, "outside of what is allowed"),
+        (["besides"], [["odd", "conv1", ""]], "no difference"),
+        (["besides"], [["hook", "conv1"]], "no difference"),
+        (["besides"], [["hook", "conv1", ""]] * 65, "at most 64"),
     ],
 )  # fmt: skip
 def test_a_forged_graph_is_refused_in_one_line(path, value, complaint):
@@ -184,12 +264,18 @@ def test_a_forged_graph_is_refused_in_one_line(path, value, complaint):
     assert len(str(refusal.value).splitlines()) == 1
 
 
-def test_a_network_must_end_in_log_softmax_of_ten():
-    logits = described()
-    del logits["nodes"][-1]
-    logits["outputs"] = ["flatten"]
-    with pytest.raises(GraphRefused, match="expected LogSoftmax"):
-        read(logits)
+def test_a_network_of_raw_scores_gets_its_log_softmax_and_is_told_so():
+    scores = described()
+    del scores["nodes"][-1]
+    scores["outputs"] = ["flatten"]
+    network = read(scores)
+    assert network.description.besides == (("scores", "flatten", ""),)
+    images = torch.rand(3, *SHAPE)
+    torch.testing.assert_close(network.build()(images).exp().sum(dim=1), torch.ones(3))
+    assert read(described()).description.besides == ()
+
+
+def test_a_network_must_return_ten_numbers():
     eleven = described(1)
     conv7 = next(node for node in eleven["nodes"] if node["name"] == "conv7")
     conv7["attributes"]["out_channels"] = 11

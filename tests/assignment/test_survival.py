@@ -22,6 +22,7 @@ from mnist_steps.assignment import (
     inner,
     outputs,
     rebuild,
+    recipe_toml,
     seeds,
     submission,
     trainings,
@@ -98,7 +99,7 @@ def test_every_damage_is_an_outcome_of_its_own_and_the_others_are_graded(
 def test_what_nobody_thought_of_stops_only_the_one_who_did_it(grade, tmp_path, monkeypatch, where):
     write_folder(tmp_path / "class" / "good", QUICK)
     write_folder(tmp_path / "class" / "odd", QUICK | {"REPORT.md": "odd"})
-    load, parse = submission.load, submission.parse_recipe
+    load, parse = submission.load, recipe_toml.parse
 
     def break_loading(place):
         return 1 // 0 if place.name == "odd" else load(place)
@@ -111,7 +112,7 @@ def test_what_nobody_thought_of_stops_only_the_one_who_did_it(grade, tmp_path, m
     else:
         odd = QUICK | {"recipe.toml": "# odd\n" + QUICK["recipe.toml"]}
         write_folder(tmp_path / "class" / "odd", odd)
-        monkeypatch.setattr(submission, "parse_recipe", break_checking)
+        monkeypatch.setattr(recipe_toml, "parse", break_checking)
     found = by_name(grade())
     assert found["good"].status == "pass"
     assert found["odd"].status == ("ungradable" if where == "loading" else "error")
@@ -205,7 +206,7 @@ def test_padding_counts_where_it_makes_a_copy():
 
 
 def task_of(files, tmp_path, **changes):
-    recipe = submission.parse_recipe(files["recipe.toml"], Assignment())
+    recipe = recipe_toml.parse(files["recipe.toml"], Assignment())
     found = graph.trace(inner.make_model(files["model.py"]), (1, 28, 28)).as_data()
     task = trainings.task_for("a task", rebuild.read(json.dumps(found)), recipe, 1, 256)
     return dataclasses.replace(task, **changes)
@@ -323,7 +324,7 @@ def test_what_a_run_starts_from_says_nothing_about_other_runs(tmp_path):
     def start_of(secret, model=QUICK["model.py"], recipe=QUICK["recipe.toml"]):
         found = graph.trace(inner.make_model(model), (1, 28, 28)).as_data()
         network = rebuild.read(json.dumps(found))
-        parsed = submission.parse_recipe(recipe, Assignment())
+        parsed = recipe_toml.parse(recipe, Assignment())
         return seeds.seed_of_run(secret, network, parsed)
 
     wider = QUICK["model.py"].replace("144", "225").replace("4, 5,", "9, 5,").replace("=4", "=5")

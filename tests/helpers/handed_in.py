@@ -1,13 +1,14 @@
 """Submissions that the tests of the assignment hand in, and what stands in for slow parts."""
 
 import functools
-import json
+import os
 import zipfile
 
-from mnist_steps import data, graph
+import pytest
+
+from mnist_steps import data
 from mnist_steps.assignment import inner, sandbox, trainings
 from mnist_steps.assignment.rules import Assignment
-from mnist_steps.errors import MnistStepsError
 
 FILES = {"model.py": "m = 1\n", "recipe.toml": "batch_size = 64\n", "REPORT.md": "# Report\n"}
 
@@ -81,14 +82,10 @@ def without_a_jail(monkeypatch):
     """Trace the test's own code in this process: the jail has tests of its own."""
 
     def trace(source, unsafe=False):
-        try:
-            found = graph.trace(inner.make_model(source), (1, 28, 28)).as_data()
-        except MnistStepsError as error:
-            raise sandbox.TraceFailed(str(error)) from error
-        except Exception as error:
-            told = f"{inner.where(error)}: {type(error).__name__}: {error}"
-            raise sandbox.TraceFailed(told) from error
-        return sandbox.Traced(json.dumps(found).encode(), "", "bubblewrap")
+        answer = inner.outcome(source, (1, 28, 28))
+        if answer[:1] == b"P":
+            raise sandbox.TraceFailed(answer[1:].decode())
+        return sandbox.Traced(answer[1:], "", "bubblewrap")
 
     monkeypatch.setattr(sandbox, "trace", trace)
 
@@ -101,3 +98,11 @@ def believing_in_a_jail(monkeypatch):
 
 def by_name(graded):
     return {one.entry.name: one for one in graded.grades}
+
+
+def there_is(level):
+    """Skip the test where there is no such jail, but not in continuous integration."""
+    problem = sandbox.problem_with(level)
+    if problem is not None and os.environ.get("CI") != "true":
+        pytest.skip(f"no jail here: {problem}")
+    assert problem is None, f"continuous integration must have {level}"

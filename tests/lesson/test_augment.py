@@ -1,23 +1,31 @@
 """Each augmentation against torchvision: the map for fixed parameters, and the draws."""
 
+import functools
 import math
 
 import pytest
 import torch
 import torchvision.transforms.functional as TF
 from scipy import stats
-from torchvision.transforms import InterpolationMode, RandomAffine
+from torchvision import transforms
+from torchvision.transforms import InterpolationMode
 from torchvision.transforms import RandomResizedCrop as TorchvisionRandomResizedCrop
 
 from mnist_steps import augment, data
 from mnist_steps.augment import (
+    ColorJitter,
+    RandomAffine,
     RandomCenterCrop,
+    RandomErasing,
     RandomResizedCrop,
     RandomRotation,
     RandomTranslation,
     batch_affine,
     draw,
+    fill_of,
+    is_one_map,
     numbers_from,
+    steps,
 )
 
 
@@ -139,7 +147,10 @@ def test_shifts_are_distributed_as_torchvisions():
     ours = (draw((RandomTranslation(0.1),), 4000, generator())[:, :, 2] * -14).round()
     torch.manual_seed(0)
     theirs = torch.tensor(
-        [RandomAffine.get_params([0, 0], (0.1, 0.1), None, None, [28, 28])[1] for _ in range(4000)]
+        [
+            transforms.RandomAffine.get_params([0, 0], (0.1, 0.1), None, None, [28, 28])[1]
+            for _ in range(4000)
+        ]
     )
     for axis in range(2):
         counts = [
@@ -172,3 +183,130 @@ def test_no_transform_leaves_the_images_alone(digits):
 def test_a_matrix_too_few_is_an_error(digits):
     with pytest.raises(ValueError, match="64 images but 63 matrices"):
         batch_affine(digits, torch.zeros(63, 2, 3))
+
+
+# ---- Fill, affine maps, grey values and boxes ----------------------------------------------------
+
+BILINEAR = InterpolationMode.BILINEAR
+
+
+def on_a_ground(image, fill, change):
+    """The image changed as if it lay on a large ground of this grey value.
+
+    torchvision's own `fill` weighs pixels at the edge twice where they are half outside.
+    """
+    return TF.center_crop(change(TF.pad(image, [28] * 4, fill=fill)), [28, 28])
+
+
+def test_what_a_rotation_opens_is_filled(digits):
+    one = RandomRotation(40, fill=51)
+    matrices = draw((one,), 64, generator())
+    ours = batch_affine(digits, matrices, fill_of((one,)))
+    angles = torch.rad2deg(torch.atan2(matrices[:, 1, 0], matrices[:, 0, 0]))
+    expected = torch.stack(
+        [
+            on_a_ground(image, 0.2, functools.partial(TF.rotate, angle=by, interpolation=BILINEAR))
+            for image, by in zip(digits, angles.tolist(), strict=True)
+        ]
+    )
+    torch.testing.assert_close(ours, expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(augment.augment(digits, (one,), generator()), ours)
+
+
+def test_an_angle_between_two_bounds_turns_as_torchvisions_does():
+    matrices = draw((RandomRotation((5, 7)),), 512, generator())
+    angles = torch.rad2deg(torch.atan2(matrices[:, 1, 0], matrices[:, 0, 0]))
+    assert angles.min() > 5 and angles.max() < 7
+
+
+AFFINE = [
+    RandomAffine(20),
+    RandomAffine(7, (0.1, 0.2), (0.8, 1.2), 10),
+    RandomAffine((3, 9), None, (0.5, 0.6), (5, 25)),
+    RandomAffine(0, shear=(-10, 10, 5, 15), fill=128),
+]
+
+
+@pytest.mark.parametrize("transform", AFFINE)
+def test_an_affine_map_equals_torchvisions(digits, transform):
+    drawn = []
+
+    def numbers(*shape):
+        drawn.append(torch.rand(64, *shape, generator=random))
+        return drawn[-1]
+
+    random = generator()
+    ours = batch_affine(digits, transform.matrices(numbers), fill_of((transform,)))
+    turn, right, down, scale, along_x, along_y = drawn
+
+    def between(bounds, share):
+        return bounds[0] + (bounds[1] - bounds[0]) * share.item()
+
+    def symmetric(one):
+        return one if isinstance(one, tuple) else (-one, one)
+
+    shear = symmetric(transform.shear or 0)
+    shifts = [28 * share for share in transform.translate or (0, 0)]
+    for place, image in enumerate(digits):
+        change = functools.partial(
+            TF.affine,
+            angle=between(symmetric(transform.degrees), turn[place]),
+            translate=[
+                round(between((-reach, reach), share[place]))
+                for reach, share in zip(shifts, (right, down), strict=True)
+            ],
+            scale=between(transform.scale or (1, 1), scale[place]),
+            shear=[
+                between(shear[:2], along_x[place]),
+                between(shear[2:] or (0, 0), along_y[place]),
+            ],
+            interpolation=BILINEAR,
+        )
+        expected = on_a_ground(image, transform.fill / 255, change)
+        torch.testing.assert_close(ours[place], expected, atol=2e-4, rtol=0)
+
+
+def test_brightness_and_contrast_equal_torchvisions(digits):
+    jitter = ColorJitter(0.4, (0.5, 2))
+    brightness, contrast, order = torch.rand(3, 64, generator=generator()).unbind()
+    given = iter((brightness, contrast, order))
+    ours = jitter.apply(digits, lambda: next(given))
+    for place, image in enumerate(digits):
+        steps_ = [
+            (TF.adjust_brightness, 0.6 + 0.8 * brightness[place].item()),
+            (TF.adjust_contrast, 0.5 + 1.5 * contrast[place].item()),
+        ]
+        for change, factor in steps_ if order[place] < 0.5 else steps_[::-1]:
+            image = change(image, factor)
+        torch.testing.assert_close(ours[place], image, atol=1e-5, rtol=0)
+
+
+def test_erased_boxes_are_distributed_as_torchvisions():
+    many = torch.ones(4000, 1, 28, 28)
+    ours = augment.augment(many, (RandomErasing(p=0.6, scale=(0.1, 0.4)),), generator())
+    torch.manual_seed(0)
+    theirs = torch.stack([transforms.RandomErasing(p=0.6, scale=(0.1, 0.4))(one) for one in many])
+    for statistic in (
+        lambda x: (x == 0).any(dim=(1, 2, 3)).float().mean(),  # how often
+        lambda x: (x == 0).float().mean(),  # how much
+        lambda x: (x == 0).any(dim=3).float().sum(dim=(1, 2)).mean(),  # how high
+        lambda x: (x == 0).float()[:, 0, :5].mean(),  # how near the edge
+    ):
+        assert statistic(ours).item() == pytest.approx(statistic(theirs).item(), rel=0.08)
+    filled = augment.augment(many, (RandomErasing(p=1, value=0.25),), generator())
+    assert set(filled.unique().tolist()) == {0.25, 1.0}
+
+
+def test_transforms_that_fill_unlike_or_change_greys_are_steps_of_their_own(digits):
+    turn, white, crop = RandomRotation(10), RandomRotation(10, fill=255), RandomCenterCrop(22, 1.0)
+    jitter = ColorJitter(0.1)
+    assert steps((turn, crop, RandomTranslation(0.1))) == [(turn, crop, RandomTranslation(0.1))]
+    assert steps((crop, white, turn, jitter, turn)) == [(crop, white), (turn,), jitter, (turn,)]
+    assert is_one_map(()) and is_one_map((crop, turn))
+    assert not (is_one_map((white,)) or is_one_map((turn, jitter)) or is_one_map((jitter,)))
+    mixed = augment.augment(digits, (turn, jitter, white), generator())
+    numbers = numbers_from(generator(), (turn, jitter, white), 64)
+    expected = batch_affine(digits, turn.matrices(numbers))
+    expected = jitter.apply(expected, numbers)
+    expected = batch_affine(expected, white.matrices(numbers), 1.0)
+    torch.testing.assert_close(mixed, expected)

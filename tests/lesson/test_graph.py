@@ -397,3 +397,36 @@ def test_the_model_is_left_as_it_was_also_after_an_exception(cls, mode):
     after = model.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert places == {name: value.data_ptr() for name, value in after.items()}
+
+
+class Moved(nn.Module):
+    """Puts the image on a device, as many training scripts do, and shares a weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.two.weight = self.one.weight
+
+    def forward(self, x):
+        x = self.one(x.to(torch.device("cpu")).cpu())
+        return x * 2 if self.training else self.two(x)
+
+
+def test_the_device_is_no_concern_of_a_graph():
+    traced = graph.trace(Moved(), (4, 8, 8))
+    assert [node.op for node in traced.nodes] == ["identity", "identity", "Conv2d", "Conv2d"]
+
+
+def test_a_weight_that_two_layers_share_has_one_name_and_counts_once():
+    traced = graph.trace(Moved(), (4, 8, 8))
+    assert traced["one"].parameters == {"one.weight": (4, 4, 3, 3), "one.bias": (4,)}
+    assert traced["two"].parameters == {"one.weight": (4, 4, 3, 3), "two.bias": (4,)}
+    assert traced.total_params == 144 + 8 and traced["two"].params == 148
+
+
+def test_a_model_can_be_traced_as_it_is_while_training():
+    traced = graph.trace(Moved(), (4, 8, 8), training=True)
+    assert [node.op for node in traced.nodes] == ["identity", "identity", "Conv2d", "mul"]
+    model = Moved().eval()
+    graph.trace(model, (4, 8, 8), training=True)
+    assert not model.training, "the model itself stays as it is"

@@ -27,7 +27,9 @@ from site_tools import packing
 ROOT = Path(__file__).parents[2]
 
 RECIPE = replace(
-    stages.get(8).recipe, epochs=3, optimizer=SGD(0.01, 0.9, nesterov=True, weight_decay=0.002)
+    stages.get(8).recipe,
+    epochs=3,
+    optimizer=SGD(lr=0.01, momentum=0.9, nesterov=True, weight_decay=0.002),
 )
 OWN = Stage(number=90, slug="90_made_up", title="Made up", model=TinyNet, recipe=RECIPE)
 SECONDS = (10.0, 12.0, 14.3)
@@ -90,7 +92,7 @@ def test_settings_beside_their_default_are_described_shown_and_read_back():
         "name": "SGD", "lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 0.002
     }  # fmt: skip
     assert Recipe.from_data(json.loads(json.dumps(described))) == RECIPE
-    shown = "SGD(lr=0.01, momentum=0.9, nesterov=True, weight_decay=0.002)"
+    shown = "SGD(lr=0.01, momentum=0.9, weight_decay=0.002, nesterov=True)"
     assert shown in str(pages.recipe(OWN, stages.get(8)))
 
 
@@ -98,7 +100,7 @@ def test_settings_beside_their_default_are_described_shown_and_read_back():
 @pytest.mark.parametrize("nesterov, share", [(False, 1), (True, 1.9)])
 def test_a_training_steps_as_the_settings_say(few_digits, nesterov, share, decay):
     """First step from rest: the gradient, with Nesterov's momentum 0.9 of it more."""
-    optimizer = SGD(0.01, 0.9, nesterov, decay)
+    optimizer = SGD(lr=0.01, momentum=0.9, nesterov=nesterov, weight_decay=decay)
     recipe = replace(RECIPE, optimizer=optimizer, schedule=None, augmentation=())
     split = few_digits[: recipe.batch_size]
     under_way = training.Training(replace(OWN, recipe=recipe), 0, torch.device("cpu"), split)
