@@ -3,6 +3,7 @@
 # make slow-test      run the others: records replayed, processes killed, whole pages
 # make browser-test   look at every page of the site that was built, in a browser
 # make notebook-test  run the notebooks of the site that was built
+# make engine-wasm    compile the engine for web pages anew, after a change of its C sources
 # All set up everything in .venv first, on a machine that has only Python, pip and make.
 
 PYTHON ?= python3
@@ -13,10 +14,10 @@ INSTALLED := $(VENV)/.installed
 # The theme announces its successor at every build.
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: site serve test slow-test browser-test notebook-test lint clean help
+.PHONY: site serve test slow-test browser-test notebook-test engine-wasm lint clean help
 
 help:
-	@sed -n '1,6s/^# //p' Makefile
+	@sed -n '1,7s/^# //p' Makefile
 
 site: $(INSTALLED)
 	$(BIN)/python -m mkdocs build
@@ -37,6 +38,9 @@ browser-test: $(INSTALLED)
 
 notebook-test: $(INSTALLED)
 	MNIST_STEPS_SITE=site OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/site/test_notebooks.py -n 2 --dist worksteal
+
+engine-wasm: $(INSTALLED)
+	$(BIN)/python -m site_tools.engine_assets
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -217,7 +217,7 @@ def record(
     """
     stage = stages.get(number)
     seed = SEED if seed is None else seed
-    under_way = Training(stage, seed, training.pick_device(device))
+    under_way = Training(stage, seed, training.pick_device(device), engine="torch")
     checkpoint = checkpoint_path(stage, seed)
     threads = torch.get_num_threads()
     if checkpoint.is_file():
@@ -274,13 +274,13 @@ class Replay:
         return self.first_difference is None
 
 
-def replay(run: Run, steps: int = 10, fast: bool = False) -> Replay:
+def replay(run: Run, steps: int = 10, engine: str = "torch") -> Replay:
     """Train the first steps of a run again, on the CPU, and compare their losses.
 
-    fast: as for `training.Training`
+    engine: as for `training.Training`; records were made by PyTorch
     """
     with training.cpu_threads(run.environment.threads):
-        under_way = Training(run.stage, run.seed, torch.device("cpu"), fast=fast)
+        under_way = Training(run.stage, run.seed, torch.device("cpu"), engine=engine)
         again = under_way.train_epoch(max_steps=steps)
     recorded = torch.tensor([step.loss for step in run.steps[:steps]])
     relative = (again.losses - recorded).abs() / recorded.abs()

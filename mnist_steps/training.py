@@ -26,8 +26,8 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
 from tqdm import tqdm
 
 from mnist_steps import data, evaluation
-from mnist_steps import engine as fast_way
-from mnist_steps.augment import Affine, augment, draw, is_one_map
+from mnist_steps import engine as c_engine
+from mnist_steps.augment import Affine, augment, draw
 from mnist_steps.data import Split
 from mnist_steps.engine import winograd
 from mnist_steps.errors import MnistStepsError
@@ -92,36 +92,31 @@ def regularize(loss: Tensor, log_probabilities: Tensor, model: nn.Module, recipe
     return loss + recipe.l1 * weights
 
 
-def known_to_engine(recipe: Recipe) -> bool:
-    """Whether our C code can train by this recipe; PyTorch does the others."""
-    return (
-        recipe.optimizer.name == "SGD"
-        and not recipe.optimizer.dampening
-        and is_one_map(recipe.augmentation)
-        and not (recipe.l1 or recipe.label_smoothing)
-    )
-
-
-def train_epoch_fast(
-    model: nn.Module,
-    split: Split,
+def train_epoch_in_steps(
+    trainer: c_engine.Trainer,
     recipe: Recipe,
-    optimizer: Optimizer,
     schedule: LRScheduler | None,
     generator: Generator,
     max_steps: int | None = None,
     on_step: Callable[[Tensor], None] = lambda loss: None,
+    mark: Callable[[str], None] = lambda part: None,
 ) -> "TrainedEpoch":
-    """The same as `train_epoch`, with the same random numbers, for a network that `fast.fits`."""
-    trainer = fast_way.Trainer(model, optimizer, split, recipe.normalize_train)
+    """The same as `train_epoch`, with the same random numbers, by the steps of a Trainer.
+
+    mark: as for Trainer.step
+    """
     losses, learning_rates, correct, seen = [], [], 0, 0
-    order = torch.randperm(len(split), generator=generator)
+    order = torch.randperm(len(trainer.split), generator=generator)
     batches = order.split(recipe.batch_size)[:max_steps]
-    for chosen, maps in zip(batches, moves(batches, recipe, generator), strict=False):
-        learning_rates.append(optimizer.param_groups[0]["lr"])
-        loss, recognized = trainer.step(chosen, maps)
+    drawn = moves(batches, recipe, generator)
+    for chosen in batches:
+        maps = next(drawn)
+        mark("augmentation")
+        learning_rates.append(trainer.settings["lr"])
+        loss, recognized = trainer.step(chosen, maps, mark)
         if schedule is not None:
             schedule.step()
+        mark("optimizer")
 
         losses.append(torch.tensor(loss))
         correct += recognized
@@ -137,7 +132,7 @@ def moves(
     if not recipe.augmentation:
         yield from [None] * len(batches)
         return
-    transforms = cast(Sequence[Affine], recipe.augmentation)  # as `known_to_engine` says
+    transforms = cast(Sequence[Affine], recipe.augmentation)  # as `engine.choose` says
     for start in range(0, len(batches), DRAWN_AT_ONCE):
         group = batches[start : start + DRAWN_AT_ONCE]
         full = sum(len(chosen) == len(group[0]) for chosen in group)  # an epoch's last is smaller
@@ -189,6 +184,7 @@ class Environment:
 
     commit: of the project, when it ran from a git checkout
     device: 'cpu', or the name of the GPU
+    engine: what computed it, 'torch' or 'engine'
     processor: the CPU's name
     threads: CPU threads used; part of the rounding, so a replay uses the same number
     seconds: wall time of each epoch, its evaluation included
@@ -202,6 +198,7 @@ class Environment:
     processor: str
     threads: int
     seconds: tuple[float, ...]
+    engine: str = "torch"
 
 
 @dataclass(frozen=True)
@@ -258,8 +255,8 @@ class Run:
 class Training:
     """A training of one stage under way: everything that the next epoch depends on.
 
-    fast: on a CPU, compute small networks by our own C code, as `mnist_steps.engine` says; this
-        changes results by rounding only. Raises MnistStepsError when there is no C compiler.
+    engine: as for `mnist_steps.engine.choose`, which raises MnistStepsError; the choice changes
+        results by rounding only
     """
 
     def __init__(
@@ -269,7 +266,7 @@ class Training:
         device: torch.device,
         train_split: Split | None = None,
         test_split: Split | None = None,
-        fast: bool = False,
+        engine: str = "auto",
     ) -> None:
         self.stage, self.seed, self.device = stage, seed, device
         recipe = stage.recipe
@@ -277,22 +274,16 @@ class Training:
             torch.manual_seed(seed)
             self.model = stage.build()
             initialize(self.model, recipe.initialization)
-        # Channels last is the faster memory layout for every stage on CPUs, and for convolutions
-        # on GPUs; it changes results by rounding only.
+        # The memory layout that all records were made in: a replay needs it, for batch statistics
+        # round otherwise in the other. Which is the faster differs between stages and processors.
         self.model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.choice = c_engine.choose(self.model, recipe, engine, device.type)
         if device.type == "cpu":  # a GPU's library chooses among such algorithms by itself
-            winograd.speed_up(self.model)
-        fast = fast and device.type == "cpu"
-        if fast:
-            fast_way.keep_memory()
-        self.fast = fast and known_to_engine(recipe) and fast_way.fits(self.model)
+            self.model = winograd.speed_up(self.model)
         self.generator = Generator().manual_seed(seed)
         self.train_split = _to_device(train_split or data.mnist().full_train, device)
         self.test_split = _to_device(test_split or data.mnist().test, device)
-        # fused: one pass over all parameters; None is PyTorch's own choice
-        self.optimizer: Optimizer = recipe.optimizer.make(
-            self.model.parameters(), fused=fast or None
-        )
+        self.optimizer: Optimizer = recipe.optimizer.make(self.model.parameters())
         self.schedule = make_schedule(recipe, self.optimizer, self.steps_per_epoch)
         self.epochs: list[Epoch] = []
         self.losses: list[Tensor] = []
@@ -308,17 +299,29 @@ class Training:
     def finished(self) -> bool:
         return len(self.epochs) >= self.stage.recipe.epochs
 
+    @property
+    def batch_schedule(self) -> LRScheduler | None:
+        """The schedule, if it moves after each batch and not after each epoch."""
+        return self.schedule if isinstance(self.schedule, OneCycleLR) else None
+
     def train_epoch(self, **options: Any) -> TrainedEpoch:
-        train: Callable[..., TrainedEpoch] = train_epoch_fast if self.fast else train_epoch
-        after_each_batch = self.schedule if isinstance(self.schedule, OneCycleLR) else None
-        return train(
-            self.model, self.train_split, self.stage.recipe,
-            self.optimizer, after_each_batch, self.generator, **options,
+        recipe = self.stage.recipe
+        if self.choice.engine == "engine":
+            trainer = c_engine.Trainer(
+                self.model, self.optimizer, self.train_split, recipe.normalize_train
+            )
+            return train_epoch_in_steps(
+                trainer, recipe, self.batch_schedule, self.generator, **options
+            )
+        return train_epoch(
+            self.model, self.train_split, recipe,
+            self.optimizer, self.batch_schedule, self.generator, **options,
         )  # fmt: skip
 
     def evaluate(self, split: Split | None = None, final: bool = False) -> Evaluation:
         """On all test images, or on another split; `final` as after the last epochs."""
-        compute = fast_way.evaluate if self.fast else evaluation.log_probabilities
+        by_engine = self.choice.engine == "engine"
+        compute = c_engine.evaluate if by_engine else evaluation.log_probabilities
         return evaluation.evaluate(
             self.model, split or self.test_split, self.stage.recipe, final, compute
         )
@@ -388,7 +391,7 @@ class Training:
             predictions=predictions.to(torch.uint8),
             confidences=confidences,
             weights={name: value.cpu() for name, value in self.model.state_dict().items()},
-            environment=describe_environment(self.device, tuple(self.seconds)),
+            environment=describe_environment(self.device, tuple(self.seconds), self.choice.engine),
         )
 
 
@@ -420,7 +423,7 @@ def fit(
     device: str = "auto",
     progress: bool = True,
     train_split: Split | None = None,
-    fast: bool = False,
+    engine: str = "auto",
 ) -> Run:
     """Train a stage by its recipe, from the first epoch to the last.
 
@@ -428,10 +431,12 @@ def fit(
     device: 'auto' takes CUDA, else Apple's MPS, else the CPU
     progress: a bar in a terminal or notebook; there is never one under CI
     train_split: other training images than all 60,000
-    fast: as for Training
+    engine: as for Training; a line says which one it became, where there is a bar
     """
     seed = SEED if seed is None else seed
-    training = Training(stage, seed, pick_device(device), train_split, fast=fast)
+    training = Training(stage, seed, pick_device(device), train_split, engine=engine)
+    if engine == "auto" and progress and _somebody_watches():
+        print(f"stage {stage.number}: {training.choice.line}", file=sys.stderr)
     run_to_end(training, progress)
     return training.result()
 
@@ -514,7 +519,9 @@ def one_at_a_time(threads: int = 1) -> Iterator[None]:
         yield
 
 
-def describe_environment(device: torch.device, seconds: tuple[float, ...]) -> Environment:
+def describe_environment(
+    device: torch.device, seconds: tuple[float, ...], engine: str = "torch"
+) -> Environment:
     return Environment(
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
         commit=_commit(),
@@ -524,6 +531,7 @@ def describe_environment(device: torch.device, seconds: tuple[float, ...]) -> En
         processor=_processor(),
         threads=torch.get_num_threads(),
         seconds=seconds,
+        engine=engine,
     )
 
 

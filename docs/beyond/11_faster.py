@@ -24,9 +24,7 @@ import time
 
 import torch
 
-from mnist_steps import data, figures, pages, runs, stages, summary, training
-from mnist_steps.engine import compiler
-from mnist_steps.errors import MnistStepsError
+from mnist_steps import data, engine, figures, pages, runs, stages, summary, training
 from mnist_steps.experiments import bench, evidence, ladder, study
 from mnist_steps.markup import Text
 
@@ -99,25 +97,21 @@ pages.predict(
 # ## Training
 #
 # This happens now, while the page is built: the data is read, the network made and
-# trained, with `--fast` where there is a C compiler. The clock starts when Python is
+# trained, by the engine where there is a C compiler. The clock starts when Python is
 # ready.
 
 # %% tags=["hide-input"]
-try:
-    compiler.library()  # compiled once per machine, before the clock starts
-    fast, how = True, "by the C code of `--fast`"
-except MnistStepsError as error:
-    fast, how = False, f"the ordinary way ({error})"
+choice = engine.choose(stage.build(), stage.recipe)  # compiles, once per machine
 
 # %%
 start = time.perf_counter()
 data.mnist.cache_clear()  # reading the data counts as well
-run = training.fit(stage, seed=8, device="cpu", fast=fast)
+run = training.fit(stage, seed=8, device="cpu", engine=choice.engine)
 seconds = time.perf_counter() - start
 
 # %% tags=["hide-input"]
 Text(f"""
-**{run.final_test_accuracy:.2f} % after {seconds:.1f} seconds**, {how}, on
+**{run.final_test_accuracy:.2f} % after {seconds:.1f} seconds**, {choice.line}, on
 {run.environment.threads} {"thread" if run.environment.threads == 1 else "threads"} of
 {run.environment.processor}. That includes reading the data and a look at all 10,000
 test digits after each epoch, and nine looks after the last, which is why the curve
@@ -166,7 +160,7 @@ pages.table(
 # ## The ladder
 #
 # One change a rung; each keeps what the rungs above it changed. All rungs are computed
-# by `--fast`, so what shows is the change and not the code. A rung pays when it saves
+# by the engine, so what shows is the change and not the code. A rung pays when it saves
 # time and costs no accuracy, or gains accuracy for its time; the figures of several
 # seeds decide.
 
@@ -226,7 +220,7 @@ time_share = (figured.seconds / stage.recipe.epochs) / (
     first.seconds / rungs[0][0].stage.recipe.epochs
 )
 follows = (
-    "Time follows the multiplications, for a step of `--fast` does little else."
+    "Time follows the multiplications, for a step of the engine does little else."
     if time_share < 1.5 * share
     else "What is small is dominated by what is not multiplication, such as moving "
     "images and starting things."
@@ -270,14 +264,15 @@ Text(f"""
 
 # %% tags=["solution"]
 for each in (before, stage):
-    print(f"stage {each.number}: {bench.breakdown(each, steps=20, fast=fast)}\n")
+    step = bench.breakdown(each, steps=20, engine=choice.engine)
+    print(f"stage {each.number}: {step}\n")
 
 # %% [markdown]
 # **2.** Move all test digits to the right, by one pixel, by two, by three. How many
 # predictions change? And how many would the mean of the nine views have changed?
 
 # %% tags=["solution"]
-under_way = training.Training(stage, 8, torch.device("cpu"), fast=fast)
+under_way = training.Training(stage, 8, torch.device("cpu"), engine=choice.engine)
 under_way.model.load_state_dict(run.weights)
 test = under_way.test_split
 straight = under_way.evaluate().predictions

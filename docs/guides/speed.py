@@ -23,15 +23,14 @@ import torchvision
 from mnist_steps import (
     augment,
     data,
+    engine,
     evaluation,
     figures,
     pages,
     runs,
     stages,
 )
-from mnist_steps.engine import compiler
-from mnist_steps.errors import MnistStepsError
-from mnist_steps.experiments import bench
+from mnist_steps.experiments import bench, pipelines
 from mnist_steps.markup import Text
 
 stage = stages.get(8)
@@ -49,7 +48,7 @@ recipe = stage.recipe
 data.unpack()
 usual = torchvision.datasets.MNIST(
     data.root(),
-    transform=bench.per_image(recipe.augmentation, recipe.normalize_train),
+    transform=pipelines.per_image(recipe.augmentation, recipe.normalize_train),
 )
 count = 512
 
@@ -152,7 +151,7 @@ Text(f"For stage 8 in this build: {here}")
 # not counted.
 
 # %% tags=["hide-input"]
-kinds = bench.kinds()
+kinds = pipelines.kinds()
 Text("\n".join(f"- **{name}:** {kind.about}." for name, kind in kinds.items()))
 
 # %% [markdown]
@@ -200,18 +199,23 @@ def ratios_of(pipeline):
     }
 
 
-ours, fast = ratios_of(bench.OURS), ratios_of(bench.OURS_FAST)
+ways = {
+    "PyTorch, batches from memory": ratios_of(pipelines.IN_MEMORY),
+    "ours, by PyTorch": ratios_of(pipelines.OURS_BY_TORCH),
+    "ours": ratios_of(pipelines.OURS),
+}
+ours = ways["ours"]
 pages.table(
-    ["stage", "ours", "ours with --fast"],
+    ["stage", *ways],
     [
         [
             str(number),
             *(
                 f"{ratios[number]:.1f}" if number in ratios else "–"
-                for ratios in (ours, fast)
+                for ratios in ways.values()
             ),
         ]
-        for number in sorted(ours | fast)
+        for number in sorted(set().union(*ways.values()))
     ],
     "Times as fast as the original without workers.",
 )
@@ -224,7 +228,7 @@ for number in ours:
     if reached:
         both = [
             found[number, name]["seconds_per_epoch"] * reached[0] / 60
-            for name in (bench.ORIGINAL, bench.OURS)
+            for name in (pipelines.ORIGINAL, pipelines.OURS)
         ]
         lines.append(
             f"The original reported the target in stage {number} after epoch "
@@ -253,7 +257,7 @@ Text(" ".join(lines))
 measured = {
     row["stage"]: bench.Breakdown(**row["breakdown"])
     for row in rows
-    if row["pipeline"] == bench.OURS
+    if row["pipeline"] == pipelines.OURS_BY_TORCH
 }
 figures.step_parts(
     {f"stage {number}": parts.seconds for number, parts in measured.items()}
@@ -289,40 +293,33 @@ pages.table(
 # ## What each idea gave
 #
 # The original's pipeline becomes ours in two moves: prepare batches instead of images,
-# then lay out the network's data so that a pixel's channels lie side by side
-# (`channels_last`), which suits convolutions.
-#
-# A third move is up to you, for it needs a C compiler. A processor's vector unit does
+# then compute small networks by code that suits them. A processor's vector unit does
 # one operation to eight or sixteen numbers at once, and PyTorch fills it with channels.
 # Networks made of hundreds of channels fill it well. Ours have ten, so every other
 # vector is mostly padding. But whatever the network, there are plenty of images in a
-# batch: with sixteen of them side by side, every vector is full. `--fast` does that,
-# with layers, resampling and updates of its own (`mnist_steps/engine/layers.c`,
-# `network.c`); results differ by rounding.
+# batch: with sixteen of them side by side, every vector is full. The engine does that,
+# in C, with layers, resampling and updates of its own (`mnist_steps/engine/`); results
+# differ by rounding. It is taken without asking where it fits the network and where
+# there is a C compiler; `--engine torch` insists on PyTorch.
+#
+# In between there is a choice of how a network's numbers lie in memory: channel after
+# channel, as PyTorch has it by default, or with a pixel's channels side by side
+# (`channels_last`). Which of them is the faster depends on the network and on the
+# processor, and it may be either. Records are made with the second, and a replay has
+# to repeat that, for the two round differently.
 #
 # Measured in this build, in turns:
 
 # %%
-
-
-class BatchesOnly(bench.Ours):
-    """Ours in PyTorch's default layout, one channel after the other."""
-
-    def __init__(self, stage):
-        super().__init__(stage)
-        self.training.model.to(memory_format=torch.contiguous_format)
-
-
 moves = {
-    "image by image": bench.Original,
-    "batches from memory": BatchesOnly,
-    "and channels last": bench.Ours,
+    "image by image": pipelines.Original,
+    "batches from memory": pipelines.InMemory,
+    "and channels last": functools.partial(pipelines.Ours, engine="torch"),
 }
-try:
-    compiler.library()
-    moves["sixteen images side by side"] = functools.partial(bench.Ours, fast=True)
-except MnistStepsError as error:
-    print(error)
+choice = engine.choose(stage.build(), recipe)
+if choice.engine == "engine":
+    moves["sixteen images side by side"] = pipelines.Ours
+print(f"Without asking, stage 8 is {choice.line}.")
 
 
 def milliseconds_a_step(make, steps=6):
@@ -361,7 +358,8 @@ pages.table(
 # %% [markdown]
 # Other ideas were tried too, on two cores with 256-bit vectors:
 #
-# - **`channels_last`:** faster for every stage; kept.
+# - **`channels_last`:** no gain for networks as small as stage 8, on some processors a
+#   loss, as the table shows; kept because records were made with it.
 # - **Winograd's algorithm, which trades multiplications for additions:** pays only
 #   where many channels share its cost: the two widest layers of stage 1; kept there.
 # - **Convolution by Fourier transform:** slower everywhere: kernels are small, maps are
@@ -369,10 +367,10 @@ pages.table(
 # - **`torch.compile`:** a little faster per step, but compiling takes about as long as
 #   two epochs of stage 8, and needs a C++ compiler; left to whoever wants it.
 # - **Sixteen images side by side, and a whole step in five calls:** several times the
-#   speed for ten to eighteen channels, and still a gain for a hundred; kept as
-#   `--fast`, because it needs a compiler.
-# - **Keeping freed memory for the next step:** saves the system from clearing it for
-#   large batches; part of `--fast`.
+#   speed for ten to eighteen channels, and still a gain for a hundred; kept, as the
+#   engine.
+# - **All of a network's memory laid out once:** nothing is asked of the system or
+#   given back between steps, which clears every page that it hands out; part of it.
 # - **One process a core, for several seeds:** better than one process on all cores;
 #   `mnist-steps study` does so.
 #
@@ -401,7 +399,7 @@ pages.table(
         ]
         for row in studied["rows"]
     ],
-    f"Stage 8 in full with --fast, one thread a worker, on {studied['processor']}, "
+    f"Stage 8 in full by the engine, one thread a worker, on {studied['processor']}, "
     f"torch {studied['torch']}. Overhead: what the workers took beyond their "
     "trainings, in parts of these.",
 )
@@ -475,7 +473,7 @@ for number, parts in measured.items():
     at_least = steps * sum(
         parts.seconds[part] for part in ("forward", "backward", "optimizer")
     )
-    original = found.get((number, bench.ORIGINAL))
+    original = found.get((number, pipelines.ORIGINAL))
     if original:
         print(
             f"stage {number}: at most {original['seconds_per_epoch'] / at_least:.1f} "
@@ -485,7 +483,7 @@ for number, parts in measured.items():
 # %% [markdown] tags=["solution"]
 # That is the bound for everybody who computes the network as we do, and it even gives
 # the evaluation for free. To go beyond it, the network itself has to compute faster, as
-# with `--fast`.
+# in the engine.
 
 # %% [markdown]
 # ## Next

@@ -232,14 +232,22 @@ def check_cost(network: Network, recipe: Recipe | None, assignment: Assignment) 
 
 
 def smoke(
-    network: Network, recipe: Recipe, train_images: int | None = None, seed: int = 0
+    network: Network,
+    recipe: Recipe,
+    train_images: int | None = None,
+    seed: int = 0,
+    engine: str = "auto",
 ) -> Epoch:
     """One epoch of training, to see that the network learns at all. Says nothing about the mark."""
-    return trainings.start(network, replace(recipe, epochs=1), seed, train_images).run_epoch()
+    short = replace(recipe, epochs=1)
+    return trainings.start(network, short, seed, train_images, engine=engine).run_epoch()
 
 
 def train_fully(
-    checked: Checked, assignment: Assignment, train_images: int | None = None
+    checked: Checked,
+    assignment: Assignment,
+    train_images: int | None = None,
+    engine: str = "auto",
 ) -> list[list[float]]:
     """Train as grading does, with the seeds 0, 1, … Returns each run's test accuracies, in percent.
 
@@ -248,7 +256,9 @@ def train_fully(
     assert checked.network is not None and checked.recipe is not None
     found = []
     for seed in range(assignment.seeds):
-        under_way = trainings.start(checked.network, checked.recipe, seed, train_images)
+        under_way = trainings.start(
+            checked.network, checked.recipe, seed, train_images, engine=engine
+        )
         training.run_to_end(under_way, progress=True)
         found.append([epoch.test_accuracy for epoch in under_way.epochs])
     return found

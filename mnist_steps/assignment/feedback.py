@@ -179,8 +179,8 @@ def _provenance(grading: Grading, digest: str | None = None) -> list[list[str]]:
         *([name, text] for name, text in grading.versions.items()),
         ["runs", f"{assignment.seeds} with secret seeds; {assignment.last_epochs} last epochs"],
     ]
-    if grading.fast:
-        rows.append(["computed", "the fast way (--fast), which rounds otherwise"])
+    if any(run.environment.get("engine") == "engine" for one in grading.grades for run in one.runs):
+        rows.append(["computed", "by the engine where it can, which rounds otherwise than PyTorch"])
     if digest is not None:
         rows.append(["SHA-256 of your files", digest])
     return rows

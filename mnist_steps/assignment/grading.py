@@ -111,7 +111,6 @@ class Grading:
     """The grades of a class, by name, and what they were made with.
 
     sandbox: as `sandbox.describe`
-    fast: whether trainings ran the fast way, which rounds otherwise
     alike: near copies, for a person to look at
     """
 
@@ -120,7 +119,6 @@ class Grading:
     seeds: tuple[int, ...]
     sandbox: dict[str, Any]
     versions: dict[str, str]
-    fast: bool = False
     alike: tuple[Alike, ...] = ()
 
     def as_data(self, grade: Grade) -> dict[str, Any]:
@@ -155,7 +153,6 @@ class Grading:
             "assignment": self.assignment.as_data(),
             "seeds": list(self.seeds),
             "sandbox": self.sandbox,
-            "fast": self.fast,
             "versions": self.versions,
         }
 
@@ -181,7 +178,9 @@ class Settings:
     seeds: instead of the folder's own
     screen: one short run each, to rank and not to mark
     unsafe: run submissions where there is no jail
-    device, fast: as for `training.fit`
+    device: as for `training.fit`
+    engine: likewise; 'engine' insists that it can be had, and still leaves to PyTorch what it
+        cannot train
     train_images: for tests: train on the first so many images only
     """
 
@@ -189,7 +188,7 @@ class Settings:
     screen: bool = False
     unsafe: bool = False
     device: str = "cpu"
-    fast: bool = False
+    engine: str = "auto"
     progress: bool = True
     train_images: int | None = None
 
@@ -295,7 +294,6 @@ def grade(
         seeds=tuple(seeds),
         sandbox=found_sandbox,
         versions=checking.versions(),
-        fast=settings.fast,
         alike=_alike(names, read, checked),
     )
 
@@ -360,7 +358,8 @@ def _training_tasks(
         trainings.task_for(
             f"{name}, run {number}", checked.network, recipe,
             seed_of_run(seed, checked.network, recipe),
-            settings.train_images, settings.device, settings.fast, seconds,
+            settings.train_images, settings.device,
+            "torch" if settings.engine == "torch" else "auto", seconds,
         )
         for number, seed in enumerate(seeds, start=1)
     ]  # fmt: skip

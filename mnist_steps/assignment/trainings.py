@@ -25,6 +25,7 @@ from mnist_steps.assignment.journal import Journal
 from mnist_steps.assignment.rebuild import Network
 from mnist_steps.assignment.rules import Assignment
 from mnist_steps.assignment.schema import INPUT_SHAPE
+from mnist_steps.engine import choose
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.recipes import Recipe
 from mnist_steps.stages import Stage
@@ -43,7 +44,8 @@ class TrainingTask:
     graph: the rebuilt network's description, JSON
     recipe: as `Recipe.as_data` gives it
     train_images: train on the first so many images only; None is all
-    device, fast: as for `training.fit`
+    device: as for `training.fit`
+    engine: 'torch' or 'engine', decided where the grading starts
     key: digest of all that decides the run
     seconds: wall time after which it is ended
     """
@@ -55,7 +57,7 @@ class TrainingTask:
     train_images: int | None
     device: str
     key: str
-    fast: bool = False
+    engine: str = "torch"
     seconds: float = 60 * Assignment.minutes
 
 
@@ -117,9 +119,11 @@ def task_for(
     seed: int,
     train_images: int | None = None,
     device: str = "cpu",
-    fast: bool = False,
+    engine: str = "auto",
     seconds: float = 60 * Assignment.minutes,
 ) -> TrainingTask:
+    """engine: as for `mnist_steps.engine.choose`"""
+    choice = choose(network.build_for_speed(), recipe, engine, training.pick_device(device).type)
     graph = network.graph.as_data()
     decided: dict[str, Any] = {
         "graph": graph,
@@ -127,8 +131,8 @@ def task_for(
         "data": data.CHECKSUMS,
         "train_images": train_images,
     }
-    if fast:  # other rounding: a class is graded all the one way or all the other
-        decided["fast"] = True
+    if choice.engine != "torch":  # other rounding
+        decided["engine"] = choice.engine
     return TrainingTask(
         name=name,
         graph=json.dumps(graph, separators=(",", ":")),
@@ -137,7 +141,7 @@ def task_for(
         train_images=train_images,
         device=device,
         key=runs.digest(decided),
-        fast=fast,
+        engine=choice.engine,
         seconds=seconds,
     )
 
@@ -187,9 +191,7 @@ def twin(task: TrainingTask) -> TrainingTask:
     description = json.dumps(graph.trace(model, INPUT_SHAPE).as_data())
     recipe = Recipe.from_data(task.recipe)
     small = dataclasses.replace(recipe, epochs=1, schedule=None, batch_size=64)
-    return task_for(
-        f"{task.name}, its twin", rebuild.read(description), small, 1, 64, task.device, task.fast
-    )
+    return task_for(f"{task.name}, its twin", rebuild.read(description), small, 1, 64, task.device)
 
 
 def stopped(task: TrainingTask, why: str) -> TrainingOutcome:
@@ -203,7 +205,7 @@ def make(task: TrainingTask) -> TrainingOutcome:
     """
     network, recipe = rebuild.read(task.graph), Recipe.from_data(task.recipe)
     here = task_for(
-        task.name, network, recipe, task.seed, task.train_images, task.device, task.fast
+        task.name, network, recipe, task.seed, task.train_images, task.device, task.engine
     )
     if here.key != task.key:
         raise MnistStepsError(
@@ -211,10 +213,12 @@ def make(task: TrainingTask) -> TrainingOutcome:
             "where the grading was started. Install the same version on both."
         )
     with training.one_at_a_time():
-        under_way = start(network, recipe, task.seed, task.train_images, task.device, task.fast)
+        under_way = start(network, recipe, task.seed, task.train_images, task.device, task.engine)
         training.run_to_end(under_way, progress=False)
         environment = asdict(
-            training.describe_environment(under_way.device, tuple(under_way.seconds))
+            training.describe_environment(
+                under_way.device, tuple(under_way.seconds), under_way.choice.engine
+            )
         )
     del environment["seconds"]
     epochs = under_way.epochs
@@ -238,18 +242,18 @@ def start(
     seed: int,
     train_images: int | None = None,
     device: str = "cpu",
-    fast: bool = False,
+    engine: str = "auto",
 ) -> Training:
     """A training that has not begun. train_images: only the first so many; None is all."""
     stage = Stage(
         number=0,
         slug="submission",
         title="Submission",
-        model=network.build_for_speed if fast else network.build,
+        model=network.build if engine == "torch" else network.build_for_speed,
         recipe=recipe,
     )
     images = data.mnist().full_train[:train_images]
-    return Training(stage, seed, training.pick_device(device), images, fast=fast)
+    return Training(stage, seed, training.pick_device(device), images, engine=engine)
 
 
 def screening(recipe: Recipe, seeds: int) -> Recipe:

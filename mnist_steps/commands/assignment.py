@@ -10,11 +10,12 @@ import typer
 
 from mnist_steps.commands.options import (
     Device,
-    Fast,
+    Engine,
     Json,
     Workers,
     print_table,
     refuse_workers_of_a_cluster,
+    say,
 )
 from mnist_steps.errors import MnistStepsError
 
@@ -69,6 +70,7 @@ def check(
         Path | None,
         typer.Option("--assignment", help="The assignment.toml [default: the folder's own]."),
     ] = None,
+    engine: Engine = "auto",
     unsafe: Unsafe = False,
     as_json: Json = False,
 ) -> None:
@@ -78,6 +80,7 @@ def check(
     nothing to check.
     """
     from mnist_steps.assignment import checking, rules
+    from mnist_steps.engine import choose
 
     folder = place.parent if place.suffix == ".py" else place
     assignment = load_assignment(assignment_file, folder / rules.FILE)
@@ -85,8 +88,12 @@ def check(
     described = describe(checked)
     if not as_json:
         show(described, assignment.parameters)
+    if (smoke or full) and checked.network is not None and checked.recipe is not None:
+        choice = choose(checked.network.build_for_speed(), checked.recipe, engine)
+        say(f"trainings are {choice.line}")
+        engine = choice.engine
     if smoke and checked.network is not None and checked.recipe is not None and checked.affordable:
-        epoch = checking.smoke(checked.network, checked.recipe)
+        epoch = checking.smoke(checked.network, checked.recipe, engine=engine)
         described["smoke"] = vars(epoch)
         if not as_json:
             print(
@@ -94,7 +101,7 @@ def check(
                 f"{epoch.test_accuracy:.2f} % of the test images."
             )
     if full and checked.trainable:
-        accuracies = checking.train_fully(checked, assignment)
+        accuracies = checking.train_fully(checked, assignment, engine=engine)
         parts = checking.judge(checked, accuracies, assignment)
         described["full"] = {"runs": accuracies, "parts": [vars(part) for part in parts]}
         if not as_json:
@@ -172,7 +179,7 @@ def grade(
         typer.Option(help="Train on a Dask cluster, such as tcp://192.168.0.5:8786."),
     ] = None,
     device: Device = "cpu",
-    fast: Fast = False,
+    engine: Engine = "auto",
     seeds: Annotated[
         str | None,
         typer.Option(help="Such as 3,14,15, to repeat a grading [default: secret, drawn once]."),
@@ -203,15 +210,13 @@ def grade(
 
     Example: mnist-steps assignment grade submissions --out grades --workers 2
     """
-    from mnist_steps import training
+    from mnist_steps import stages, training
     from mnist_steps.assignment import gradebook, grading, outputs
-    from mnist_steps.engine import compiler
+    from mnist_steps.engine import choose
     from mnist_steps.experiments import executors
 
     refuse_workers_of_a_cluster(workers, scheduler)
     training.pick_device(device)
-    if fast and scheduler is None:
-        compiler.library()  # once, before the workers all would, or all fail
     # A mistake in a table is better found now than after hours of training.
     for file in (roster, fill):
         if file is not None:
@@ -226,9 +231,12 @@ def grade(
         screen=screen,
         unsafe=unsafe,
         device=device,
-        fast=fast,
+        engine=engine,
     )
     manual = gradebook.read_manual(out, assignment)
+    usual = stages.get(8)
+    choice = choose(usual.build(), usual.recipe, engine, training.pick_device(device).type)
+    say(f"networks like that of stage 8 are {choice.line}")
     with executors.Processes(workers or os.cpu_count() or 1) as here:
         if scheduler is None:
             made = grading.grade(submissions, out, assignment, here, here, settings, manual)

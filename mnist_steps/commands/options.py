@@ -1,6 +1,7 @@
 """What several commands share: options with one wording each, how they are read, and tables."""
 
 import re
+import sys
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
@@ -14,15 +15,11 @@ from mnist_steps.errors import MnistStepsError
 Number = Annotated[int, typer.Argument(help="The stage's number, as `mnist-steps stages` lists.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of the run [default: 8, as the original's].")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-FAST = (
-    "On a CPU, compute all stages but the first by C code that is compiled at first: several times "
-    "as fast, other rounding. Needs gcc or clang"
-)
-Fast = Annotated[bool, typer.Option("--fast", help=f"{FAST}.")]
-FastOrNot = Annotated[
-    bool | None,
+Engine = Annotated[
+    str,
     typer.Option(
-        "--fast/--no-fast", help=f"{FAST} [default: for stages that the original does not have]."
+        help="auto, torch or engine. The engine is C code, on CPUs several times as fast for small "
+        "networks, with other rounding. It needs a C compiler; auto takes PyTorch where it must."
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print data for machines.")]
@@ -57,6 +54,11 @@ def parse_numbers(option: str, text: str) -> list[int]:
 
 
 output = Console()
+
+
+def say(line: str) -> None:
+    """Beside the results, which go to standard output."""
+    print(f"mnist-steps: {line}", file=sys.stderr)
 
 
 def print_table(headings: Iterable[str], rows: Iterable[Iterable[str]], **options: Any) -> None:

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mnist_steps.commands.options import Device, FastOrNot, Json, Number, Seed, output, print_table
+from mnist_steps.commands.options import (
+    Device,
+    Engine,
+    Json,
+    Number,
+    Seed,
+    output,
+    print_table,
+    say,
+)
 from mnist_steps.errors import MnistStepsError
 
 if TYPE_CHECKING:
@@ -89,7 +98,7 @@ def train(
     number: Number,
     seed: Seed = None,
     device: Device = "auto",
-    fast: FastOrNot = None,
+    engine: Engine = "auto",
     as_json: Json = False,
 ) -> None:
     """Train a stage here and now, and compare with what the original claimed.
@@ -98,19 +107,14 @@ def train(
 
     Example: mnist-steps train 11
     """
-    from mnist_steps import stages, training
-    from mnist_steps.engine import compiler
+    from mnist_steps import data, stages, training
+    from mnist_steps.engine import choose
 
     stage = stages.get(number)
-    if fast is None:
-        fast = stage.claim is None and training.pick_device(device).type == "cpu"
-        try:
-            if fast:
-                compiler.library()
-        except MnistStepsError as error:
-            print(f"mnist-steps: this takes several times as long: {error}", file=sys.stderr)
-            fast = False
-    run = training.fit(stage, seed, device, fast=fast)
+    data.mnist()  # when that fails it is all that is said
+    choice = choose(stage.build(), stage.recipe, engine, training.pick_device(device).type)
+    say(f"stage {number} is {choice.line}")
+    run = training.fit(stage, seed, device, engine=choice.engine)
     print_run(run, as_json)
 
 

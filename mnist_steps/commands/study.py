@@ -9,12 +9,13 @@ import typer
 
 from mnist_steps.commands.options import (
     Device,
-    Fast,
+    Engine,
     Json,
     Workers,
     parse_numbers,
     print_table,
     refuse_workers_of_a_cluster,
+    say,
 )
 from mnist_steps.errors import MnistStepsError
 
@@ -49,7 +50,7 @@ def make_study(
         int, typer.Option(min=1, help="Threads of each run, where a run is to be done sooner.")
     ] = 1,
     device: Device = "cpu",
-    fast: Fast = False,
+    engine: Engine = "auto",
     folder: Annotated[
         Path | None, typer.Option(help="Where the runs are [default: the package's records].")
     ] = None,
@@ -77,7 +78,7 @@ def make_study(
 
     training.pick_device(device)
     store = study.Store(folder or study.STUDIES)
-    choices: dict[str, Any] = {"device": device, "fast": fast, "threads": threads}
+    choices: dict[str, Any] = {"device": device, "engine": engine, "threads": threads}
     title = None
     if of is None:
         known = None if chosen is None else list(map(stages.get, chosen))
@@ -96,7 +97,7 @@ def make_study(
 
     if folder is None and not dry_run:
         study.take_over(tasks, store)
-    report = study.make(tasks, store, workers, scheduler, dry_run)
+    report = study.make(tasks, store, workers, scheduler, dry_run, told=say)
     left = study.left(tasks, store)
     rows = study.describe(tasks, store)
     effects = [effect.as_data() for effect in ablation.effects(store)] if of == "ablation" else []

@@ -2,57 +2,120 @@
 
 PyTorch's convolutions fill a vector unit with channels, and are made for many of them; most
 networks here have 10 to 18. Batches are large, however: where 16 images lie side by side, every
-register is full whatever the number of channels. layers.c has the layers, network.c a step's five
-parts, network.py tells them of a network, and here they are put together. Results differ from
-PyTorch's by rounding only, and not with the number of threads.
+register is full whatever the number of channels. convolution.c and layers.c have the layers,
+layout.c gives a network its places in memory, network.c and images.c have a step's parts. Python
+hands networks over in network.py, and here a step is put together. Results differ from PyTorch's
+by rounding only, and not with the number of threads.
 """
 
-import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mnist_steps.augment import SIZE, batch_affine
+from mnist_steps.augment import SIZE, batch_affine, is_one_map
 from mnist_steps.data import Split
-from mnist_steps.engine.network import IMAGES, Network, call, known
-from mnist_steps.recipes import Normalization
+from mnist_steps.engine.network import IMAGES, Misfit, Network, call, describe, lay_out
+from mnist_steps.errors import MnistStepsError
+from mnist_steps.recipes import Normalization, Recipe
 
 EVALUATED = 8 * IMAGES  # at a time: few enough that a layer's output stays in the cache
+CLASSES = 10
+
+# With more channels, which only stage 1 has, PyTorch's convolutions are faster.
+MOST_CHANNELS = 128
 
 
-def keep_memory() -> None:
-    """For the whole process: memory that a step frees is kept for the next one.
+ENGINES = ("auto", "torch", "engine")
 
-    Raises MnistStepsError when there is no C compiler.
+
+@dataclass(frozen=True)
+class Choice:
+    """engine: 'torch' or 'engine'; line: which way is taken and why, for whoever trains."""
+
+    engine: str
+    line: str
+
+
+def choose(model: nn.Module, recipe: Recipe, wanted: str = "auto", device: str = "cpu") -> Choice:
+    """Which way a network trains by a recipe.
+
+    wanted: 'auto' is the engine where it fits and can be had, otherwise PyTorch; 'torch' and
+        'engine' insist
+    device: its type
+    Raises MnistStepsError for another word, and where the engine is insisted on in vain.
     """
-    call("keep_memory")
+    if wanted not in ENGINES:
+        raise MnistStepsError(f"found the engine {wanted!r}: expected {', '.join(ENGINES)}.")
+    if wanted == "torch":
+        return Choice("torch", "computed by PyTorch, as asked")
+    try:
+        reason = f"the engine is for CPUs, not for {device}" if device != "cpu" else None
+        reason = reason or recipe_misfit(recipe) or misfit(model)
+    except MnistStepsError as error:
+        if wanted == "engine":
+            raise
+        reason = str(error)
+    if reason is None:
+        threads = "" if call("has_threads") else ", on one thread: its compiler has no OpenMP"
+        return Choice("engine", f"computed by the engine{threads}")
+    if wanted == "engine":
+        raise MnistStepsError(f"the engine cannot train this: {reason}. Choose torch, or auto.")
+    return Choice("torch", f"computed by PyTorch: {reason}")
+
+
+def recipe_misfit(recipe: Recipe) -> str | None:
+    """Why a recipe is not for the engine, in words; None where it is."""
+    if recipe.optimizer.name != "SGD" or recipe.optimizer.dampening or recipe.optimizer.maximize:
+        return f"the engine does not have the optimizer {recipe.optimizer}"
+    if not is_one_map(recipe.augmentation):
+        return "its augmentation is not one map of each image"
+    if recipe.l1 or recipe.label_smoothing:
+        return "its loss has more parts than the engine knows"
+    return None
 
 
 def fits(model: nn.Module) -> bool:
-    """Whether this way knows all that a network for MNIST does, and is the faster one.
+    """Whether `misfit` has nothing to say."""
+    return misfit(model) is None
 
-    So it is for stages 2 to 8: convolutions of few channels, each perhaps with batch
-    normalization, ReLU and pooling, down to one pixel, and log-softmax.
+
+def misfit(model: nn.Module) -> str | None:
+    """Why a network for MNIST is not for this way, in words; None where it is, and gains by it.
+
+    It is for stages 2 to 8: convolutions of few channels, each perhaps with batch normalization,
+    ReLU and pooling, down to one pixel, and log-softmax.
     Raises MnistStepsError when there is no C compiler.
     """
-    if not isinstance(model, nn.Sequential) or len(model) < 3:
-        return False
-    *layers, flatten, log_softmax = model
-    return (
-        type(flatten) is nn.Flatten
-        and type(log_softmax) is nn.LogSoftmax
-        and log_softmax.dim == 1
-        and type(layers[0]) is nn.Conv2d
-        and layers[0].in_channels == 1
-        and all(map(known, layers))
-        and all(layer.stride == (1, 1) for layer in layers[1:] if isinstance(layer, nn.Conv2d))
-        and all(tensor.device.type == "cpu" for tensor in model.state_dict().values())
-        and all(tensor.dtype == torch.float32 and tensor.requires_grad
-                for tensor in model.parameters())
-        and Network(layers, IMAGES, SIZE, SIZE, training=False).output_shape[1:] == (1, 1)
-    )  # fmt: skip
+    children = list(model.named_children())
+    if not isinstance(model, nn.Sequential) or len(children) < 3:
+        return "it is no nn.Sequential of layers"
+    *layers, (_, flatten), (_, last) = children
+    if type(flatten) is not nn.Flatten or type(last) is not nn.LogSoftmax or last.dim != 1:
+        return "it does not end with nn.Flatten and nn.LogSoftmax(dim=1)"
+    for tensor in model.parameters():
+        if tensor.dtype != torch.float32 or tensor.device.type != "cpu" or not tensor.requires_grad:
+            return "a parameter is frozen, not on the CPU or not of single precision"
+    numbers: list[float] = [IMAGES, 1, SIZE, SIZE, True]
+    for name, layer in layers:
+        described = describe(layer)
+        if described is None:
+            return f"{name}, {layer}, does what the engine cannot"
+        if isinstance(layer, nn.Conv2d):
+            most = max(layer.in_channels, layer.out_channels)
+            if most > MOST_CHANNELS:
+                return f"{name} has {most} channels; with more than {MOST_CHANNELS} PyTorch gains"
+        numbers += described
+    try:
+        _, output_shape = lay_out(numbers)
+    except Misfit as error:
+        return f"{layers[error.layer][0]}: {error.problem}"
+    if output_shape != (CLASSES, 1, 1):
+        return f"it ends with {' × '.join(map(str, output_shape))} numbers, not one for each digit"
+    return None
 
 
 @torch.inference_mode()
@@ -65,7 +128,7 @@ def evaluate(model: nn.Module, images: Tensor, normalization: Normalization) -> 
     *layers, flatten, log_softmax = model.eval()
     images = images.contiguous()
     parts: list[Tensor] = []
-    for chosen in torch.arange(len(images)).split(EVALUATED):
+    for chosen in torch.arange(len(images), dtype=torch.int32).split(EVALUATED):
         if not parts or len(chosen) != len(parts[-1]):
             network = Network(layers, len(chosen), SIZE, SIZE, training=False)
         network.prepare(images, chosen, None, normalization)
@@ -75,20 +138,19 @@ def evaluate(model: nn.Module, images: Tensor, normalization: Normalization) -> 
     return scores
 
 
-class _Parameter(ctypes.Structure):
-    """As in network.c."""
-
-    _fields_ = [
-        *((name, ctypes.c_void_p) for name in ("value", "velocity", "gradient")),
-        ("size", ctypes.c_long),
-    ]
+def resampled(images: Tensor, maps: Tensor | None) -> Tensor:
+    return images if maps is None else batch_affine(images, maps)
 
 
 class Trainer:
-    """Takes training steps with a network that `fits` and its optimizer, whose state it keeps.
+    """Takes training steps with a network and its optimizer, whose state it keeps.
 
     Both stay as PyTorch knows them, and may be used, saved and loaded between steps, but are not
     to be loaded while a Trainer is in use.
+
+    native: compute in C, for which the network has to fit, whatever batches it can: those of a
+        multiple of 16 images; otherwise all go PyTorch's way
+    move: how images (N, 1, 28, 28), from 0 to 1, move by their maps on PyTorch's way
     """
 
     def __init__(
@@ -97,65 +159,94 @@ class Trainer:
         optimizer: Optimizer,
         split: Split,
         normalization: Normalization,
+        native: bool = True,
+        move: Callable[[Tensor, Tensor | None], Tensor] = resampled,
     ) -> None:
-        assert isinstance(model, nn.Sequential), "it does not fit"
-        self.model, self.optimizer, self.normalization = model, optimizer, normalization
-        self.images, self.labels = split.images.contiguous(), split.labels.contiguous()
+        self.model, self.optimizer, self.split = model, optimizer, split
+        self.normalization, self.native, self.move = normalization, native, move
         (self.settings,) = optimizer.param_groups
-        self.networks: dict[int, tuple[Network, ctypes.Array[_Parameter]]] = {}
-        self.correct = ctypes.c_longlong()
-        # With no gradient there it does nothing, but notes, as schedules want it, that it stepped.
-        optimizer.zero_grad()
-        optimizer.step()
+        self.networks: dict[int, Network] = {}
+        if native:
+            assert isinstance(model, nn.Sequential), "it does not fit"
+            self.layers = list(model)[:-2]
+            self.images, self.labels = split.images.contiguous(), split.labels.to(torch.uint8)
+            # With no gradient there it does nothing, but notes, as schedules want it, that it
+            # stepped.
+            optimizer.zero_grad()
+            optimizer.step()
 
-    def step(self, chosen: Tensor, maps: Tensor | None) -> tuple[float, int]:
+    def step(
+        self,
+        chosen: Tensor,
+        maps: Tensor | None,
+        mark: Callable[[str], None] = lambda part: None,
+    ) -> tuple[float, int]:
         """One step of gradient descent. Returns the loss, and how many images were recognized.
 
-        chosen, maps: as for Network.prepare; a number of images that is no multiple of 16 goes
-            PyTorch's way
+        chosen: int64 tensor (count,), which images
+        maps: float32 tensor (count, 2, 3), as in augment.batch_affine; None leaves images alone
+        mark: called with a part's name whenever that part is done, for who looks at the clock;
+            in C the batch is cut while it is augmented, and forward has loss and accuracy
         """
-        if len(chosen) % IMAGES:
-            return self._by_pytorch(chosen, maps)
-        network, parameters = self.network(len(chosen))
+        if self.native and len(chosen) % IMAGES == 0:
+            return self._by_engine(chosen, maps, mark)
+        return self._by_pytorch(chosen, maps, mark)
+
+    def _by_engine(
+        self, chosen: Tensor, maps: Tensor | None, mark: Callable[[str], None]
+    ) -> tuple[float, int]:
+        network = self.network(len(chosen))
+        chosen = chosen.to(torch.int32)
         network.prepare(self.images, chosen, maps, self.normalization)
+        mark("augmentation")
+
         network.forward()
-        loss, correct = self.loss(network, chosen)
+        loss, correct = network.loss(self.labels, chosen)
+        mark("forward")
+
         network.backward()
-        self.update(parameters)
+        mark("backward")
+
+        network.update(
+            *(self.settings[name] for name in ("lr", "momentum", "weight_decay", "nesterov"))
+        )
+        mark("optimizer")
         return loss, correct
 
-    def network(self, count: int) -> tuple[Network, "ctypes.Array[_Parameter]"]:
-        """With room for so many images, and its parameters."""
+    def _by_pytorch(
+        self, chosen: Tensor, maps: Tensor | None, mark: Callable[[str], None]
+    ) -> tuple[float, int]:
+        self.model.train()
+        images, labels = self.split.images[chosen].float() / 255, self.split.labels[chosen]
+        mark("batch")
+
+        images = self.move(images, maps)
+        mark("augmentation")
+
+        log_probabilities = self.model((images - self.normalization.mean) / self.normalization.sd)
+        loss = F.nll_loss(log_probabilities, labels)
+        mark("forward")
+
+        self.optimizer.zero_grad()
+        loss.backward()
+        mark("backward")
+
+        self.optimizer.step()
+        mark("optimizer")
+
+        correct = (log_probabilities.argmax(dim=1) == labels).sum()
+        result = loss.item(), int(correct.item())
+        mark("accuracy")
+        return result
+
+    def network(self, count: int) -> Network:
+        """With room for so many images."""
         if count not in self.networks:
-            self.model.train()
-            network = Network(list(self.model)[:-2], count, SIZE, SIZE, training=True)
-            parameters = [
-                _Parameter(
-                    weight.data_ptr(), self._velocity(weight), gradient.data_ptr(), weight.numel()
-                )
-                for weight, gradient in zip(network.parameters, network.gradients, strict=True)
-            ]
-            self.networks[count] = network, (_Parameter * len(parameters))(*parameters)
+            self.networks[count] = Network(self.layers, count, SIZE, SIZE, True, self._velocity)
         return self.networks[count]
 
-    def loss(self, network: Network, chosen: Tensor) -> tuple[float, int]:
-        """As `step` returns them; the gradient lies where network.backward looks for it."""
-        self.correct.value = 0
-        loss = call(
-            "loss_and_gradient", network.output, network.turns[0], self.labels, chosen,
-            len(chosen), network.output_shape[0], ctypes.byref(self.correct),
-        )  # fmt: skip
-        return loss, self.correct.value
-
-    def update(self, parameters: "ctypes.Array[_Parameter]") -> None:
-        numbers = (self.settings[name] for name in ("lr", "momentum", "weight_decay"))
-        call(
-            "update", parameters, len(parameters), *map(ctypes.c_double, numbers),
-            self.settings["nesterov"],
-        )  # fmt: skip
-
-    def _velocity(self, weight: Tensor) -> int | None:
-        """Where the optimizer keeps it; what it keeps from before the first step is 0."""
+    def _velocity(self, weight: Tensor) -> Tensor | None:
+        """The optimizer's; what it keeps from before the first step is 0."""
         if not self.settings["momentum"]:
             return None
         state = self.optimizer.state[weight]
@@ -163,18 +254,4 @@ class Trainer:
             state["momentum_buffer"] = torch.zeros_like(weight, memory_format=torch.preserve_format)
         velocity: Tensor = state["momentum_buffer"]
         assert velocity.stride() == weight.stride()
-        return velocity.data_ptr()
-
-    def _by_pytorch(self, chosen: Tensor, maps: Tensor | None) -> tuple[float, int]:
-        self.model.train()
-        images, labels = self.images[chosen].float() / 255, self.labels[chosen]
-        if maps is not None:
-            images = batch_affine(images, maps)
-        images = (images - self.normalization.mean) / self.normalization.sd
-        log_probabilities = self.model(images)
-        loss = F.nll_loss(log_probabilities, labels)
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        correct = (log_probabilities.argmax(dim=1) == labels).sum()
-        return loss.item(), int(correct.item())
+        return velocity

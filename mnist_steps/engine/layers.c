@@ -1,385 +1,28 @@
-/* Layers of small convolutional networks, 16 images at a time; layers.h says how they lie.
+/* The layers that are not convolutions, 16 images at a time. */
 
-What is called a vec below is one pixel of one channel of WIDTH images; PARTS of them make the
-sixteen. A result does not depend on the number of threads: what threads add up, they add up in
-separate places, and one of them joins these in order. */
-
-#include "layers.h"
-
-#include <math.h>
-#include <stdlib.h>
-#include <string.h>
-
-#if defined __AVX512F__
-#define WIDTH 16
-#elif defined __AVX__
-#define WIDTH 8
-#else
-#define WIDTH 4
-#endif
-#define PARTS (IMAGES / WIDTH)
-
-/* aligned(4): PyTorch aligns its memory, but nothing here needs it. */
-typedef float vec __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
-typedef int mask __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
-
-/* For a vec that is used more than once: compilers would read it from memory each time. */
-#if defined __x86_64__
-#define IN_REGISTER(value) __asm__("" : "+x"(value))
-#else
-#define IN_REGISTER(value)
-#endif
-
-#define INLINE static inline __attribute__((always_inline))
-
-INLINE long in_weight(const Convolution *c, int out, int in, int row, int column) {
-    return out * c->next_out + in * c->next_in + row * c->next_row + column * c->next_column;
-}
-
-static int smaller(int a, int b) { return a < b ? a : b; }
-static int larger(int a, int b) { return a > b ? a : b; }
-
-/* Output channels go in groups as equal as possible. The sums of one group stay in registers:
-   6 channels in 2 vecs each, of 16 registers, or 12 in one each, of 32. */
-#if defined __AVX512F__
-#define LARGEST_GROUP 12
-#else
-#define LARGEST_GROUP 6
-#endif
-static int groups_of(int channels) { return (channels + LARGEST_GROUP - 1) / LARGEST_GROUP; }
-static int group_start(int group, int channels) { return group * channels / groups_of(channels); }
-
-#if LARGEST_GROUP > 6
-#define WITH_LARGER_CONSTANT(function, ...) \
-    case 6: function(__VA_ARGS__, 6); break; \
-    case 7: function(__VA_ARGS__, 7); break; \
-    case 8: function(__VA_ARGS__, 8); break; \
-    case 9: function(__VA_ARGS__, 9); break; \
-    case 10: function(__VA_ARGS__, 10); break; \
-    case 11: function(__VA_ARGS__, 11); break;
-#else
-#define WITH_LARGER_CONSTANT(function, ...)
-#endif
-
-/* Calls `function(..., size)` with size a constant, so that the compiler unrolls its loops. */
-#define WITH_CONSTANT(size, function, ...) \
-    switch (size) { \
-    case 1: function(__VA_ARGS__, 1); break; \
-    case 2: function(__VA_ARGS__, 2); break; \
-    case 3: function(__VA_ARGS__, 3); break; \
-    case 4: function(__VA_ARGS__, 4); break; \
-    case 5: function(__VA_ARGS__, 5); break; \
-    WITH_LARGER_CONSTANT(function, __VA_ARGS__) \
-    default: function(__VA_ARGS__, LARGEST_GROUP); \
-    }
-
-/* value, but 0 where `by` is not above 0. A NaN compares false, and lets pass. */
-INLINE vec passed(vec value, vec by) { return (vec)((mask)value & ~(mask)(by <= 0)); }
-INLINE vec rectified(vec value) { return passed(value, value); }
-
-/* One output pixel of `size` channels: `run` neighbouring vecs in each of `rows` input rows. */
-INLINE void pixel(const vec *restrict in, const float *restrict weights, const float *bias,
-                  vec *restrict out, int rows, int run, long in_row, long weights_row, int relu,
-                  const vec *by, const int size) {
-    vec sum[LARGEST_GROUP][PARTS];
-    for (int channel = 0; channel < size; channel++)
-        for (int part = 0; part < PARTS; part++)
-            sum[channel][part] = (vec){0} + (bias ? bias[channel] : 0);
-    for (int row = 0; row < rows; row++) {
-        const vec *x = in + row * in_row;
-        const float *w = weights + row * weights_row;
-        for (int i = 0; i < run; i++, x += PARTS, w += size)
-            for (int channel = 0; channel < size; channel++)
-                for (int part = 0; part < PARTS; part++)
-                    sum[channel][part] += w[channel] * x[part];
-    }
-    for (int channel = 0; channel < size; channel++)
-        for (int part = 0; part < PARTS; part++) {
-            const int i = channel * PARTS + part;
-            const vec value = sum[channel][part];
-            out[i] = relu ? rectified(value) : by ? passed(value, by[i]) : value;
-        }
-}
-
-/* y = convolution of x; bias may be NULL; 0 with relu where that is below 0, or where `by`, if it
-   is not NULL, is not above 0.
-   weights: [group][kernel row][kernel column][in channel][channel of the group] */
-static void convolve(const vec *x, const float *weights, const float *bias, vec *y, int relu,
-                     const vec *by, const Convolution *c, int threads) {
-    const long taps = (long)c->kernel_height * c->kernel_width * c->in_channels;
-    #pragma omp parallel for collapse(2) num_threads(threads) if (threads > 1)
-    for (int block = 0; block < c->blocks; block++)
-        for (int row = 0; row < c->out_height; row++) {
-            const int top = row * c->stride - c->padding_height;
-            const int first_row = larger(0, -top);
-            const int rows = smaller(c->kernel_height, c->in_height - top) - first_row;
-            for (int column = 0; column < c->out_width; column++) {
-                const int left = column * c->stride - c->padding_width;
-                const int first = larger(0, -left);
-                const int columns = smaller(c->kernel_width, c->in_width - left) - first;
-                const vec *in = x + (((long)block * c->in_height + top + first_row) * c->in_width
-                                     + left + first) * c->in_channels * PARTS;
-                const long place = (((long)block * c->out_height + row) * c->out_width + column)
-                                   * c->out_channels * PARTS;
-                for (int group = 0; group < groups_of(c->out_channels); group++) {
-                    const int start = group_start(group, c->out_channels);
-                    const int size = group_start(group + 1, c->out_channels) - start;
-                    const float *w = weights + start * taps
-                        + ((long)first_row * c->kernel_width + first) * c->in_channels * size;
-                    WITH_CONSTANT(size, pixel, in, w, bias ? bias + start : NULL,
-                                  y + place + start * PARTS, rows, columns * c->in_channels,
-                                  (long)c->in_width * c->in_channels * PARTS,
-                                  (long)c->kernel_width * c->in_channels * size, relu,
-                                  by ? by + place + start * PARTS : NULL)
-                }
-            }
-        }
-}
-
-int convolution(const float *x, const float *weight, const float *bias, float *y, int relu,
-                const Convolution *c, int threads) {
-    const int in = c->in_channels, height = c->kernel_height, width = c->kernel_width;
-    float *packed = malloc(sizeof(float) * c->out_channels * in * height * width);
-    if (!packed) return 0;
-    float *next = packed;
-    for (int group = 0; group < groups_of(c->out_channels); group++)
-        for (int row = 0; row < height; row++)
-            for (int column = 0; column < width; column++)
-                for (int i = 0; i < in; i++)
-                    for (int o = group_start(group, c->out_channels);
-                         o < group_start(group + 1, c->out_channels); o++)
-                        *next++ = weight[in_weight(c, o, i, row, column)];
-    convolve((const vec *)x, packed, bias, (vec *)y, relu, NULL, c, threads);
-    free(packed);
-    return 1;
-}
-
-/* The output's gradient, convolved with the turned kernel. */
-int convolution_input_gradient(const float *dy, const float *weight, const float *by, float *dx,
-                               const Convolution *c, int threads) {
-    const int in = c->in_channels, height = c->kernel_height, width = c->kernel_width;
-    float *packed = malloc(sizeof(float) * c->out_channels * in * height * width);
-    if (!packed) return 0;
-    float *next = packed;
-    for (int group = 0; group < groups_of(in); group++)
-        for (int row = height - 1; row >= 0; row--)
-            for (int column = width - 1; column >= 0; column--)
-                for (int o = 0; o < c->out_channels; o++)
-                    for (int i = group_start(group, in); i < group_start(group + 1, in); i++)
-                        *next++ = weight[in_weight(c, o, i, row, column)];
-    const Convolution turned = {
-        .blocks = c->blocks,
-        .in_channels = c->out_channels, .in_height = c->out_height, .in_width = c->out_width,
-        .out_channels = c->in_channels, .out_height = c->in_height, .out_width = c->in_width,
-        .kernel_height = height, .kernel_width = width, .stride = 1,
-        .padding_height = height - 1 - c->padding_height,
-        .padding_width = width - 1 - c->padding_width,
-    };
-    convolve((const vec *)dy, packed, NULL, (vec *)dx, 0, (const vec *)by, &turned, threads);
-    free(packed);
-    return 1;
-}
-
-/* A row of pixels with `channels` channels, of which `size` are copied one pixel after another:
-   read again and again, they then stay in the cache. */
-INLINE void copy_channels(const vec *row, vec *restrict to, int pixels, int channels,
-                          const int size) {
-    for (int pixel = 0; pixel < pixels; pixel++, row += channels * PARTS, to += size * PARTS)
-        for (int i = 0; i < size * PARTS; i++) {
-            vec value = row[i];
-            IN_REGISTER(value);  /* or else compilers call memcpy for this little */
-            to[i] = value;
-        }
-}
-
-/* sums[in][out] += x[in] * dy[out] over rows of pixels, for ins x size channels.
-   The sums stay in registers: 2 x 6 of 16. */
-INLINE void products(const vec *restrict x, const vec *restrict dy, vec *restrict sums, int rows,
-                     int pixels, int x_row, int dy_row, int x_step, int next_in, int next_sum,
-                     const int ins, const int size) {
-    vec sum[2][LARGEST_GROUP];
-    for (int i = 0; i < ins; i++)
-        for (int o = 0; o < size; o++) sum[i][o] = (vec){0};
-    for (int row = 0; row < rows; row++, x += x_row, dy += dy_row) {
-        const vec *from = x, *with = dy;
-        for (int pixel = 0; pixel < pixels; pixel++, from += x_step, with += size * PARTS)
-            for (int part = 0; part < PARTS; part++)
-                for (int o = 0; o < size; o++) {
-                    vec factor = with[o * PARTS + part];
-                    IN_REGISTER(factor);
-                    for (int i = 0; i < ins; i++) sum[i][o] += from[i * next_in + part] * factor;
-                }
-    }
-    for (int i = 0; i < ins; i++)
-        for (int o = 0; o < size; o++) sums[i * next_sum + o] += sum[i][o];
-}
-
-/* Blocks share sums only within one of few parts: what is added up in which order must not depend
-   on threads. */
-#define MOST_PARTS 4
-
-/* So many pixels and input channels, if they are there, are summed up at once: more would not stay
-   in the cache, and long sums lose digits. */
-#define PIXELS_AT_ONCE 24
-#define CHANNELS_AT_ONCE 16
-
-/* From first on, and before last. */
-typedef struct {
-    int first, last;
-} Range;
-
-/* The output rows or columns, of `count`, whose input row or column for this place in the kernel is
-   in the map. */
-static Range inside(int place, int padding, int stride, int count, int in_count) {
-    const int start = place - padding;
-    return (Range){larger(0, (-start + stride - 1) / stride),
-                    smaller(count, (in_count - 1 - start + stride) / stride)};
-}
-
-/* Adds what these output rows and input channels of one block give to sums: [kernel row][kernel
-   column][in][out].
-   x_rows, dy_rows: room for copies of what is at work, x channel by channel */
-static void add_products_of_rows(const vec *x, const vec *dy, vec *sums, vec *x_rows, vec *dy_rows,
-                                 Range at_work, Range channels, const Convolution *c) {
-    const int in = c->in_channels, out = c->out_channels, stride = c->stride;
-    const int in_width = c->in_width, out_width = c->out_width;
-    const int chosen = channels.last - channels.first;
-    const int top = larger(0, at_work.first * stride - c->padding_height);
-    const int bottom = smaller(c->in_height, (at_work.last - 1) * stride - c->padding_height
-                                             + c->kernel_height);
-    const int next_in = (bottom - top) * in_width * PARTS;
-    const vec *from = x + ((long)top * in_width * in + channels.first) * PARTS;
-    for (int i = 0; i < chosen; i++)
-        copy_channels(from + i * PARTS, x_rows + i * next_in, (bottom - top) * in_width, in, 1);
-    for (int group = 0; group < groups_of(out); group++) {
-        const int start = group_start(group, out), size = group_start(group + 1, out) - start;
-        from = dy + ((long)at_work.first * out_width * out + start) * PARTS;
-        WITH_CONSTANT(size, copy_channels, from, dy_rows,
-                      (at_work.last - at_work.first) * out_width, out)
-        for (int row = 0; row < c->kernel_height; row++) {
-            Range rows = inside(row, c->padding_height, stride, c->out_height, c->in_height);
-            rows.first = larger(rows.first, at_work.first);
-            rows.last = smaller(rows.last, at_work.last);
-            if (rows.first >= rows.last) continue;
-            const vec *x_row = x_rows
-                + (rows.first * stride - c->padding_height + row - top) * in_width * PARTS;
-            const vec *dy_row = dy_rows + (rows.first - at_work.first) * out_width * size * PARTS;
-            /* two input channels at a time, or of a single one two kernel columns */
-            for (int i = 0, pair; i < chosen * c->kernel_width; i += pair) {
-                const int column = i / chosen, channel = i % chosen;
-                const Range columns
-                    = inside(column, c->padding_width, stride, out_width, in_width);
-                const Range next
-                    = inside(column + 1, c->padding_width, stride, out_width, in_width);
-                const int two_columns = in == 1 && column + 1 < c->kernel_width
-                    && next.first == columns.first && next.last == columns.last;
-                const vec *x_first = x_row + channel * next_in
-                    + (column - c->padding_width + columns.first * stride) * PARTS;
-                const vec *dy_first = dy_row + columns.first * size * PARTS;
-                vec *to = sums
-                    + ((row * c->kernel_width + column) * in + channels.first + channel) * out
-                    + start;
-                pair = channel + 1 < chosen || two_columns ? 2 : 1;
-                if (pair == 2) {
-                    WITH_CONSTANT(size, products, x_first, dy_first, to, rows.last - rows.first,
-                                  columns.last - columns.first, stride * in_width * PARTS,
-                                  out_width * size * PARTS, stride * PARTS,
-                                  two_columns ? PARTS : next_in, out, 2)
-                } else {
-                    WITH_CONSTANT(size, products, x_first, dy_first, to, rows.last - rows.first,
-                                  columns.last - columns.first, stride * in_width * PARTS,
-                                  out_width * size * PARTS, stride * PARTS, next_in, out, 1)
-                }
-            }
-        }
-    }
-}
-
-/* Adds what one block gives to sums: [kernel row][kernel column][in][out].
-   x_rows, dy_rows: room for copies of the rows at work, x channel by channel */
-static void add_products(const vec *x, const vec *dy, vec *sums, vec *x_rows, vec *dy_rows,
-                         const Convolution *c) {
-    const int at_once = larger(1, PIXELS_AT_ONCE / c->out_width);
-    for (int first = 0; first < c->out_height; first += at_once) {
-        const Range rows = {first, smaller(c->out_height, first + at_once)};
-        for (int i = 0; i < c->in_channels; i += CHANNELS_AT_ONCE) {
-            const Range channels = {i, smaller(c->in_channels, i + CHANNELS_AT_ONCE)};
-            add_products_of_rows(x, dy, sums, x_rows, dy_rows, rows, channels, c);
-        }
-    }
-}
-
-/* Gradient of the weight, laid out like the weight. */
-int convolution_weight_gradient(const float *x, const float *dy, float *dweight,
-                                const Convolution *c, int threads) {
-    const int in = c->in_channels, out = c->out_channels;
-    const int height = c->kernel_height, width = c->kernel_width;
-    const long of_weight = (long)height * width * in * out;
-    const long rows = larger(1, PIXELS_AT_ONCE / c->out_width);
-    const long of_x = smaller(in, CHANNELS_AT_ONCE) * ((rows - 1) * c->stride + height)
-                      * c->in_width * PARTS;
-    const long of_dy = rows * c->out_width * LARGEST_GROUP * PARTS;
-    const int parts = smaller(c->blocks, MOST_PARTS);
-    const long room = of_weight + of_x + of_dy;  /* for each part */
-    const long in_block = (long)c->in_height * c->in_width * in * PARTS;
-    const long out_block = (long)c->out_height * c->out_width * out * PARTS;
-    vec *all = malloc(parts * room * sizeof(vec));
-    if (!all) return 0;
-    #pragma omp parallel for num_threads(threads) if (threads > 1)
-    for (int part = 0; part < parts; part++) {
-        vec *sums = all + part * room;
-        memset(sums, 0, of_weight * sizeof(vec));
-        const int last = (part + 1) * c->blocks / parts;
-        for (int block = part * c->blocks / parts; block < last; block++)
-            add_products((const vec *)x + block * in_block, (const vec *)dy + block * out_block,
-                         sums, sums + of_weight, sums + of_weight + of_x, c);
-    }
-    #pragma omp parallel for collapse(2) num_threads(threads) if (threads > 1)
-    for (int row = 0; row < height; row++)
-        for (int column = 0; column < width; column++)
-            for (int i = 0; i < in; i++)
-                for (int o = 0; o < out; o++) {
-                    const vec *of_part = all + ((row * width + column) * in + i) * out + o;
-                    vec lanes = *of_part;
-                    for (int part = 1; part < parts; part++) lanes += of_part[part * room];
-                    double sum = 0;
-                    for (int lane = 0; lane < WIDTH; lane++) sum += lanes[lane];
-                    dweight[in_weight(c, o, i, row, column)] = sum;
-                }
-    free(all);
-    return 1;
-}
+#include "vectors.h"
 
 /* --- Batch normalization, with or without the ReLU that follows it -------------------------- */
+
+double batch_norm_room(const Shape *shape) {
+    const double rows = (double)shape->blocks * shape->height;
+    return shape->channels
+           * ((2 * rows + 6) * PARTS * sizeof(vec) + (2 * rows + 4) * sizeof(double));
+}
 
 static void spread(vec *to, const float *values, int channels) {
     for (int i = 0; i < channels * PARTS; i++) to[i] = (vec){0} + values[i / PARTS];
 }
 
-/* The sum of each channel's IMAGES numbers. */
-static void gather(double *to, const vec *sums, int channels) {
-    for (int channel = 0; channel < channels; channel++) {
-        double sum = 0;
-        for (int part = 0; part < PARTS; part++)
-            for (int lane = 0; lane < WIDTH; lane++) sum += sums[channel * PARTS + part][lane];
-        to[channel] = sum;
-    }
-}
-
 /* Means and variances (of the population) of x over all images and pixels: one pass, in which
    each row gives its own mean and squared deviations from it. Where the mean is far from 0, a
    sum of squares would lose what this keeps. */
-static int batch_statistics(const float *x_, double *mean, double *variance, const Shape *shape,
-                            int threads) {
+static void batch_statistics(const float *x_, double *mean, double *variance, const Shape *shape,
+                             void *room, int threads) {
     const int width = shape->width, channels = shape->channels;
     const int rows = shape->blocks * shape->height, vecs = channels * PARTS;
-    double *row_sums = malloc(2 * sizeof(double) * rows * channels);
-    vec *scratch = malloc(2 * sizeof(vec) * rows * vecs);
-    if (!row_sums || !scratch) {
-        free(row_sums);
-        free(scratch);
-        return 0;
-    }
+    vec *scratch = room;
+    double *row_sums = (double *)(scratch + 2L * rows * vecs);
     const double count = (double)width * IMAGES;
     #pragma omp parallel for num_threads(threads) if (threads > 1)
     for (int row = 0; row < rows; row++) {
@@ -416,17 +59,13 @@ static int batch_statistics(const float *x_, double *mean, double *variance, con
         }
         variance[channel] = square / (count * rows);
     }
-    free(row_sums);
-    free(scratch);
-    return 1;
 }
 
-int scale_and_shift(const float *x_, const float *scale, const float *shift, float *y_, int relu,
-                    const Shape *shape, int threads) {
+void scale_and_shift(const float *x_, const float *scale, const float *shift, float *y_, int relu,
+                     const Shape *shape, void *scratch, int threads) {
     const int width = shape->width, channels = shape->channels;
     const int rows = shape->blocks * shape->height, vecs = channels * PARTS;
-    vec *scales = malloc(2 * sizeof(vec) * vecs), *shifts = scales + vecs;
-    if (!scales) return 0;
+    vec *scales = scratch, *shifts = scales + vecs;
     spread(scales, scale, channels);
     spread(shifts, shift, channels);
     #pragma omp parallel for num_threads(threads) if (threads > 1)
@@ -439,20 +78,15 @@ int scale_and_shift(const float *x_, const float *scale, const float *shift, flo
                 y[i] = relu ? rectified(value) : value;
             }
     }
-    free(scales);
-    return 1;
 }
 
 /* saved: mean, inverse_sd, scale, shift of each channel; y = x * scale + shift. */
-int batch_norm(const float *x, const float *weight, const float *bias, float *running_mean,
-               float *running_variance, double momentum, double eps, float *saved, float *y,
-               int relu, const Shape *shape, int threads) {
+void batch_norm(const float *x, const float *weight, const float *bias, float *running_mean,
+                float *running_variance, double momentum, double eps, float *saved, float *y,
+                int relu, const Shape *shape, void *scratch, int threads) {
     const int channels = shape->channels;
-    double *mean = malloc(2 * sizeof(double) * channels), *variance = mean + channels;
-    if (!mean || !batch_statistics(x, mean, variance, shape, threads)) {
-        free(mean);
-        return 0;
-    }
+    double *mean = scratch, *variance = mean + channels;
+    batch_statistics(x, mean, variance, shape, (vec *)scratch + channels * PARTS, threads);
     const double count = (double)shape->blocks * IMAGES * shape->height * shape->width;
     float *means = saved, *inverse_sd = means + channels;
     float *scale = inverse_sd + channels, *shift = scale + channels;
@@ -464,8 +98,7 @@ int batch_norm(const float *x, const float *weight, const float *bias, float *ru
         running_mean[i] += momentum * (mean[i] - running_mean[i]);
         running_variance[i] += momentum * (variance[i] * count / (count - 1) - running_variance[i]);
     }
-    free(mean);
-    return scale_and_shift(x, scale, shift, y, relu, shape, threads);
+    scale_and_shift(x, scale, shift, y, relu, shape, scratch, threads);
 }
 
 /* Batch normalization backward. With g = dy where the output was positive (everywhere without
@@ -473,24 +106,17 @@ int batch_norm(const float *x, const float *weight, const float *bias, float *ru
        dbias = sum g,   dweight = sum g xhat,
        dx = scale * (g - mean g - xhat * mean (g xhat)),   scale = weight * inverse_sd
    (Ioffe and Szegedy 2015, section 3.) */
-int batch_norm_backward(const float *x_, float *gradient, const float *saved, float *dweight,
-                        float *dbias, int relu, const Shape *shape, int threads) {
+void batch_norm_backward(const float *x_, float *gradient, const float *saved, float *dweight,
+                         float *dbias, int relu, const Shape *shape, void *room, int threads) {
     const int width = shape->width, channels = shape->channels;
     const float *mean = saved, *inverse_sd = mean + channels;
     const float *scale = inverse_sd + channels, *shift = scale + channels;
     const int rows = shape->blocks * shape->height, vecs = channels * PARTS;
     const double count = (double)rows * width * IMAGES;
-    vec *constants = malloc(6 * sizeof(vec) * vecs);
-    vec *scratch = calloc(2L * rows * vecs, sizeof(vec));
-    double *totals = malloc(4 * sizeof(double) * channels);
-    if (!constants || !scratch || !totals) {
-        free(constants);
-        free(scratch);
-        free(totals);
-        return 0;
-    }
-    vec *means = constants, *scales = means + vecs, *shifts = scales + vecs;
+    vec *means = room, *scales = means + vecs, *shifts = scales + vecs;
     vec *of_g = shifts + vecs, *of_x = of_g + vecs, *rest = of_x + vecs;
+    vec *scratch = rest + vecs;
+    double *totals = (double *)(scratch + 2L * rows * vecs);
     spread(means, mean, channels);
     spread(scales, scale, channels);
     spread(shifts, shift, channels);
@@ -499,6 +125,7 @@ int batch_norm_backward(const float *x_, float *gradient, const float *saved, fl
         const vec *restrict x = (const vec *)x_ + (long)row * width * vecs;
         const vec *restrict dy = (const vec *)gradient + (long)row * width * vecs;
         vec *restrict sums = scratch + 2L * row * vecs, *restrict products = sums + vecs;
+        for (int i = 0; i < 2 * vecs; i++) sums[i] = (vec){0};
         for (int pixel = 0; pixel < width; pixel++, x += vecs, dy += vecs)
             for (int i = 0; i < vecs; i++) {
                 vec g = dy[i];
@@ -537,10 +164,6 @@ int batch_norm_backward(const float *x_, float *gradient, const float *saved, fl
                 dy[i] = g * of_g[i] + (x[i] * of_x[i] + rest[i]);
             }
     }
-    free(constants);
-    free(scratch);
-    free(totals);
-    return 1;
 }
 
 /* --- Other layers --------------------------------------------------------------------------- */
@@ -563,34 +186,6 @@ void relu_backward(const float *y_, float *gradient, const Shape *shape, int thr
         vec *restrict dy = (vec *)gradient + row * vecs;
         for (long i = 0; i < vecs; i++) dy[i] = passed(dy[i], y[i]);
     }
-}
-
-/* The sum of the output's gradient for each channel. */
-int convolution_bias_gradient(const float *dy_, float *sums, const Convolution *c, int threads) {
-    const int width = c->out_width, channels = c->out_channels;
-    const int rows = c->blocks * c->out_height, vecs = channels * PARTS;
-    vec *scratch = calloc((long)rows * vecs, sizeof(vec));
-    double *of_row = calloc(2L * channels, sizeof(double)), *totals = of_row + channels;
-    if (!scratch || !of_row) {
-        free(scratch);
-        free(of_row);
-        return 0;
-    }
-    #pragma omp parallel for num_threads(threads) if (threads > 1)
-    for (int row = 0; row < rows; row++) {
-        const vec *restrict dy = (const vec *)dy_ + (long)row * width * vecs;
-        vec *restrict sum = scratch + (long)row * vecs;
-        for (int pixel = 0; pixel < width; pixel++, dy += vecs)
-            for (int i = 0; i < vecs; i++) sum[i] += dy[i];
-    }
-    for (int row = 0; row < rows; row++) {
-        gather(of_row, scratch + (long)row * vecs, channels);
-        for (int channel = 0; channel < channels; channel++) totals[channel] += of_row[channel];
-    }
-    for (int channel = 0; channel < channels; channel++) sums[channel] = totals[channel];
-    free(scratch);
-    free(of_row);
-    return 1;
 }
 
 #define INPUT_OF_WINDOW(p, block, row, column) \

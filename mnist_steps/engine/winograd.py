@@ -11,8 +11,10 @@ Algorithms for Convolutional Neural Networks (2016), arXiv:1509.09308.
 """
 
 import functools
+from typing import TypeGuard
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 # Small numbers, whose powers keep rounding errors small; one more point is infinity.
@@ -24,29 +26,45 @@ SMALLEST, LARGEST = 4, len(POINTS) + 1  # side of the maps that this is for
 FEWEST_CHANNEL_PAIRS = 100_000
 
 
-class WinogradConv2d(nn.Conv2d):
-    """nn.Conv2d with a 3×3 kernel and no padding that takes the short way over small maps."""
+class WinogradConv2d(nn.Module):
+    """Takes the place of an nn.Conv2d that `gains`, and computes over small maps the short way.
+
+    It shares that layer's parameters: those of the same name are the same tensors.
+    """
+
+    def __init__(self, layer: nn.Conv2d) -> None:
+        super().__init__()
+        self.weight, self.bias = layer.weight, layer.bias
+        self.train(layer.training)
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
         if height != width or not SMALLEST <= height <= LARGEST:
-            return super().forward(images)
+            return F.conv2d(images, self.weight, self.bias)
         result = convolve(images, self.weight)
         return result if self.bias is None else result + self.bias[:, None, None]
 
 
 def speed_up(model: nn.Module) -> nn.Module:
-    """Let the convolutions that gain by it compute this way. Changes the model, and returns it.
+    """Put a WinogradConv2d in the place of every convolution that gains by it.
 
-    Parameters and their names stay as they are.
+    Changes the model, and returns it, or what takes its place. Its parameters, their names and
+    their order stay as they are.
     """
-    for layer in model.modules():
-        if type(layer) is nn.Conv2d and _gains(layer):
-            layer.__class__ = WinogradConv2d  # the same layer with another forward
+    if gains(model):
+        return WinogradConv2d(model)
+    replaced: dict[nn.Module, nn.Module] = {}  # a layer that is used twice stays one layer
+    for module in list(model.modules()):
+        for name, layer in module.named_children():
+            if gains(layer):
+                setattr(module, name, replaced.setdefault(layer, WinogradConv2d(layer)))
     return model
 
 
-def _gains(layer: nn.Conv2d) -> bool:
+def gains(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
+    """Whether this is a convolution for which the short way exists and is shorter."""
+    if type(layer) is not nn.Conv2d:
+        return False
     shape = (layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups)
     pairs = layer.in_channels * layer.out_channels
     return shape == ((KERNEL, KERNEL), (1, 1), (0, 0), (1, 1), 1) and pairs >= FEWEST_CHANNEL_PAIRS

@@ -4,7 +4,7 @@ A family of networks, all with the layers and the recipe of stages 9 and 10 and 
 channels, shows what a parameter buys. And stage 9's trainings, judged by one view of each test
 image instead of nine, show what the views are worth.
 
-    mnist-steps study --of frontier --workers 2 --fast
+    mnist-steps study --of frontier --workers 2
 """
 
 from functools import partial

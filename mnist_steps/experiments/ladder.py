@@ -1,10 +1,10 @@
 """The way to stage 11, one change a rung.
 
-The first rung is stage 8 with a shorter schedule, computed the fast way like all others; the last
+The first rung is stage 8 with a shorter schedule, computed by the engine like all others; the last
 is stage 11 itself. What a rung changes stays for those after it. Their runs are made one at a time
 on a machine that does nothing else, for it is their time that matters:
 
-    mnist-steps study --of ladder --workers 1 --threads 2 --fast
+    mnist-steps study --of ladder --workers 1 --threads 2
 """
 
 from dataclasses import replace

@@ -3,7 +3,7 @@
 Candidates for stage 9 keep to fewer than 8,000 parameters, those for stage 10 to fewer than 4,000;
 all keep to 15 epochs. The best of each become the stages, and the test images judge those alone.
 
-    mnist-steps study --of search --workers 2 --fast
+    mnist-steps study --of search --workers 2
 """
 
 import statistics

@@ -15,6 +15,7 @@ import os
 import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
@@ -24,7 +25,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mnist_steps import data, runs, stages, training
-from mnist_steps.engine import compiler
+from mnist_steps.engine import choose
 from mnist_steps.errors import MnistStepsError, RecordMismatch
 from mnist_steps.experiments import evidence, executors
 from mnist_steps.experiments.evidence import RunFigures, Summary
@@ -52,7 +53,8 @@ class Task:
     train_images: train on the first so many images only; None is all
     judged_on: 'test', or 'validation' to train on the first 55,000 training images and judge on
         the other 5,000, as every choice should be made
-    device, fast: as for `training.fit`; they decide no more than rounding
+    device: as for `training.fit`
+    engine: 'torch' or 'engine', decided where the study starts; it decides no more than rounding
     threads: of the processor; likewise
     digest: of the recipe with this seed, the traced network and the data
     """
@@ -67,7 +69,7 @@ class Task:
     judged_on: str
     device: str
     digest: str
-    fast: bool = False
+    engine: str = "torch"
     threads: int = 1
 
     @property
@@ -92,7 +94,7 @@ def tasks_for(
     train_images: int | None = None,
     judged_on: str = "test",
     device: str = "cpu",
-    fast: bool = False,
+    engine: str = "auto",
     threads: int = 1,
 ) -> list[Task]:
     """A task for each seed of a stage, or of a variation of it under the name `arm`.
@@ -100,6 +102,7 @@ def tasks_for(
     A variation is `dataclasses.replace(stage, recipe=..., model=...)`. Its model must be one
     that another process can import: a class, a function at the top level of a module, or a
     functools.partial of one with named arguments of plain data.
+    engine: as for `mnist_steps.engine.choose`; what it becomes here, all tasks are made by
     The other choices are as for `Task`.
     Raises MnistStepsError when the model, the arm's name or another choice is not of that kind.
     """
@@ -110,6 +113,7 @@ def tasks_for(
     if judged_on not in JUDGES:
         raise MnistStepsError(f"judged_on is {judged_on!r}: expected {' or '.join(JUDGES)}.")
     model, arguments = _importable(stage.model)
+    choice = choose(stage.build(), stage.recipe, engine, training.pick_device(device).type)
     limits: dict[str, Any] = {}
     if train_images is not None:
         limits["train_images"] = train_images
@@ -132,7 +136,7 @@ def tasks_for(
                 judged_on=judged_on,
                 device=device,
                 digest=runs.digest(identity | limits),
-                fast=fast,
+                engine=choice.engine,
                 threads=threads,
             )
         )
@@ -250,7 +254,7 @@ def train(task: Task) -> Outcome:
     """
     stage = task.stage()
     (here,) = tasks_for(
-        stage, [task.seed], task.arm, task.train_images, task.judged_on, task.device
+        stage, [task.seed], task.arm, task.train_images, task.judged_on, task.device, task.engine
     )
     if here.digest != task.digest:
         raise MnistStepsError(
@@ -270,7 +274,7 @@ def train(task: Task) -> Outcome:
             training.pick_device(task.device),
             train_split[: task.train_images],
             judge,
-            fast=task.fast,
+            engine=task.engine,
         )
         training.run_to_end(under_way, progress=False)
         run = under_way.result()
@@ -475,21 +479,23 @@ def make(
     workers: int | None = None,
     scheduler: str | None = None,
     dry_run: bool = False,
+    told: Callable[[str], None] = lambda line: None,
 ) -> Report:
     """Make the runs that the store does not have, in processes here or on a Dask cluster.
 
     workers: how many processes; None for one a CPU core
     scheduler: the address of a Dask scheduler, for its workers instead
     dry_run: only count what is there
+    told: called with a line that says what computes them
     """
     missing = left(tasks, store)
     if dry_run or not missing:
         return Report(found=len(tasks) - len(missing), made=0, failures=())
+    by = Counter(task.engine for task in tasks if task.name in missing)
+    told(f"{by['engine']} runs by the engine, {by['torch']} by PyTorch")
     if scheduler is not None:
         with executors.dask_cluster(scheduler) as cluster:
             return run_study(tasks, cluster, store)
-    if any(task.fast for task in tasks):
-        compiler.library()  # once, before the workers all would, or all fail
     with executors.Processes(workers or os.cpu_count() or 1) as processes:
         return run_study(tasks, processes, store)
 

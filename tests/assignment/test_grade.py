@@ -309,7 +309,7 @@ def test_a_stage_graded_as_a_submission_starts_like_its_own_training(tmp_path):
 
     network = rebuild.read(json.dumps(graph.trace(stage.build(), (1, 28, 28)).as_data()))
     record = runs.load(8)
-    under_way = trainings.start(network, recipe, record.seed)
+    under_way = trainings.start(network, recipe, record.seed, engine="torch")
     losses = under_way.train_epoch(max_steps=3).losses.tolist()
     assert losses == pytest.approx([step.loss for step in record.steps[:3]], rel=1e-3)
 
@@ -317,20 +317,18 @@ def test_a_stage_graded_as_a_submission_starts_like_its_own_training(tmp_path):
 # ---- Who handed in -------------------------------------------------------------------------------
 
 
-def test_the_fast_way_trains_the_same_network_and_is_written_down(grade, tmp_path):
+def test_the_engine_trains_the_same_network_and_is_written_down(grade, tmp_path):
     files = example.files_of(stages.get(8))
     recipe = re.sub("epochs = 15", "epochs = 1", files["recipe.toml"])
     write_folder(tmp_path / "class" / "eight", files | {"recipe.toml": recipe})
     rules = dataclasses.replace(RULES, seeds=1, macs=20_000_000)
-    plain, fast = grade(rules, seeds=(1,)), grade(rules, seeds=(1,), fast=True)
-    losses = [one.grades[0].runs[0].losses[0] for one in (plain, fast)]
+    plain, quick = (grade(rules, seeds=(1,), engine=engine) for engine in ("torch", "auto"))
+    losses = [one.grades[0].runs[0].losses[0] for one in (plain, quick)]
     assert losses[0] != losses[1], "neither was taken for the other's"
     assert losses[0] == pytest.approx(losses[1], rel=0.01), "they differ by rounding"
-    written = [one.as_data(one.grades[0])["fast"] for one in (plain, fast)]
-    assert written == [False, True]
-    assert "--fast" in feedback.student_page(fast, fast.grades[0])
-    network = fast.grades[0].checked.network
-    assert trainings.start(network, stages.get(8).recipe, 1, 256, fast=True).fast
+    written = [one.grades[0].runs[0].environment["engine"] for one in (plain, quick)]
+    assert written == ["torch", "engine"]
+    assert "by the engine" in feedback.student_page(quick, quick.grades[0])
 
 
 def test_names_that_look_alike_stay_apart_and_are_pointed_out(tmp_path):

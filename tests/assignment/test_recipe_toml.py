@@ -11,7 +11,7 @@ from handed_in import RECIPE
 from torch import nn
 from torchvision import transforms
 
-from mnist_steps import augment, recipes, stages, training
+from mnist_steps import augment, engine, recipes, stages, training
 from mnist_steps.assignment import recipe_toml, trainings
 from mnist_steps.assignment.recipe_toml import RULES
 from mnist_steps.assignment.rules import Assignment
@@ -128,7 +128,7 @@ def test_kaimings_initialization_reaches_the_network(few_digits):
 
 
 def test_our_c_code_leaves_what_it_does_not_know_to_pytorch():
-    assert training.known_to_engine(stages.get(8).recipe)
+    assert engine.recipe_misfit(stages.get(8).recipe) is None
     for unknown in (
         recipe_of('name = "Adam"'),
         recipe_of('name = "SGD"\nmomentum = 0.9\ndampening = 0.5'),
@@ -137,7 +137,7 @@ def test_our_c_code_leaves_what_it_does_not_know_to_pytorch():
         recipe_of(augmentation='name = "RandomRotation"\ndegrees = 7\nfill = 1'),
         recipe_of(augmentation='name = "ColorJitter"\nbrightness = 0.1'),
     ):
-        assert not training.known_to_engine(unknown)
+        assert engine.recipe_misfit(unknown) is not None
 
 
 # ---- Names and arguments -------------------------------------------------------------------------

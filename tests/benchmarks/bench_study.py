@@ -4,8 +4,8 @@ Run it from the repository's root, with the extra `dask`, on a machine that does
 
     python tests/benchmarks/bench_study.py FOLDER [FILE.json]
 
-It trains stage 8 in full by --fast, one thread a worker, into the study in FOLDER, with seeds that
-are not there yet: about ten minutes. Overhead is what the workers had beyond the trainings
+It trains stage 8 in full by the engine, one thread a worker, into the study in FOLDER, with seeds
+that are not there yet: about ten minutes. Overhead is what the workers had beyond the trainings
 themselves: their start, handing over, saving, and waiting. With one run a worker, the start counts
 in full; in a longer study it is shared by more runs. The guide to speed shows
 mnist_steps/records/benchmarks/study.json.
@@ -28,7 +28,7 @@ STAGE = stages.get(8)
 
 def measure(name, workers, open_executor, store):
     seeds = [seed for seed in range(100) if seed not in store.seeds(STAGE)][:workers]
-    tasks = study.tasks_for(STAGE, seeds, fast=True)
+    tasks = study.tasks_for(STAGE, seeds, engine="engine")
     start = time.perf_counter()
     with open_executor() as executor:
         report = study.run_study(tasks, executor, store, progress=False)

@@ -90,7 +90,7 @@ def test_receptive_fields_as_a_picture(command, tmp_path):
 
 def test_train_prints_every_epoch_and_the_comparison(command, monkeypatch):
     recorded = runs.load(8)
-    monkeypatch.setattr(training, "fit", lambda stage, seed, device, fast: recorded)
+    monkeypatch.setattr(training, "fit", lambda stage, seed, device, engine: recorded)
     status, out, _ = command("train", "8")
     assert status == 0
     assert f"{recorded.final_test_accuracy:.2f}" in out

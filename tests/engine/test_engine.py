@@ -1,4 +1,4 @@
-"""The fast way for small networks gives what PyTorch gives, and says clearly where it cannot go.
+"""The engine gives what PyTorch gives for small networks, and says clearly where it cannot go.
 
 PyTorch sums batch statistics in memory format channels_last, the one that trainings use, less
 precisely than in its ordinary format: four digits agree with double precision there, seven here.
@@ -8,8 +8,11 @@ So these tests compare with double precision, or with PyTorch in its ordinary fo
 import copy
 import dataclasses
 import os
-import shutil
+import random
+import subprocess
 import sys
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,32 +21,55 @@ from torch import nn
 
 from mnist_steps import augment, data, engine, evaluation, original, recipes, runs, stages, training
 from mnist_steps.commands import main
-from mnist_steps.engine import compiler
-from mnist_steps.engine.network import Network, known
+from mnist_steps.engine import compiler, network
+from mnist_steps.engine.network import Misfit, Network, describe, lay_out
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.experiments import study
 from mnist_steps.training import Training
 
 CPU = torch.device("cpu")
 SMALL = [stage for stage in stages.STAGES if 3 <= stage.number <= 8]
+SEVEN = '#include "{header}"\nOFFERED int seven(void) {{{{ return {{}}; }}}}\n'.format(
+    header=Path(compiler.__file__).with_name("network.h")
+)
+WAYS = ("torch", "engine")
+posix = pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows has other permissions, and keeps what is loaded"
+)
 numbered = pytest.mark.parametrize("stage", SMALL, ids=lambda stage: f"stage{stage.number}")
 
 
 @pytest.fixture(autouse=True)
 def a_compiler():
-    if sys.platform == "win32" or not any(map(shutil.which, compiler.COMPILERS)):
-        missing("no C compiler to test with, or none that fast knows how to use")
+    if not list(compiler.compilers()):
+        missing("no C compiler to test with")
 
 
 @pytest.fixture
 def other_source(tmp_path, monkeypatch, empty_cache):
     """A cache folder of the test's own, and a tiny source in place of the real ones."""
     source = tmp_path / "seven.c"
-    source.write_text("int seven(void) { return 7; }\n")
+    source.write_text(SEVEN.format(7))
     monkeypatch.setattr(compiler, "SOURCES", (source,))
-    compiler.library.cache_clear()
+    first = next(compiler.compilers())
+    monkeypatch.setattr(compiler, "compilers", lambda: iter([first]))
+    forget()
     yield source
+    forget()
+
+
+@pytest.fixture
+def no_compiler(monkeypatch, empty_cache):
+    forget()
+    monkeypatch.setattr(compiler, "compilers", lambda: iter(()))
+    yield
+    forget()
+
+
+def forget():
+    """What was compiled is looked for again."""
     compiler.library.cache_clear()
+    network._function.cache_clear()
 
 
 class InBlocks(nn.Module):
@@ -86,7 +112,7 @@ def assert_close_to_double(ours, exact, tolerance=2e-6):
 
 
 def assert_as_in_double_precision(images, *layers, added=0.0, tolerance=2e-6):
-    """Outputs and all gradients of layers are, once fast, those of float64. Returns that network.
+    """Outputs and all gradients of layers are those of float64. Returns that network.
 
     A first layer passes the images on, with a number added, and the gradient of its weight shows
     the others' by their input.
@@ -94,7 +120,7 @@ def assert_as_in_double_precision(images, *layers, added=0.0, tolerance=2e-6):
     first = nn.Conv2d(images.shape[1], images.shape[1], 1)
     nn.init.dirac_(first.weight)
     nn.init.constant_(first.bias.requires_grad_(False), added)
-    assert all(map(known, layers))
+    assert all(map(describe, layers))
     exact = copy.deepcopy(nn.Sequential(first, *layers)).double()
     passed_back = torch.randn(copy.deepcopy(exact)(images.double()).shape)
     assert_close_to_double(
@@ -145,7 +171,7 @@ def test_a_first_convolution_may_have_a_stride(size, kernel, stride, padding):
     exact = copy.deepcopy(layer).double()
     images = torch.randn(16, 1, size, size)
     passed_back = torch.randn(layer(images).shape)
-    assert known(layer)
+    assert describe(layer)
     assert_close_to_double(
         with_gradients(InBlocks([layer]), images, passed_back),
         with_gradients(exact, images.double(), passed_back.double()),
@@ -227,6 +253,61 @@ def test_what_is_no_number_stays_none():
     assert InBlocks(layers)(images).isnan().all()
 
 
+# --- Descriptions, perhaps from strangers ---------------------------------------------------
+
+CONVOLUTION = [0, 1, 4, 3, 3, 1, 0, 0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    "numbers, layer, problem",
+    [
+        ([], -1, "ends inside"),
+        ([16, 1, 28, 28, 1], -1, "has no layers"),
+        ([16, 1, 28, 28, 1, 0, 1, 4], 0, "ends inside"),
+        ([15, 1, 28, 28, 1, *CONVOLUTION], -1, "multiple of 16"),
+        ([16, 1, 28, 28, 2, *CONVOLUTION], -1, "setting"),
+        ([16, 1, 0, 28, 1, *CONVOLUTION], -1, "whole numbers from 1"),
+        ([16, 1, float("nan"), 28, 1, *CONVOLUTION], -1, "whole numbers from 1"),
+        ([16, 1, 28.5, 28, 1, *CONVOLUTION], -1, "whole numbers from 1"),
+        ([16, 1, 28, 28, 1, *CONVOLUTION, 7], 1, "kind"),
+        ([16, 1, 28, 28, 1, *CONVOLUTION, -1], 1, "kind"),
+        ([16, 2, 28, 28, 1, *CONVOLUTION], 0, "another number of channels"),
+        ([16, 1, 28, 28, 1, *CONVOLUTION, 1, 5, 0.1, 1e-5], 1, "another number of channels"),
+        ([16, 1, 28, 28, 1, *CONVOLUTION, 1, 4, 0.1, float("inf")], 1, "setting"),
+        ([16, 1, 28, 28, 1, *CONVOLUTION, 2, 0, 4, 4, 3, 3, 2, 0, 0, 1, 0], 2, "stride"),
+        ([16, 1, 28, 28, 1, 0, 1, 4, 3, 3, 1, 3, 0, 1, 0], 0, "padding"),
+        ([16, 1, 2, 28, 1, *CONVOLUTION], 0, "larger than the map"),
+        ([16, 1, 28, 28, 1, *CONVOLUTION, 3, 27, 1], 1, "larger than the map"),
+        ([16, 1, 28, 28, 1, *CONVOLUTION, 3, 0, 1], 1, "whole numbers from 1"),
+        ([32752, 1, 28, 28, 1, 0, 1, 12, 3, 3, 1, 0, 0, 1, 0], 0, "memory"),
+        ([16, 1, 32767, 32767, 1, *CONVOLUTION], -1, "memory"),
+        ([16, 1, 28, 28, 1, 0, 1, 32767, 28, 28, 1, 27, 27, 1, 0], 0, "memory"),
+    ],
+    ids=str,
+)
+def test_a_description_that_does_not_fit_is_refused_with_its_layer_and_why(numbers, layer, problem):
+    with pytest.raises(Misfit, match=problem) as refused:
+        lay_out(numbers)
+    assert refused.value.layer == layer
+
+
+def test_any_list_of_numbers_is_laid_out_or_refused():
+    """Whatever it says; and what is laid out gives out maps of at least one pixel."""
+    generator, laid_out = random.Random(0), 0
+    sizes = [0, 1, 2, 3, 5, 28, 100, 32767, 1e9, -1, 0.5, float("nan"), float("inf")]
+    for _ in range(20_000):
+        numbers = [16, 1, 28, 28, 1, *CONVOLUTION, 2, 3, 2, 2, 1, 4, 0.1, 1e-5, *CONVOLUTION]
+        for _ in range(generator.randint(0, 3)):
+            numbers[generator.randrange(len(numbers))] = generator.choice(sizes)
+        try:
+            size, shape = lay_out(numbers[: generator.randint(12, len(numbers))])
+        except Misfit:
+            continue
+        laid_out += 1
+        assert 0 < size < 2**31 and min(shape) > 0
+    assert laid_out > 100
+
+
 # --- Whole networks -------------------------------------------------------------------------
 
 
@@ -252,8 +333,8 @@ def test_a_network_and_its_gradients_are_those_of_double_precision(stage, few_di
 
 
 def trained_both_ways(stage, steps, digits=None):
-    """Losses of the first steps: the fast way, and PyTorch's in its ordinary memory format."""
-    plain, quick = (Training(stage, original.SEED, CPU, digits, fast=way) for way in (0, 1))
+    """Losses of the first steps: the engine's, and PyTorch's in its ordinary memory format."""
+    plain, quick = (Training(stage, original.SEED, CPU, digits, engine=way) for way in WAYS)
     plain.model.to(memory_format=torch.contiguous_format)
     return [under_way.train_epoch(max_steps=steps).losses for under_way in (quick, plain)]
 
@@ -279,7 +360,7 @@ def test_fifty_steps_of_stage_8_are_the_same_both_ways():
 def test_fifty_steps_of_stage_8_stay_by_those_of_double_precision():
     """PyTorch's batch normalization drifts away in single precision; what is exact does not."""
     steps, recipe, split = 50, stages.get(8).recipe, data.mnist().full_train
-    quick = Training(stages.get(8), 8, CPU, fast=True)
+    quick = Training(stages.get(8), 8, CPU, engine="engine")
     exact = Training(stages.get(8), 8, CPU)
     exact.model.double().to(memory_format=torch.contiguous_format)
     ours = quick.train_epoch(max_steps=steps).losses
@@ -301,10 +382,10 @@ def test_fifty_steps_of_stage_8_stay_by_those_of_double_precision():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [3, 4, 5, 8])
-def test_a_record_replays_the_fast_way(number):
+def test_a_record_replays_by_the_engine(number):
     # Those of stages 6 and 7 do not, nor do they in PyTorch's ordinary memory format: what their
     # batch statistics differ by, see above, is too much for their first steps.
-    assert runs.replay(runs.load(number), fast=True).ok
+    assert runs.replay(runs.load(number), engine="engine").ok
 
 
 @pytest.mark.parametrize("number", [3, 8])
@@ -314,7 +395,7 @@ def test_two_threads_give_the_same_as_one(number, few_digits):
     outcomes = []
     for threads in (1, 2):
         with training.cpu_threads(threads):
-            under_way = Training(stage, 0, CPU, few_digits[:256], few_digits[:100], fast=True)
+            under_way = Training(stage, 0, CPU, few_digits[:256], few_digits[:100], engine="engine")
             under_way.run_epoch()
             outcomes.append({"losses": under_way.losses[0], **under_way.model.state_dict()})
     torch.testing.assert_close(outcomes[0], outcomes[1], rtol=0, atol=0)
@@ -366,10 +447,12 @@ def test_a_batch_that_is_no_multiple_of_16_goes_pytorchs_way(few_digits):
 
 
 def test_a_stopped_training_goes_on_to_the_same_result(few_digits, short_stage):
-    through, stopped = (Training(short_stage, 3, CPU, few_digits, fast=True) for _ in range(2))
+    through, stopped = (
+        Training(short_stage, 3, CPU, few_digits, engine="engine") for _ in range(2)
+    )
     through.run_epoch(), through.run_epoch()
     stopped.run_epoch()
-    later = Training(short_stage, 4, CPU, few_digits, fast=True)
+    later = Training(short_stage, 4, CPU, few_digits, engine="engine")
     later.restore(copy.deepcopy(stopped.state()))
     later.run_epoch()
     assert later.epochs == through.epochs
@@ -378,7 +461,7 @@ def test_a_stopped_training_goes_on_to_the_same_result(few_digits, short_stage):
     )
 
 
-def test_recorded_weights_recognise_the_same_digits_the_fast_way():
+def test_recorded_weights_recognise_the_same_digits_both_ways():
     run, split = runs.load(8), data.mnist().test[:1050]
     model, normalization = run.build(), run.stage.recipe.normalize_test
     plain = evaluation.log_probabilities(model, split.images, normalization)
@@ -390,7 +473,7 @@ def test_recorded_weights_recognise_the_same_digits_the_fast_way():
 def test_shifted_images_are_judged_the_same_both_ways(few_digits):
     stage = stages.get(11)
     plain, quick = (
-        Training(stage, 3, CPU, few_digits[:128], few_digits[:100], fast=way) for way in (0, 1)
+        Training(stage, 3, CPU, few_digits[:128], few_digits[:100], engine=way) for way in WAYS
     )
     quick.model.load_state_dict(plain.model.state_dict())
     torch.testing.assert_close(
@@ -428,9 +511,11 @@ def test_shifted_images_are_judged_the_same_both_ways(few_digits):
 )
 def test_a_network_with_another_layer_takes_the_ordinary_way(layer):
     def around(layers):
+        channels = getattr(layers[-1], "out_channels", 4) if layers else 4
         return nn.Sequential(
-            nn.Conv2d(1, 4, 3), *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LogSoftmax(dim=1)
-        )
+            nn.Conv2d(1, 4, 3), *layers, nn.Conv2d(channels, 10, 1), nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(), nn.LogSoftmax(dim=1),
+        )  # fmt: skip
 
     assert engine.fits(around([])) and not engine.fits(around([layer]))
 
@@ -454,32 +539,62 @@ def test_a_network_that_is_otherwise_unusual_takes_the_ordinary_way(change):
 
 
 def test_of_the_stages_those_with_few_channels_gain():
-    fast_ones = [stage.number for stage in stages.STAGES if engine.fits(stage.build())]
-    assert set(fast_ones) >= {2, 3, 4, 5, 6, 7, 8} and 1 not in fast_ones
+    gaining = [stage.number for stage in stages.STAGES if engine.fits(stage.build())]
+    assert gaining == [stage.number for stage in stages.STAGES][1:]
+    assert "conv4 has 256 channels" in engine.misfit(stages.get(1).build())
 
 
 def test_a_large_network_trains_as_it_does_without(few_digits):
     stage = stages.get(1)
     plain, quick = (
-        Training(stage, 8, CPU, few_digits[:32], few_digits[:32], fast=way) for way in (False, True)
+        Training(stage, 8, CPU, few_digits[:32], few_digits[:32], engine=way)
+        for way in ("torch", "auto")
     )
-    assert not quick.fast
+    assert quick.choice.engine == "torch" and "channels" in quick.choice.line
+    with pytest.raises(MnistStepsError, match="the engine cannot train this: conv4 has 256"):
+        engine.choose(stage.build(), stage.recipe, "engine")
     torch.testing.assert_close(quick.train_epoch().losses, plain.train_epoch().losses)
 
 
 # --- Compiling ------------------------------------------------------------------------------
 
 
-def test_without_a_compiler_one_clear_line_says_so(monkeypatch, capsys, empty_cache):
-    compiler.library.cache_clear()
-    monkeypatch.setenv("PATH", str(empty_cache))
-    monkeypatch.setattr(sys, "argv", ["mnist-steps", "train", "8", "--fast"])
+def test_who_insists_without_a_compiler_is_told_in_one_line(monkeypatch, capsys, no_compiler):
+    monkeypatch.setattr(sys, "argv", ["mnist-steps", "train", "8", "--engine", "engine"])
     with pytest.raises(SystemExit) as stop:
         main.main()
     message = capsys.readouterr().err
     assert stop.value.code == 2
-    assert message.count("\n") == 1 and "found no compiler" in message and "gcc" in message
-    compiler.library.cache_clear()
+    assert message.count("\n") == 1 and "no compiler was found" in message and "gcc" in message
+
+
+def test_without_a_compiler_pytorch_trains_and_one_line_says_why(no_compiler):
+    choice = engine.choose(stages.get(8).build(), stages.get(8).recipe)
+    assert choice.engine == "torch" and "\n" not in choice.line
+    assert choice.line.startswith("computed by PyTorch: the engine is C code, and no compiler")
+
+
+def test_without_a_folder_to_write_to_pytorch_trains_and_one_line_says_why(other_source):
+    blocked = compiler.data.root()
+    blocked.write_text("a file where the folder should be")
+    choice = engine.choose(stages.get(8).build(), stages.get(8).recipe)
+    assert choice.engine == "torch" and "\n" not in choice.line
+    assert f"cannot make the folder {blocked}" in choice.line
+
+
+def test_an_unknown_engine_is_named():
+    with pytest.raises(MnistStepsError, match="found the engine 'gpu': expected auto, torch, eng"):
+        engine.choose(stages.get(8).build(), stages.get(8).recipe, "gpu")
+
+
+@posix
+def test_the_next_compiler_serves_where_the_first_cannot(other_source, tmp_path, monkeypatch):
+    broken = tmp_path / "gcc"
+    broken.write_text("#!/bin/sh\necho error: no >&2\nexit 1\n")
+    broken.chmod(0o700)
+    commands = [[str(broken)], *compiler.compilers()]
+    monkeypatch.setattr(compiler, "compilers", lambda: iter(commands))
+    assert compiler.library().seven() == 7
 
 
 def test_source_that_does_not_compile_is_reported_in_one_line(other_source):
@@ -501,12 +616,13 @@ def test_a_second_use_loads_what_the_first_compiled(other_source):
 
 def test_changed_source_is_compiled_anew(other_source):
     compiler.library()
-    other_source.write_text("int seven(void) { return 8 - 1; }\n")
+    other_source.write_text(SEVEN.format("8 - 1"))
     compiler.library.cache_clear()
     assert compiler.library().seven() == 7
     assert len(list(compiler.folder().iterdir())) == 2
 
 
+@posix
 def test_a_damaged_or_foreign_file_is_not_loaded(other_source):
     compiler.library()
     (made,) = compiler.folder().iterdir()
@@ -518,6 +634,7 @@ def test_a_damaged_or_foreign_file_is_not_loaded(other_source):
     assert made.read_bytes() == whole
 
 
+@posix
 def test_code_is_kept_where_only_its_owner_can_write(other_source):
     compiler.library()
     place = compiler.folder()
@@ -531,20 +648,18 @@ def test_code_is_kept_where_only_its_owner_can_write(other_source):
 # --- Studies --------------------------------------------------------------------------------
 
 
-def test_fast_does_not_change_what_a_run_is():
-    (plain,) = study.tasks_for(stages.get(8), [0])
-    (quick,) = study.tasks_for(stages.get(8), [0], fast=True)
-    assert quick.fast and not plain.fast
+def test_the_engine_does_not_change_what_a_run_is():
+    (plain,) = study.tasks_for(stages.get(8), [0], engine="torch")
+    (quick,) = study.tasks_for(stages.get(8), [0], engine="engine")
+    (usual,) = study.tasks_for(stages.get(8), [0])
+    assert (usual.engine, quick.engine, plain.engine) == ("engine", "engine", "torch")
     assert quick.digest == plain.digest
 
 
-def test_a_study_made_fast_trains_fast(monkeypatch, few_images, short_stage):
-    ways = []
-    monkeypatch.setattr(engine, "fits", lambda model: ways.append(type(model)))
-    for way in (False, True):
-        (task,) = study.tasks_for(short_stage, [0], arm="short", train_images=128, fast=way)
-        study.train(task)
-        assert len(ways) == way
+def test_a_run_of_a_study_notes_what_computed_it(few_images, short_stage):
+    for way in WAYS:
+        (task,) = study.tasks_for(short_stage, [0], arm="short", train_images=128, engine=way)
+        assert study.train(task).environment["engine"] == way
 
 
 # --- Augmentation ---------------------------------------------------------------------------
@@ -552,8 +667,10 @@ def test_a_study_made_fast_trains_fast(monkeypatch, few_images, short_stage):
 
 def test_images_move_as_pytorch_moves_them():
     """Mild and violent maps, so that much, little and nothing of the image stays."""
-    images, chosen = data.mnist().full_train.images, torch.arange(100, 200)
-    network = Network([nn.Conv2d(1, 1, 1)], 100, 28, 28, training=False)
+    images, chosen = data.mnist().full_train.images, torch.arange(100, 200, dtype=torch.int32)
+    as_it_is = nn.Conv2d(1, 1, 1, bias=False)
+    nn.init.ones_(as_it_is.weight)
+    network = Network([as_it_is], 100, 28, 28, training=False)
     for transforms in (
         stages.get(8).recipe.augmentation,
         (augment.RandomRotation(180), augment.RandomTranslation(1.0)),
@@ -564,10 +681,36 @@ def test_images_move_as_pytorch_moves_them():
             augment.draw(transforms, 100, torch.Generator().manual_seed(3)) if transforms else None
         )
         network.prepare(images, chosen, maps, recipes.Normalization(0.25, 0.5))
-        ours = network.input[: 112 * 28 * 28].unflatten(0, (7, 28 * 28, 16)).transpose(1, 2)
+        network.forward()
         expected = augment.augment(
-            images[chosen].float() / 255, transforms, torch.Generator().manual_seed(3)
+            images[100:200].float() / 255, transforms, torch.Generator().manual_seed(3)
         )
-        assert torch.allclose(
-            ours.flatten(0, 1)[:100].unflatten(1, (1, 28, 28)), (expected - 0.25) / 0.5, atol=2e-5
-        )
+        assert torch.allclose(network.result(), (expected - 0.25) / 0.5, atol=2e-5)
+
+
+# --- Other systems --------------------------------------------------------------------------
+
+SYSTEMS = {
+    "Windows": ("x86_64-windows-gnu", "-mcpu=x86_64_v3", b"MZ"),
+    "macOS": ("aarch64-macos", "-mcpu=apple_m1", b"\xcf\xfa\xed\xfe"),
+    "Linux on ARM": ("aarch64-linux-gnu", "-mcpu=neoverse_n1", b"\x7fELF"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_it_compiles_for_other_systems(system, tmp_path):
+    """With the functions that Python calls on offer. Whether it runs there, that system tests."""
+    if find_spec(compiler.PACKAGE) is None:
+        missing(f"the package {compiler.PACKAGE} is not installed")
+    target, processor, magic = SYSTEMS[system]
+    made = tmp_path / "engine"
+    sources = [str(path) for path in compiler.SOURCES if path.suffix == ".c"]
+    command = [sys.executable, "-m", compiler.PACKAGE, "cc", "-target", target, processor]
+    shared = [*compiler.FLAGS, "-Werror", "-shared", "-o", str(made), *sources]
+    linked = () if system == "Windows" else ("-fPIC", "-lm")
+    done = subprocess.run([*command, *shared, *linked], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    content = made.read_bytes()
+    assert content.startswith(magic)
+    assert all(f"{name}\0".encode() in content for name in (*network.RETURNED, "forward", "update"))

@@ -32,9 +32,9 @@ def test_outputs_and_gradients_equal_those_of_an_ordinary_convolution(size):
 def test_rounding_in_single_precision_stays_far_below_the_values():
     torch.manual_seed(0)
     images, layer = torch.randn(16, 256, 7, 7), nn.Conv2d(256, 512, 3)
-    plain = layer(images)
-    fast = winograd.speed_up(layer)(images)
-    assert type(layer) is WinogradConv2d
+    plain, quick = layer(images), winograd.speed_up(layer)
+    fast = quick(images)
+    assert type(quick) is WinogradConv2d
     assert (fast - plain).abs().max() < 1e-4 * plain.abs().max()
 
 
@@ -52,6 +52,21 @@ def test_of_the_stages_only_the_large_layers_of_the_first_gain():
         if isinstance(layer, WinogradConv2d)
     }
     assert fast == {(1, "conv5"), (1, "conv6")}
+
+
+def test_parameters_their_names_and_their_order_stay_as_they_are():
+    plain = stages.get(1).build()
+    before = dict(plain.named_parameters())
+    quick = winograd.speed_up(plain)
+    after = dict(quick.named_parameters())
+    assert list(after) == list(before)
+    assert all(after[name] is before[name] for name in before)
+
+
+def test_a_layer_that_is_used_twice_stays_one_layer():
+    layer = nn.Conv2d(512, 512, 3)
+    quick = winograd.speed_up(nn.Sequential(layer, nn.Sequential(nn.ReLU(), layer)))
+    assert type(quick[0]) is WinogradConv2d and quick[0] is quick[1][1]
 
 
 @pytest.mark.parametrize("change", [{"stride": 2}, {"padding": 1}, {"dilation": 2}, {"groups": 2}])

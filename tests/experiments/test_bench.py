@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import json
 import multiprocessing
-import shutil
 import sys
 import time
 from types import SimpleNamespace
@@ -17,9 +16,8 @@ from PIL import Image
 from mnist_steps import data, evaluation, recipes, runs, stages, summary, training
 from mnist_steps.augment import RandomTranslation, augment
 from mnist_steps.engine import compiler
-from mnist_steps.engine import network as fast_network
 from mnist_steps.errors import MnistStepsError
-from mnist_steps.experiments import bench
+from mnist_steps.experiments import bench, pipelines
 
 CPU = torch.device("cpu")
 PROMISED = {"stage", "pipeline", "seconds_per_epoch", "ratio_to_original"}
@@ -70,16 +68,14 @@ def fakes(monkeypatch):
     }
     monkeypatch.setattr(bench, "kinds", lambda: made)
     monkeypatch.setattr(bench, "time", SimpleNamespace(perf_counter=lambda: Fake.now))
-    monkeypatch.setattr(bench, "breakdown", lambda stage, steps, fast: None)
+    monkeypatch.setattr(bench, "breakdown", lambda stage, steps, engine: None)
 
 
 # --- The rows -------------------------------------------------------------------------------
 
 
 def test_every_pipeline_has_a_row_that_names_its_machine(measured):
-    # The fast path needs a C compiler, Kornia is there in every environment that runs tests.
-    expected = [name for name in bench.kinds() if name[-4:] != "fast"]
-    assert [row.pipeline for row in measured if row.pipeline[-4:] != "fast"] == expected
+    assert [row.pipeline for row in measured] == list(bench.kinds())
     for row in measured:
         described = row.as_data()
         assert set(described) >= PROMISED | {"processor", "threads", "torch", "date"}
@@ -101,7 +97,7 @@ def test_ratios_follow_from_the_seconds(measured):
 def test_only_our_rows_have_a_breakdown(measured):
     for row in measured:
         assert (row.breakdown is not None) == row.pipeline.startswith("mnist_steps")
-    assert set(measured[4].as_data()["breakdown"]["seconds"]) == set(bench.PARTS)
+    assert set(measured[5].as_data()["breakdown"]["seconds"]) == set(bench.PARTS)
 
 
 def test_json_is_one_object_a_row_and_the_table_shows_the_same(command, fakes):
@@ -220,18 +216,6 @@ def test_ctrl_c_ends_without_a_traceback(command, monkeypatch):
     assert "stopped" in err and "Traceback" not in err + out
 
 
-@pytest.mark.slow
-def test_the_fast_way_is_left_out_with_one_line_where_nothing_compiles(monkeypatch):
-    def none():
-        raise MnistStepsError("no C compiler was found.")
-
-    monkeypatch.setattr(fast_network, "library", none)
-    told = []
-    rows = bench.run([stages.get(8)], rounds=1, steps=1, on_missing=told.append)
-    assert bench.OURS_FAST not in [row.pipeline for row in rows]
-    assert told == ["mnist_steps-fast is left out: no C compiler was found."]
-
-
 # --- The pipelines are what they say --------------------------------------------------------
 
 
@@ -240,12 +224,12 @@ def averages(number):
     recipe = stages.get(number).recipe
     digit = data.mnist().full_train.images[0]
     torch.manual_seed(0)
-    one = bench.per_image(recipe.augmentation, recipe.normalize_train)
+    one = pipelines.per_image(recipe.augmentation, recipe.normalize_train)
     image = Image.fromarray(digit[0].numpy())
     by_torchvision = torch.stack([one(image) for _ in range(1000)]).mean(dim=0)
     many = (digit.float() / 255).expand(1000, 1, 28, 28)
     moved = {
-        "kornia": bench.Kornia(stages.get(number)).augmentation(many),
+        "kornia": pipelines.Kornia(stages.get(number)).augmentation(many),
         "ours": augment(many, recipe.augmentation, torch.Generator().manual_seed(0)),
     }
     rest = {
@@ -269,7 +253,10 @@ def test_all_libraries_augment_alike(number):
 
 def test_the_original_trains_with_the_recipes_optimizer_and_schedule():
     recipe = stages.get(8).recipe
-    original, ours = bench.Original(stages.get(8)), bench.Ours(stages.get(8))
+    original, ours = (
+        pipelines.Original(stages.get(8)),
+        pipelines.Ours(stages.get(8), engine="torch"),
+    )
     for pipeline in (original, ours):
         pipeline.train(2)
     ours = ours.training
@@ -280,36 +267,38 @@ def test_the_original_trains_with_the_recipes_optimizer_and_schedule():
 
 def test_the_example_trains_without_augmentation():
     first = data.mnist().full_train.images[0]
-    plain = bench.per_image((), recipes.TRAIN_PIXELS)(Image.fromarray(first[0].numpy()))
+    plain = pipelines.per_image((), recipes.TRAIN_PIXELS)(Image.fromarray(first[0].numpy()))
     expected = evaluation.normalize(first.float() / 255, recipes.TRAIN_PIXELS)
     assert torch.allclose(plain, expected, atol=1e-6)
-    assert isinstance(bench.Examples(stages.get(8)).optimizer, torch.optim.Adadelta)
+    assert isinstance(pipelines.Examples(stages.get(8)).optimizer, torch.optim.Adadelta)
 
 
 def test_a_shift_is_known_to_both_libraries_and_anything_else_is_refused():
-    assert "RandomAffine" in str(bench.per_image((RandomTranslation(0.1),), recipes.TRAIN_PIXELS))
-    with pytest.raises(bench.MnistStepsError, match="does not know what other libraries call it"):
-        bench.per_image(("a mirror",), recipes.TRAIN_PIXELS)
+    assert "RandomAffine" in str(
+        pipelines.per_image((RandomTranslation(0.1),), recipes.TRAIN_PIXELS)
+    )
+    with pytest.raises(MnistStepsError, match="does not know what other libraries call it"):
+        pipelines.per_image(("a mirror",), recipes.TRAIN_PIXELS)
 
 
 # --- Where a step's time goes ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fast", [False, True], ids=["ordinary", "fast"])
+@pytest.mark.parametrize("engine", ["torch", "engine"])
 @pytest.mark.parametrize("number", [5, 8])
-def test_the_loop_with_a_clock_is_the_training_loop(number, fast, few_digits):
+def test_the_loop_with_a_clock_is_the_training_loop(number, engine, few_digits):
     """The same losses to the last bit, so nothing was left out and nothing put in."""
-    if fast and not any(map(shutil.which, compiler.COMPILERS)):
+    if engine == "engine" and not list(compiler.compilers()):
         missing("no C compiler to test with")
     stage = stages.get(number)
-    plain, timed = (training.Training(stage, 3, CPU, few_digits, fast=fast) for _ in range(2))
+    plain, timed = (training.Training(stage, 3, CPU, few_digits, engine=engine) for _ in range(2))
     expected = plain.train_epoch(max_steps=4).losses
-    losses, _ = (bench.timed_steps_fast if fast else bench.timed_steps)(timed, 4)
+    losses, _ = bench.timed_steps(timed, 4)
     assert torch.equal(losses, expected)
 
 
 def test_the_parts_make_up_the_steps(few_digits):
-    trained = training.Training(stages.get(8), 3, CPU, few_digits)
+    trained = training.Training(stages.get(8), 3, CPU, few_digits, engine="torch")
     bench.timed_steps(trained, 1)
     start = time.perf_counter()
     _, seconds = bench.timed_steps(trained, 6)
@@ -321,21 +310,22 @@ def test_the_parts_make_up_the_steps(few_digits):
 
 @pytest.mark.parametrize("part", ["augmentation", "forward", "backward", "optimizer"])
 def test_what_takes_long_shows_in_its_part(part, few_digits, monkeypatch):
-    trained = training.Training(stages.get(8), 3, CPU, few_digits)
-    layer, move = trained.model.conv1, augment
+    trained = training.Training(stages.get(8), 3, CPU, few_digits, engine="torch")
+    layer = trained.model.conv1
 
     def wait(*_):
         time.sleep(0.3)
 
     if part == "augmentation":
-        move = lambda *given: (wait(), augment(*given))[1]  # noqa: E731
+        draw = training.draw
+        monkeypatch.setattr(training, "draw", lambda *given: (wait(), draw(*given))[1])
     elif part == "forward":
         layer.register_forward_pre_hook(wait)
     elif part == "backward":
         layer.weight.register_hook(wait)
     else:
         trained.optimizer.register_step_pre_hook(wait)
-    _, seconds = bench.timed_steps(trained, 1, move)
+    _, seconds = bench.timed_steps(trained, 1)
     assert {name for name, (took,) in seconds.items() if took >= 0.3} == {part}
 
 

@@ -86,7 +86,7 @@ def test_every_record_holds_against_todays_code():
 def judged_by_views(few_digits, few_images, monkeypatch, tmp_path):
     """A run of a recipe whose last epoch judges nine views of each image, saved as a record."""
     with_stage(monkeypatch, 8, recipe={"epochs": 2, "test_shifts": 1})
-    run = training.fit(stages.get(8), seed=4, device="cpu")
+    run = training.fit(stages.get(8), seed=4, device="cpu", engine="torch")
     runs.save(run, tmp_path)
     return run, tmp_path
 

@@ -110,7 +110,7 @@ def test_training_images_are_normalized_as_the_recipe_says(short_stage, few_digi
 
     for module in (training, evaluation):
         monkeypatch.setattr(module, "normalize", spy)
-    under_way = training.Training(short_stage, 0, CPU, few_digits[:64])
+    under_way = training.Training(short_stage, 0, CPU, few_digits[:64], engine="torch")
     under_way.run_epoch()
     assert seen[0] == recipes.TRAIN_PIXELS
     assert set(seen[1:]) == {recipes.TEST_PIXELS}, "the original's quirk must stay"
