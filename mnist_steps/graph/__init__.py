@@ -7,7 +7,6 @@ and makes a `Node` of each call; `places` names the calls and finds them in the 
 An operation that has no entry raises `UnknownOperation`; nothing is guessed.
 """
 
-from mnist_steps.errors import MnistStepsError
 from mnist_steps.graph.nodes import INPUT, Graph, Node, NotTraceable, UnknownOperation
 from mnist_steps.graph.operations import CONSTANTS, OPERATIONS, ranks
 from mnist_steps.graph.shapes import count_macs
@@ -19,7 +18,6 @@ __all__ = [
     "INPUT",
     "OPERATIONS",
     "Graph",
-    "MnistStepsError",
     "Node",
     "NotTraceable",
     "Symbolic",

@@ -65,7 +65,7 @@ class Operation:
     shape: a rule of `shapes`; without one, the meta device tells the output's
     rank: how many spatial axes the name tells, else 0
     minor: no row in a layer table: it changes no shape or only the way it is written, has no
-        weights, and sees what the layer before it sees
+        weights, and sees what the layer before it sees, or no image
     """
 
     attributes: tuple[str, ...] | None
@@ -177,7 +177,7 @@ def _as_module(call: Call) -> Described:
     given = dict(call.given)
     if given.pop("return_indices", False) or given.pop("antialias", False):
         raise NotKnown(f"{call.spelled} with these options")
-    training = given.pop("training", call.op.startswith("Dropout"))
+    training = given.pop("training", False)  # F.dropout's own default is recorded as it is
     module = getattr(nn, call.op)(**_relevant(given))
     attributes = module_attributes(call.op, module)
     if training:  # the call would also drop values in evaluation mode
