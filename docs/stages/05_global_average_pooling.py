@@ -22,8 +22,7 @@ import torch
 from torch import nn
 
 from mnist_steps import augment, data, figures, pages, runs, stages, summary
-from mnist_steps.experiments import evidence
-from mnist_steps.experiments.study import Store
+from mnist_steps.experiments import evidence, study
 from mnist_steps.markup import Text
 from mnist_steps.original import BUDGET, TARGET
 
@@ -82,7 +81,7 @@ pages.provenance(run)
 # %% tags=["hide-input"]
 old = runs.load_or_train(4)
 finals, finals_before = (
-    [outcome.figures.final for outcome in Store().outcomes(each)]
+    [outcome.figures.final for outcome in study.Store().outcomes(each)]
     for each in (stage, before)
 )
 change = evidence.compare(finals_before, finals)

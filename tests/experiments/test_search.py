@@ -38,9 +38,7 @@ def test_the_command_names_the_runs_that_are_missing(monkeypatch, capsys, tmp_pa
 
 
 def put(store, candidate, loss, seeds):
-    tasks = study.tasks_for(
-        candidate.stage, range(seeds), candidate.name, judged_on="validation"
-    )
+    tasks = study.tasks_for(candidate.stage, range(seeds), candidate.name, judged_on="validation")
     for task in tasks:
         epochs = {"test_loss": [0.5, loss], "test_accuracy": [99.0, 99.5]}
         store.put(replace(simulated.simulate(task), epochs=epochs, images=5000,

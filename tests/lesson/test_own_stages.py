@@ -121,7 +121,7 @@ def test_stages_lists_it_with_its_study_alone(store, mnist_steps_command):
     status, out, _ = mnist_steps_command("stages")
     assert status == 0
     cells = row(out, "90 ")
-    assert cells[-4:-1] == ["–"] * 3 and cells[-1] == f"{store.summary(OWN).mean:.2f}"
+    assert cells[-5:-2] == ["–"] * 3 and cells[-2] == f"{store.summary(OWN).mean:.2f}"
     status, out, _ = mnist_steps_command("stages", "--json")
     (described,) = (one for one in json.loads(out) if one["number"] == 90)
     assert status == 0
@@ -154,7 +154,7 @@ def test_a_training_is_shown_without_a_comparison(trained, capsys):
 def test_verify_passes_it_over_unless_it_is_named(own, monkeypatch):
     monkeypatch.setattr(runs, "load", lambda number, *_: number)
     monkeypatch.setattr(runs, "check", lambda run, steps: runs.Replay(steps, 0.0, None))
-    assert [result.stage.number for result in runs.verify()] == list(range(1, 9))
+    assert [result.stage.number for result in runs.verify()] == list(range(1, 12))
     monkeypatch.undo()
     with pytest.raises(RecordMismatch, match="stage 90, seed 8: there is no record"):
         runs.verify([90])
@@ -173,7 +173,7 @@ def test_all_records_are_renewed_and_none_is_added(own, monkeypatch, mnist_steps
     monkeypatch.setattr(runs, "record", lambda number, *_, **__: made.append(number))
     monkeypatch.setattr(commands, "print_run", lambda run, as_json: None)
     assert mnist_steps_command("record", "--all")[0] == 0
-    assert made == list(range(1, 9))
+    assert made == list(range(1, 12))
 
 
 def test_an_export_says_that_there_is_no_record(own, mnist_steps_command, tmp_path):
@@ -211,7 +211,7 @@ def test_the_index_shows_its_study_and_dashes_for_the_rest(store):
     assert columns[4:6] == ["3", summary.mean_and_sd]
     points = pages.stage_points()
     assert points[-1] == ("90", OWN.parameters, summary.mean, None)
-    assert [label for label, *_ in points] == [*map(str, range(1, 9)), "90"]
+    assert [label for label, *_ in points] == [*map(str, range(1, 12)), "90"]
     assert (
         f"90: {OWN.parameters:,}, {summary.mean:.2f}" in figures.parameters_and_accuracy(points).alt
     )

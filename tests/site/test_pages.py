@@ -6,6 +6,7 @@ import dataclasses
 import math
 import re
 import runpy
+import statistics
 import types
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from simulated import simulate
 
 from mnist_steps import figures, models, pages, runs, stages
 from mnist_steps.errors import MnistStepsError
+from mnist_steps.experiments import evidence, study
 from mnist_steps.experiments.study import Store, tasks_for
+from mnist_steps.original import BUDGET, TARGET
 from mnist_steps.runs import Replay
 
 ROOT = Path(__file__).parents[2]
@@ -57,7 +60,8 @@ def asked(number, run):
     """What the question on a stage's page gives for a run: its cell, executed alone."""
     text = STAGE_PAGES[number - 1].read_text(encoding="utf-8")
     (cell,) = (cell for cell in text.split("# %%") if "pages.predict(" in cell)
-    names = {"bisect": bisect, "math": math, "pages": pages, "runs": runs, "run": run}
+    names = {"bisect": bisect, "math": math, "statistics": statistics, "runs": runs, "run": run}
+    names |= {"evidence": evidence, "study": study, "TARGET": TARGET}
     stage, before = stages.get(number), stages.get(max(number - 1, 1))
     outcomes = []
     names["pages"] = types.SimpleNamespace(
@@ -69,9 +73,9 @@ def asked(number, run):
 
 
 @pytest.mark.parametrize("number", range(1, 9))
-def test_the_answer_to_each_question_follows_from_the_run(number):
-    """Of three made-up runs, whose test accuracies rise, stay or fall, at least two answers."""
-    run = runs.load(max(number, 3))
+def test_the_answer_to_each_question_follows_from_what_was_measured(number, monkeypatch):
+    """Of three made-up outcomes, whose accuracies rise, stay or fall, at least two answers."""
+    run, outcomes = runs.load(max(number, 3)), study.Store.outcomes
     answers = set()
     for test, train, loss in ((97.0, 20.0, 2.3), (99.2, 99.25, 1.5), (99.6, 98.0, 0.1)):
         last = dataclasses.replace(run.epochs[-1], test_accuracy=test, train_accuracy=train)
@@ -79,7 +83,23 @@ def test_the_answer_to_each_question_follows_from_the_run(number):
         middle = [dataclasses.replace(epoch, test_accuracy=test) for epoch in run.epochs[1:-1]]
         steps = tuple(dataclasses.replace(step, loss=loss) for step in run.steps)
         made_up = dataclasses.replace(run, epochs=(first, *middle, last), steps=steps)
+
+        def all_alike(store, stage, figures=(test, train, loss)):
+            made = outcomes(store, stage)
+            if stage.number != number:
+                return made
+            names = ("test_accuracy", "train_accuracy", "train_loss")
+            columns = dict(zip(names, figures, strict=True))
+            return [
+                dataclasses.replace(
+                    one, epochs={name: [value] * 15 for name, value in columns.items()}
+                )
+                for one in made
+            ]
+
+        monkeypatch.setattr(study.Store, "outcomes", all_alike)
         choices, answer, explanation = asked(number, made_up)
+        monkeypatch.setattr(study.Store, "outcomes", outcomes)
         assert len(choices) == 3 and answer in range(3) and explanation.endswith(".")
         answers.add(answer)
     assert len(answers) > 1 or number == 7, "stage 7 asks about the spread alone"
@@ -244,7 +264,9 @@ def test_a_target_shown_as_met_that_is_not_fails_the_page():
         names = {
             "pages": pages,
             "table": types.SimpleNamespace(total_params=parameters),
-            "run": types.SimpleNamespace(final_test_accuracy=accuracy),
+            "finals": [accuracy],
+            "BUDGET": BUDGET,
+            "TARGET": TARGET,
         }
         if problem is None:
             exec("\n".join(lines), names)
