@@ -118,11 +118,11 @@ def _check(
         try:
             traced = (trace or sandbox.trace)(texts[MODEL], unsafe=unsafe)
             level = traced.level
-            network = rebuild.read(traced.graph)
-            rebuild.read(description(network))  # longer than what came out of the jail, perhaps
-            refused, notes = differences.told(network.description.besides)
+            built = rebuild.read(traced.graph)
+            rebuild.read(description(built))  # longer than what came out of the jail, perhaps
+            refused, notes = differences.told(built.description.besides)
             findings += refused
-            network = None if refused else network
+            network = None if refused or not built.layers else built
         except (sandbox.TraceFailed, GraphRefused) as error:
             level = level or sandbox.level()
             findings.append(_about_the_model(error))

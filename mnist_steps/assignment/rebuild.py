@@ -177,10 +177,16 @@ class Network:
 
     @cached_property
     def layers(self) -> dict[str, Layer]:
-        """Receptive fields, by the submission's own names, in execution order."""
+        """Receptive fields, by the submission's own names, in execution order.
+
+        Raises GraphRefused when nobody could say what a value depends on, as where images mix.
+        """
         with torch.device("meta"):  # the network only: padding's maps are computed
             built = self.build()
-        analysis = receptive_field.analyze(built, schema.INPUT_SHAPE)
+        try:
+            analysis = receptive_field.analyze(built, schema.INPUT_SHAPE)
+        except MnistStepsError as error:
+            raise GraphRefused(f"no receptive fields: {_first_line(error)}.") from error
         names = _names(self.description, analysis.graph)
         return {names[layer.name]: layer for layer in analysis.layers}
 

@@ -407,3 +407,15 @@ def test_a_folder_in_an_outcomes_place_is_put_aside_too(grade, tmp_path, capsys)
     write_folder(file, {"x": "y"})
     assert by_name(grade())["good"].status == "pass"
     assert file.is_file() and "is made again" in capsys.readouterr().err
+
+
+def test_a_network_whose_fields_nobody_can_tell_is_refused(
+    tmp_path, trace_without_jail, monkeypatch
+):
+    def unknown(model, shape):
+        raise graph.UnknownOperation("log_softmax: over the images of a batch\n  and where")
+
+    monkeypatch.setattr(rebuild.receptive_field, "analyze", unknown)
+    checked = checking.check(write_folder(tmp_path / "one", GOOD), Assignment())
+    assert not checked.trainable
+    assert "no receptive fields: log_softmax" in checked.findings[0].what
