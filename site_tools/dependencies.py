@@ -37,8 +37,10 @@ class Imports:
         importlib.invalidate_caches()  # `mkdocs serve` builds again and again in one process
         try:
             # No cache: one that goes by the time of a file could miss an edit.
-            self.graph = grimp.build_graph(
-                *packages, exclude_type_checking_imports=True, cache_dir=None
+            self.graph = (
+                grimp.build_graph(*packages, exclude_type_checking_imports=True, cache_dir=None)
+                if packages
+                else grimp.ImportGraph()
             )
         except grimp.exceptions.SourceSyntaxError as error:
             raise PluginError(str(error)) from error
