@@ -6,7 +6,6 @@ in its worker under it.
 
 import base64
 import copy
-import dataclasses
 import shutil
 from pathlib import Path
 
@@ -14,55 +13,23 @@ import numpy as np
 import pytest
 import torch
 from browser import missing, served, watch
+from engine_page import floats, network_of, numbers_of, write_page
 
-from mnist_steps import data, engine, graph, original, runs, stages, training
+from mnist_steps import data, engine, original, runs, stages, training
 from mnist_steps.engine import compiler
 from mnist_steps.engine import network as in_c
 from mnist_steps.training import Training
-from site_tools import engine_assets, privacy
+from site_tools import engine_assets
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
 STEPS = 50
 
-# The page: a worker with a Trainer, and a function that calls a method of it.
-SCRIPT = """
-const worker = new Worker("javascripts/engine/worker.js", { type: "module" });
-const waiting = new Map();
-worker.onmessage = ({ data }) => {
-  const [give, fail] = waiting.get(data.id);
-  data.problem === undefined ? give(data.result) : fail(new Error(data.problem));
-};
-let calls = 0;
-globalThis.call = (method, ...given) =>
-  new Promise((...both) => {
-    waiting.set(++calls, both);
-    worker.postMessage({ id: calls, method, given });
-  });
-globalThis.file = async (name, Kind) => new Kind(await (await fetch(name)).arrayBuffer());
-/** Numbers one after another, cut into named parts. */
-globalThis.parts = (numbers, sizes) => {
-  let place = 0;
-  return Object.fromEntries(
-    Object.entries(sizes).map(([name, size]) => [name, numbers.subarray(place, (place += size))]),
-  );
-};
-"""
-
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """A folder with the engine's scripts and a page with the site's own policy."""
     folder = tmp_path_factory.mktemp("site")
-    scripts = folder / "javascripts" / "engine"
-    shutil.copytree(ROOT / "docs" / "javascripts" / "engine", scripts)
-    shutil.copy(engine_assets.WASM, scripts)
-    (folder / "page.js").write_text(SCRIPT)
-    page = (
-        '<!doctype html><html><head><meta charset="utf-8"><title>engine</title>'
-        '<link rel="icon" href="data:,"></head><body><script src="page.js"></script></body></html>'
-    )
-    (folder / "index.html").write_text(privacy.restricted(page))
+    write_page(folder)
     return folder
 
 
@@ -75,37 +42,6 @@ def page(browser, site):
         yield page
         assert page.complaints == []
         context.close()
-
-
-def layers_of(stage):
-    """As model.json has them."""
-    nodes = graph.trace(stage.build(), runs.INPUT_SHAPE).nodes
-    return [
-        {"name": node.name, "kind": node.op, "attributes": node.as_data()["attributes"]}
-        for node in nodes
-    ]
-
-
-def network_of(stage):
-    recipe = stage.recipe
-    return {
-        "layers": layers_of(stage),
-        "normalize": dataclasses.asdict(recipe.normalize_train),
-        "normalizeTest": dataclasses.asdict(recipe.normalize_test),
-        "momentum": recipe.optimizer.momentum,
-        "nesterov": recipe.optimizer.nesterov,
-        "weightDecay": recipe.optimizer.weight_decay,
-    }
-
-
-def numbers_of(tensors):
-    """One after another, each as [out][in][row][column], as weights.bin has them."""
-    flat = [tensor.detach().contiguous().flatten().numpy() for tensor in tensors]
-    return np.concatenate(flat).astype("<f4")
-
-
-def floats(state):
-    return {name: value for name, value in state.items() if value.is_floating_point()}
 
 
 # --- The file -------------------------------------------------------------------------------

@@ -7,7 +7,7 @@
  *     worker.postMessage({ id: 1, method: "step", given: [chosen, maps, 0.1] });
  *     worker.onmessage = ({ data }) => …;  // { id, result } or { id, problem }, in order
  *
- * `method` is "create" or a method of Trainer.
+ * `method` is "create", a method of Trainer, or "memory": how many bytes it takes.
  */
 
 import { Trainer, compiled } from "./trainer.js";
@@ -27,6 +27,7 @@ const METHODS = {
   weights: () => trainer.weights(),
   load: (weights) => trainer.load(weights),
   gradients: () => trainer.gradients(),
+  memory: () => trainer.engine.memory.buffer.byteLength,
 };
 
 let before = Promise.resolve();
