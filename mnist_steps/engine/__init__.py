@@ -107,7 +107,7 @@ def misfit(model: nn.Module) -> str | None:
         if isinstance(layer, nn.Conv2d):
             most = max(layer.in_channels, layer.out_channels)
             if most > MOST_CHANNELS:
-                return f"{name} has {most} channels; with more than {MOST_CHANNELS} PyTorch gains"
+                return f"{name} has {most} channels; above {MOST_CHANNELS} PyTorch is faster"
         numbers += described
     try:
         _, output_shape = lay_out(numbers)
