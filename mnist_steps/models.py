@@ -1,4 +1,4 @@
-"""The eight networks, each spelled out in the order in which data flows.
+"""The networks, each spelled out in the order in which data flows.
 
 The two columns beside the layers are the layer's output size and its receptive field, both in
 one number because every map and every field here is square. A test compares them with

@@ -198,8 +198,8 @@ better = gain.ranked and gain.difference > 0
 pages.hold_to("the schedule is better is shown", better)
 pages.hold_to("Not with every seed", verdict.hold < verdict.end < verdict.runs)
 Text(f"""
-- **Yes, on average.** Stage 8 {verdict}.
-- **Stage 7 does not.** It is {verdict_before}.
+- **Yes, on average.** Stage 8: {verdict}.
+- **Stage 7 does not.** With a constant rate it is {verdict_before}.
 - **That the schedule is better is shown**, by {gain.difference:.2f} points (95 %
   interval {gain.interval.low:+.2f} to {gain.interval.high:+.2f}): more than runs of one
   network differ among each other. Whether the rate did it or the momentum is open.
