@@ -68,9 +68,10 @@ def all_stages(store: Store | None = None) -> Html:
             recorded = [f"{run.final_test_accuracy:.2f}{mark}", f"{run.best_test_accuracy:.2f}"]
             if not run.finished:
                 notes += f" * Unfinished, {describe_epochs(run)}."
+        views = " ‡" if stage.recipe.test_shifts else ""
         rows.append(
             [
-                f"{stage.number}. {stage.title}",
+                f"{stage.number}. {stage.title}{views}",
                 f"{stage.parameters:,}",
                 *recorded,
                 *(_describe_study(summaries[stage.number]) if studied else []),
@@ -88,7 +89,8 @@ def all_stages(store: Store | None = None) -> Html:
             if studied
             else ""
         )
-        + notes,
+        + notes
+        + " ‡ Judged by the mean of several shifts of each test image, not by one view.",
     )
 
 
