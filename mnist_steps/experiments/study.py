@@ -373,7 +373,8 @@ class Store:
 
         choices: as for `tasks_for`
         """
-        tasks = tasks_for(stage, self.seeds(stage, arm), arm, **choices)
+        # Whatever computed them: to read runs, no engine has to be found or compiled.
+        tasks = tasks_for(stage, self.seeds(stage, arm), arm, **{"engine": "torch"} | choices)
         return [outcome for task in tasks if (outcome := self.get(task)) is not None]
 
     def seeds(self, stage: Stage, arm: str | None = None) -> list[int]:

@@ -662,6 +662,12 @@ def test_a_run_of_a_study_notes_what_computed_it(few_images, short_stage):
         assert study.train(task).environment["engine"] == way
 
 
+def test_runs_are_read_without_a_compiler(monkeypatch):
+    monkeypatch.setattr(compiler, "compilers", lambda: pytest.fail("one was looked for"))
+    forget()
+    assert len(study.Store().outcomes(stages.get(8))) >= 10
+
+
 # --- Augmentation ---------------------------------------------------------------------------
 
 
