@@ -277,7 +277,6 @@ CREATE = """({ network, images, labels }) =>
         (lambda layers: layers[-4]["attributes"].update(out_channels=9), "batch_normp2: it reads"),
         (lambda layers: layers.pop(-5), "the network ends with 10 ×"),
     ],
-    ids=str,
 )
 def test_a_network_that_does_not_fit_is_refused_with_its_layer_and_why(change, said, page):
     network = network_of(stages.get(8))
