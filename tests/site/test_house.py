@@ -16,7 +16,7 @@ def test_the_picture_shows_every_room_of_the_package_on_a_floor_above_all_that_i
     shown = house.picture(floors, arrows)
     rooms = {path.stem for path in (ROOT / "mnist_steps").glob("*.py")}
     rooms |= {path.parent.name for path in (ROOT / "mnist_steps").glob("*/__init__.py")}
-    rooms = {room for room in rooms if not room.startswith("__")}
+    rooms -= {"__init__"}
     heights = {room: float(y) for y, room in re.findall(r'y="([\d.]+)">([a-z_]+)</text>', shown)}
     assert set(heights) == rooms == set(arrows)
     for room, imported in arrows.items():
