@@ -235,16 +235,21 @@ def summary_of(outcomes: Sequence[Outcome]) -> Summary:
 
 def one_view_summary(outcomes: Sequence[Outcome]) -> Summary | None:
     """Their accuracies when each image is judged once; None unless all of the runs noted that."""
-    noted = [outcome.one_view_accuracies for outcome in outcomes]
-    known = [accuracies for accuracies in noted if accuracies is not None]
-    return evidence.over_seeds(known) if known and len(known) == len(noted) else None
+    known = _by_one_view(outcomes)
+    return evidence.over_seeds(known) if known else None
 
 
 def verdict_of(outcomes: Sequence[Outcome]) -> evidence.Verdict | None:
-    """Whether the runs reach the target; None when one has no figures by one view, or for none."""
-    accuracies = [one.one_view_accuracies for one in outcomes]
-    known = [each for each in accuracies if each is not None]
-    return evidence.verdict(known) if known and len(known) == len(accuracies) else None
+    """Whether the runs reach the target; None unless all of them noted figures by one view."""
+    known = _by_one_view(outcomes)
+    return evidence.verdict(known) if known else None
+
+
+def _by_one_view(outcomes: Sequence[Outcome]) -> list[list[float]]:
+    """Each run's accuracies by one view; empty unless all of the runs noted them."""
+    noted = [outcome.one_view_accuracies for outcome in outcomes]
+    known = [accuracies for accuracies in noted if accuracies is not None]
+    return known if len(known) == len(noted) else []
 
 
 def train(task: Task) -> Outcome:
