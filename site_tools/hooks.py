@@ -32,6 +32,8 @@ from site_tools.rendering import Rendered  # noqa: E402
 log = get_plugin_logger("site")
 
 PAGE_LINK = re.compile(r'\b(href|src)="([^"#:?]+)(#[^"]*)?"')
+STEP = re.compile(r'<li data-page="([^"]+)"')
+QUESTION = re.compile(r'data-question="(\w+)" data-kind="(\w+)"')
 
 # The executed pages of this build, by their path under docs/.
 rendered: dict[str, Rendered] = {}
@@ -126,10 +128,19 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
             raise PluginError(f"{source}: a link leads nowhere: {address}")
         return found[0]
 
+    html = STEP.sub(lambda found: f"{found[0]}{_questions_of(found[1])}", html)
     html = PAGE_LINK.sub(resolved, html)
     if page.is_homepage:
         return html
     return html.replace("</h1>", f"</h1>\n{_buttons(source, config)}", 1)
+
+
+def _questions_of(source: str) -> str:
+    """The names of a page's questions, for the list of what was answered."""
+    found = QUESTION.findall(rendered[source].content) if source in rendered else []
+    names = {kind: " ".join(name for name, one in found if one == kind) for _, kind in found}
+    checks, predictions = names.get("check", ""), names.get("prediction", "")
+    return f' data-checks="{checks}" data-predictions="{predictions}"'
 
 
 def _buttons(source: str, config: MkDocsConfig) -> str:

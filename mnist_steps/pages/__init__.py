@@ -9,24 +9,27 @@ from mnist_steps.pages.parts import (
     model_difference,
     provenance,
     recipe,
+    recipe_change,
     results,
     source,
     standard_error,
     studies_table,
 )
-from mnist_steps.pages.quiz import predict, predictions
+from mnist_steps.pages.quiz import check, predict, progress
 
 __all__ = [
     "all_stages",
+    "check",
     "describe_epochs",
     "field_claims",
     "hero",
     "hold_to",
     "model_difference",
     "predict",
-    "predictions",
+    "progress",
     "provenance",
     "recipe",
+    "recipe_change",
     "results",
     "source",
     "stage_points",
