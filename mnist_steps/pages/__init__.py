@@ -1,6 +1,7 @@
 """What the site's pages show, each in one call."""
 
 from mnist_steps.markup import table
+from mnist_steps.pages.digits import newly
 from mnist_steps.pages.home import all_stages, hero, stage_points
 from mnist_steps.pages.parts import (
     describe_epochs,
@@ -25,6 +26,7 @@ __all__ = [
     "hero",
     "hold_to",
     "model_difference",
+    "newly",
     "predict",
     "progress",
     "provenance",
