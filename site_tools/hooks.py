@@ -27,6 +27,7 @@ from mkdocs_jupyter.plugin import NotebookFile
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from site_tools import checks, downloads, execution, offline, privacy, rendering  # noqa: E402
 from site_tools.dependencies import Imports, digests_of  # noqa: E402
+from site_tools.formulas import FormulaError, Formulas  # noqa: E402
 from site_tools.rendering import Rendered  # noqa: E402
 
 log = get_plugin_logger("site")
@@ -37,6 +38,8 @@ QUESTION = re.compile(r'data-question="(\w+)" data-kind="(\w+)"')
 
 # The executed pages of this build, by their path under docs/.
 rendered: dict[str, Rendered] = {}
+# Those of other pages, likewise.
+formulas: dict[str, Formulas] = {}
 serving = False
 
 
@@ -112,11 +115,32 @@ def _show(page: Page, result: Rendered) -> None:
         page.title = result.title
 
 
-def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str | None:
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str | None:
+    """Take the formulas out of a Markdown page; raise PluginError when one cannot be converted."""
+    source = page.file.src_uri
+    if source in rendered:  # its formulas are there already
+        return None
+    formulas[source] = Formulas()
+    try:
+        return formulas[source].take(markdown)
+    except FormulaError as error:
+        raise PluginError(f"{source}: {error}") from error
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Put formulas back, and finish what was executed."""
+    source = page.file.src_uri
+    if source in rendered:
+        return _executed(html, page, config, files)
+    try:
+        return formulas[source].put_back(html)
+    except FormulaError as error:
+        raise PluginError(f"{source}: {error}") from error
+
+
+def _executed(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Point an executed page's links at pages, as MkDocs does for Markdown; add its buttons."""
     source = page.file.src_uri
-    if source not in rendered:
-        return None
 
     def resolved(found: re.Match[str]) -> str:
         attribute, address, fragment = found[1], found[2], found[3] or ""
