@@ -1,6 +1,6 @@
 """Every plot of the site, each in one call."""
 
-from mnist_steps.figures.evidence import effects, frontier, histories, parameters_and_accuracy
+from mnist_steps.figures.evidence import effects, frontier, histories
 from mnist_steps.figures.fields import field, field_and_effective, growth, one_axis
 from mnist_steps.figures.images import confusion, digits, mistakes
 from mnist_steps.figures.speed import seconds_and_accuracy, step_parts
@@ -24,7 +24,6 @@ __all__ = [
     "learning_rates",
     "mistakes",
     "one_axis",
-    "parameters_and_accuracy",
     "seconds_and_accuracy",
     "seeds",
     "step_parts",

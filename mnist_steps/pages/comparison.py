@@ -169,7 +169,7 @@ def describe_study(outcomes: Sequence[Outcome]) -> str:
 def two_stages(compared: Sequence[Entry]) -> Html:
     """The place where the site's script compares two stages; without it, where to read instead."""
     steps = "".join(
-        f'<li><a href="{after.stage.page}#the-model">'
+        f'<li><a href="{after.stage.page}">'
         f"What stage {after.stage.number} changes</a> after stage {before.stage.number}</li>"
         for before, after in itertools.pairwise(compared)
     )
