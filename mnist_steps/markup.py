@@ -43,14 +43,20 @@ def table(
     caption: str,
     words: Sequence[int] = (),
     foot: Sequence[str] = (),
+    wide: Sequence[int] = (),
 ) -> Html:
     """A table whose first column names the rows and whose other columns hold numbers.
 
     words: further columns that hold words; they are aligned to the left, of class "words"
     foot: lines below the rows
+    wide: columns that matter less, which only a wide screen shows; of class "wide"
     Its markup scrolls in a frame of its own, by keyboard too, when the screen is narrow.
     """
-    kinds = [' class="words"' if column in words else "" for column in range(len(headings))]
+    classes = {"words": words, "wide": wide}
+    kinds = []
+    for column in range(len(headings)):
+        names = [name for name, columns in classes.items() if column in columns]
+        kinds.append(f' class="{" ".join(names)}"' if names else "")
     head = "".join(
         f'<th scope="col"{kind}>{html.escape(heading)}</th>' if heading else "<td></td>"
         for kind, heading in zip(kinds, headings, strict=True)
