@@ -29,6 +29,7 @@ from mnist_steps.training import Run
 
 SHEET_COLUMNS = 32  # digits in a row of the sheet
 SIDE = 28  # pixels of a digit
+# Columns of the table of all stages that only a wide screen shows.
 LESS = ("multiplications", "batch size", "best epoch", "original's best", "minutes")
 INKS = 16  # shades that are kept: enough for the eye, and half a byte a pixel
 

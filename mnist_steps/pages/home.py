@@ -78,7 +78,7 @@ def ladder(store: Store | None = None) -> Html:
     store: of the study; None for the package's own
     """
     store = store or Store()
-    shown = [stage for stage in stages.STAGES if store.seeds(stage)]
+    shown = [stage for stage in stages.STAGES if store.outcomes(stage)]
     choices = ((1, "once, as it is"), (9, "by the mean of nine shifts, in stages that have them"))
     switches = "".join(
         f'<label><input type="radio" name="ladder-views" value="{views}"'
