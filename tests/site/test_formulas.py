@@ -1,5 +1,6 @@
 """LaTeX between dollars becomes MathML; code and prices do not; what is not understood is named."""
 
+from pathlib import Path
 from xml.etree import ElementTree
 
 import jupytext
@@ -9,6 +10,8 @@ from nbformat.v4 import new_output
 
 from site_tools import rendering
 from site_tools.formulas import FormulaError, Formulas, mathml
+
+ROOT = Path(__file__).parents[2]
 
 
 def rendered(text):
@@ -107,3 +110,58 @@ def test_a_page_has_its_formulas_in_text_in_what_cells_say_and_in_questions():
 
 def output(shown):
     return new_output("execute_result", data=shown | {"text/plain": ""}, execution_count=1)
+
+
+# --- In a browser -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def page(browser):
+    styles = (ROOT / "docs" / "stylesheets" / "extra.css").read_text(encoding="utf-8")
+    page = browser.new_page(viewport={"width": 360, "height": 700})
+    long = " + ".join(f"a_{{{i}}} x^{i}" for i in range(20))
+    body = rendered(f"In a line: $x_1^2 = \\frac{{a}}{{b}}$.\n\n$$y = {long}$$\n")
+    page.set_content(
+        f'<!doctype html><style>{styles}</style><body class="md-typeset" '
+        f'data-md-color-scheme="default">{body}'
+    )
+    yield page
+    page.close()
+
+
+def test_a_browser_lays_a_formula_out_as_mathematics(page):
+    boxes = page.evaluate(
+        """() => ["mfrac > :first-child", "mfrac > :last-child", "msubsup > :nth-child(1)",
+                  "msubsup > :nth-child(2)", "msubsup > :nth-child(3)"]
+          .map((one) => document.querySelector(`p ${one}`).getBoundingClientRect().toJSON())"""
+    )
+    above, below, base, under, over = boxes
+    assert above["bottom"] <= below["top"] + 1, "numerator above denominator"
+    assert over["top"] < base["top"] and under["bottom"] > base["bottom"]
+    assert over["height"] < base["height"], "an exponent is smaller"
+
+
+def test_a_formula_that_is_too_wide_scrolls_in_its_own_box(page):
+    box, document = page.evaluate(
+        """() => [document.querySelector(".formula"), document.documentElement]
+          .map(({ scrollWidth, clientWidth }) => [scrollWidth, clientWidth])"""
+    )
+    assert box[0] > box[1] and document[0] == document[1] == 360
+    page.focus(".formula")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.querySelector('.formula').scrollLeft > 0")
+    start = page.evaluate(
+        """() => { const box = document.querySelector(".formula"); box.scrollLeft = 0;
+          return box.querySelector("math > *").getBoundingClientRect().left
+            - box.getBoundingClientRect().left; }"""
+    )
+    assert start >= 0, "its beginning can be scrolled to"
+
+
+@pytest.mark.parametrize("scheme", ["default", "slate"])
+def test_a_formula_has_the_colour_of_the_text_around_it(page, scheme):
+    page.evaluate("(name) => (document.body.dataset.mdColorScheme = name)", scheme)
+    formula, text = page.evaluate(
+        "() => ['math', 'p'].map((one) => getComputedStyle(document.querySelector(one)).color)"
+    )
+    assert formula == text
