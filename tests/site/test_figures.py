@@ -4,7 +4,6 @@ import dataclasses
 import re
 
 import pytest
-
 from simulated import simulate
 
 from mnist_steps import figures, receptive_field, runs, stages
