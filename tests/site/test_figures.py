@@ -1,16 +1,14 @@
 """A figure shows all that it is given, or says that it cannot."""
 
 import dataclasses
-import itertools
 import re
 
 import pytest
-import torch
-from torch.utils.flop_counter import FlopCounterMode
+from simulated import simulate
 
-from mnist_steps import data, figures, receptive_field, runs, stages
+from mnist_steps import figures, receptive_field, runs, stages
 from mnist_steps.errors import MnistStepsError
-from mnist_steps.figures import networks, style
+from mnist_steps.experiments import study
 
 
 def test_each_run_has_a_line_of_its_own_or_the_figure_is_refused():
@@ -65,114 +63,128 @@ def test_text_in_a_figure_is_text():
     assert "var(--figure-ink" in shown and "system-ui" in shown and "DejaVu" not in svg
 
 
-# --- Networks ------------------------------------------------------------------------------------
+# --- All seeds ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stage", stages.STAGES, ids=lambda stage: stage.slug)
-def test_a_networks_columns_hold_all_its_parameters_and_multiplications(stage):
-    columns = networks.columns_of(stage.build())
-    assert sum(column.parameters for column in columns) == stage.parameters
-    model = stage.build().eval()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(torch.zeros(1, 1, 28, 28))
-    # torch counts a multiplication and an addition as two operations.
-    counted = counter.get_total_flops() // 2
-    assert sum(column.multiplications for column in columns) == counted
+@pytest.fixture
+def store(tmp_path):
+    """Five made-up runs of stages 7 and 9; those of stage 9 note what one view says, too."""
+    store = study.Store(tmp_path)
+    for number in (7, 9):
+        for place, task in enumerate(study.tasks_for(stages.get(number), range(5))):
+            wrong = {position: 0 for position in range(50 + 5 * place)}
+            final = 100 - len(wrong) / 100
+            epochs = {"test_accuracy": [98.0, 99.4, 99.45, final]}
+            if number == 9:
+                epochs["one_view_accuracy"] = [None, 99.3, 99.35, final - 0.1]
+            store.put(dataclasses.replace(simulate(task), wrong=wrong, epochs=epochs))
+    return store
 
 
-def test_a_network_picture_shows_every_layer_with_its_field_and_squares_to_scale():
-    stage = stages.get(8)
-    picture = figures.network(stage)
-    markup = picture._repr_html_()
-    columns = networks.columns_of(stage.build())
-    for column in columns:
-        assert f">{column.name}</text>" in markup and str(column) in picture.alt
-    areas = [
-        float(found[1]) * float(found[2])
-        for figure in picture.figures
-        for found in re.finditer(
-            r'<rect [^>]*width="([\d.]+)" height="([\d.]+)" style="[^"]*fill-opacity', figure.svg
-        )
-    ]
-    weighed = [column.parameters for column in columns if column.parameters]
-    for area, parameters in zip(areas, weighed, strict=True):
-        assert area / areas[-2] == pytest.approx(parameters / weighed[-2], rel=0.02)
+def circles(figure, what):
+    return [float(x) for x in re.findall(rf'<circle cx="([\d.]+)%"[^>]*{what}', figure.svg)]
 
 
-def test_what_changed_between_two_networks_has_another_colour():
-    picture = figures.network_change(stages.get(6), stages.get(7))
-    orange = "fill: var(--figure-train"
-    now = "".join(one.svg for one in picture.figures if "now" in one.alt)
-    assert now.count(orange) == 4  # conv5, conv6, conv7, point2
-    same = figures.network_change(stages.get(7), stages.get(8))
-    assert orange not in "".join(one.svg for one in same.figures)
+def test_each_run_is_a_dot_further_right_the_fewer_its_mistakes(store):
+    figure = figures.seeds([stages.get(7)], store=store)
+    dots = circles(figure, 'fill-opacity="0.65"')
+    assert len(dots) == 5 and dots == sorted(dots)
+    target = float(re.search(r'<text x="([\d.]+)%"[^>]*>target<', figure.svg)[1])
+    finals = sorted(one.test_accuracies[-1] for one in store.outcomes(stages.get(7)))
+    assert [dot >= target for dot in dots] == [final >= 99.4 for final in finals]
+    verdict = study.verdict_of(store.outcomes(stages.get(7)))
+    for shown in (f"{verdict.mean:.3f}", f"{verdict.end}/5", f"{verdict.hold}/5"):
+        assert f">{shown}</text>" in figure.svg
+    assert f"95 % interval {verdict.interval.low:.3f} to" in figure.alt
 
 
-def test_a_network_with_branches_says_where_each_layer_takes_its_maps_from():
-    class Residual(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.first = torch.nn.Conv2d(1, 4, 3, padding=1)
-            self.second = torch.nn.Conv2d(4, 4, 3, padding=1)
-
-        def forward(self, x):
-            x = self.first(x)
-            return torch.relu(x + self.second(x))
-
-    columns = {column.name: column for column in networks.columns_of(Residual())}
-    assert columns["add"].sources == ("first", "second")
-    assert "add" in figures.network(Residual()).alt
+def test_one_view_and_nine_are_told_apart(store):
+    own = stages.get(9)
+    both = figures.seeds([own], store=store)
+    filled, rings = circles(both, 'fill-opacity="0.65"'), circles(both, 'fill="none"')
+    assert len(filled) == len(rings) == 5
+    assert all(one < nine for one, nine in zip(filled, rings, strict=True)), "0.1 points less"
+    assert "by one view: mean 99.300" in both.alt
+    assert "by the mean of 9 views: mean 99.400" in both.alt
+    assert circles(figures.seeds([own], views=1, store=store), 'fill="none"') == []
+    assert circles(figures.seeds([own], views=9, store=store), "fill-opacity") == []
+    seven = figures.seeds([stages.get(7)], views=9, store=store)
+    assert len(circles(seven, 'fill-opacity="0.65"')) == 5, "it has no other figures than these"
 
 
-def test_labels_of_lines_that_end_together_stand_apart():
-    analyses = {
-        f"stage {number}": receptive_field.analyze(stages.get(number).build(), (1, 28, 28))
-        for number in (1, 2, 3, 8)
-    }
-    svg = figures.growth(analyses, 28).svg
-    heights = sorted(map(float, re.findall(r'y="([\d.]+)"[^>]*>stage \d', svg)))
-    assert len(heights) == len(analyses)
-    assert min(b - a for a, b in itertools.pairwise(heights)) > 9
+def test_runs_that_noted_nothing_by_one_view_are_not_guessed(store):
+    own = stages.get(9)
+    outcomes = store.outcomes(own)
+    for outcome in outcomes[:2]:
+        epochs = {"test_accuracy": outcome.epochs["test_accuracy"]}
+        store.put(dataclasses.replace(outcome, epochs=epochs))
+    some = figures.seeds([own], views=1, store=store)
+    assert "9. Reliable (3 of 5 runs)" in some.svg
+    assert len(circles(some, "fill-opacity")) == 3
+    for outcome in outcomes:
+        epochs = {"test_accuracy": outcome.epochs["test_accuracy"]}
+        store.put(dataclasses.replace(outcome, epochs=epochs))
+    none = figures.seeds([own], views=1, store=store)
+    assert "not judged by one view yet" in none.svg and circles(none, "") == []
+    assert "by one view no run was judged" in none.alt
 
 
-def test_labels_are_moved_no_further_than_they_must():
-    assert style.apart([3.0, 1.0], 0.5) == [3.0, 1.0]
-    assert style.apart([1.0, 1.0, 1.2], 0.5) == [1.0, 1.5, 2.0]
+def test_few_runs_have_a_mean_without_an_interval(store):
+    for seed in (2, 3, 4):
+        (store.folder / stages.get(7).slug / f"seed-{seed}.json").unlink()
+    figure = figures.seeds([stages.get(7)], store=store)
+    assert "interval" not in figure.alt and ">99.475</text>" in figure.svg
 
 
-# --- Signals and steps ---------------------------------------------------------------------------
+def test_sizes_stand_beside_accuracies(store):
+    figure = figures.seeds([stages.get(1), stages.get(7)], sizes=True, store=study.Store())
+    large, small = circles(figure, 'r="4.5"')
+    assert large < small, "from many parameters to few"
+    assert ">6,379,786</text>" in figure.svg and ">7,884</text>" in figure.svg
 
 
-def test_the_signal_at_the_start_is_what_a_forward_and_a_backward_pass_give():
-    found = figures.signal_at_start(stages.get(3), count=16)
-    with torch.random.fork_rng():
-        torch.manual_seed(8)
-        model = stages.get(3).build()
-    some = data.mnist().full_train[:16]
-    signal = (some.images.float() / 255 - 0.1307) / 0.3081
-    spreads = []
-    for name, layer in model.named_children():
-        signal = layer(signal)
-        if name.startswith("conv"):
-            spreads.append(signal.std().item())
-    loss = torch.nn.functional.nll_loss(signal, some.labels)
-    loss.backward()
-    assert found.activations == pytest.approx(spreads, rel=1e-4)
-    last = model.conv9.weight.grad
-    assert found.gradients[-1] == pytest.approx((last**2).mean().sqrt().item(), rel=1e-4)
-    assert found.loss == pytest.approx(loss.item(), rel=1e-5)
+def test_curves_of_all_seeds_have_a_thin_line_a_run_and_a_thick_one_a_stage(store):
+    chosen = [stages.get(7), stages.get(9)]
+    figure = figures.all_curves(chosen, store=store)
+    assert figure.svg.count('stroke-width="0.8" stroke-opacity') == 10
+    assert figure.svg.count('stroke-width="2.6"') == 2
+    thick = re.findall(r'points="([^"]+)"[^>]*stroke-width="2.6"', figure.svg)
+    heights = [float(point.split(",")[1]) for point in thick[0].split()]
+    assert heights[0] > heights[1], "an accuracy that grows goes up"
+    assert "stage 7, 5 runs: the mean goes from 98.00" in figure.alt and "to 99.40" in figure.alt
+    with pytest.raises(MnistStepsError, match="found 5 lines .* at most 4"):
+        figures.all_curves(stages.STAGES[:5])
 
 
-def test_one_step_starts_along_its_own_tangent():
-    step = figures.one_step(stages.get(8), rate=1e-4, reach=4, count=8)
-    measured = (step.losses[1] - step.losses[0]) / step.rates[1]
-    assert measured == pytest.approx(step.slope, rel=0.1)
-    assert step.after == step.losses[step.rates.index(step.rate)] < step.before
+def test_a_loss_that_falls_goes_down():
+    figure = figures.all_curves([stages.get(8)], of="train_loss")
+    thick = re.search(r'points="([^"]+)"[^>]*stroke-width="2.6"', figure.svg)[1]
+    heights = [float(point.split(",")[1]) for point in thick.split()]
+    assert heights[0] < heights[-1]
 
 
-def test_the_loss_of_guessing_is_marked_beside_the_first_steps():
-    run = runs.load(4)
-    figure = figures.loss_by_step([run], steps=50)
-    assert "−log(1/10) = 2.303" in figure.svg and "stage 4" in figure.svg
-    fell = next(i for i, step in enumerate(run.steps, 1) if step.loss < 2.302585 / 2)
-    assert f"stage 4 falls below half of that first at step {fell}" in figure.alt
+@pytest.mark.parametrize("width", [328, 640])
+def test_words_of_a_fluid_figure_keep_their_size_and_stay_inside(browser, width):
+    page = browser.new_page(viewport={"width": width + 16, "height": 600})
+    page.set_content(
+        '<body style="margin: 8px">'
+        + "".join(
+            figures.seeds(stages.STAGES, sizes=sizes)._repr_html_() for sizes in (False, True)
+        ).replace("<figure", '<figure style="margin: 0"')
+        + figures.all_curves([stages.get(7), stages.get(8)])
+        ._repr_html_()
+        .replace("<figure", '<figure style="margin: 0"')
+    )
+    outside = page.evaluate(
+        """(width) => [...document.querySelectorAll("text")]
+          .filter((one) => one.getBoundingClientRect().right > width + 9
+            || one.getBoundingClientRect().left < 7)
+          .map((one) => one.textContent)""",
+        width,
+    )
+    sizes = page.eval_on_selector_all(
+        "text", "all => all.map((one) => parseFloat(getComputedStyle(one).fontSize))"
+    )
+    page.close()
+    assert outside == []
+    assert min(sizes) >= 11
