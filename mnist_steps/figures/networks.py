@@ -22,9 +22,9 @@ INPUT_SHAPE = (1, 28, 28)
 DIGIT = 0  # of the test set: a seven
 
 # Of a column, in pixels.
-ACROSS = 52
+ACROSS = 49  # seven are as wide as a telephone
 MAP = 40  # side of a map as large as the image
-SQUARE = 44  # side of the largest square of parameters
+SQUARE = 42  # side of the largest square of parameters
 COLUMNS = 7  # in one panel, the image among them
 
 WORDS = {
@@ -202,7 +202,10 @@ def _panel(title: str, columns: Sequence[Column], most: int, coloured: set[str])
             *((word, "muted") for word in column.after),
         ]
         for row, (word, shade) in enumerate(words):
-            parts.append(text(middle, labels + 13 * row, word, size=9.5, ink=shade, bold=row == 0))
+            parts.append(
+                text(middle, labels + 13 * row, word, size=9.5 if len(word) < 10 else 8.5,
+                     ink=shade, bold=row == 0)
+            )  # fmt: skip
         if column.parameters:
             side = SQUARE * math.sqrt(column.parameters / most)
             parts.append(rectangle(middle - side / 2, squares, side, side, ink, opacity=0.85))
