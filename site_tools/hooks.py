@@ -7,6 +7,7 @@ converts them. Its own cache and execution are not used: they know nothing of th
 and run page after page.
 """
 
+import itertools
 import json
 import posixpath
 import re
@@ -25,16 +26,31 @@ from mkdocs_jupyter.plugin import NotebookFile
 
 # MkDocs loads this file by its path: the project's folder need not be where Python looks.
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from site_tools import checks, downloads, execution, offline, privacy, rendering  # noqa: E402
+from mnist_steps.markup import standalone  # noqa: E402
+from site_tools import (  # noqa: E402
+    checks,
+    downloads,
+    execution,
+    glossary,
+    offline,
+    privacy,
+    rendering,
+)
 from site_tools.dependencies import Imports, digests_of  # noqa: E402
+from site_tools.formulas import FormulaError, Formulas  # noqa: E402
 from site_tools.rendering import Rendered  # noqa: E402
 
 log = get_plugin_logger("site")
 
 PAGE_LINK = re.compile(r'\b(href|src)="([^"#:?]+)(#[^"]*)?"')
+FIGURE = re.compile(r'(<figure class="plot">.*?)</figure>', re.DOTALL)
+STEP = re.compile(r'<li data-page="([^"]+)"')
+QUESTION = re.compile(r'data-kind="(\w+)"[^>]*? data-question="(\w+)"')
 
 # The executed pages of this build, by their path under docs/.
 rendered: dict[str, Rendered] = {}
+# Those of other pages, likewise.
+formulas: dict[str, Formulas] = {}
 serving = False
 
 
@@ -110,11 +126,39 @@ def _show(page: Page, result: Rendered) -> None:
         page.title = result.title
 
 
-def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str | None:
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str | None:
+    """Take the formulas out of a Markdown page; raise PluginError when one cannot be converted."""
+    source = page.file.src_uri
+    if source in rendered:  # its formulas are there already
+        return None
+    formulas[source] = Formulas()
+    try:
+        return formulas[source].take(markdown)
+    except FormulaError as error:
+        raise PluginError(f"{source}: {error}") from error
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Put formulas back, finish what was executed, and explain words where they first stand."""
+    source = page.file.src_uri
+    if source in rendered:
+        html = _executed(html, page, config, files)
+    else:
+        try:
+            html = formulas[source].put_back(html)
+        except FormulaError as error:
+            raise PluginError(f"{source}: {error}") from error
+    words = files.get_file_from_path(glossary.SOURCE)
+    if words is None or source in glossary.LEFT_OUT:
+        return html
+    return glossary.marked(
+        html, glossary.read(words.content_string), words.url_relative_to(page.file)
+    )
+
+
+def _executed(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Point an executed page's links at pages, as MkDocs does for Markdown; add its buttons."""
     source = page.file.src_uri
-    if source not in rendered:
-        return None
 
     def resolved(found: re.Match[str]) -> str:
         attribute, address, fragment = found[1], found[2], found[3] or ""
@@ -126,10 +170,37 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
             raise PluginError(f"{source}: a link leads nowhere: {address}")
         return found[0]
 
-    html = PAGE_LINK.sub(resolved, html)
+    html = STEP.sub(lambda found: f"{found[0]}{_questions_of(found[1])}", html)
+    html = _with_figures_to_take(PAGE_LINK.sub(resolved, html), source)
     if page.is_homepage:
         return html
     return html.replace("</h1>", f"</h1>\n{_buttons(source, config)}", 1)
+
+
+def _with_figures_to_take(html: str, source: str) -> str:
+    """A small link below each figure, to a file of it."""
+    stem = posixpath.basename(posixpath.splitext(source)[0])
+    numbers = itertools.count(1)
+
+    def linked(found: re.Match[str]) -> str:
+        number = next(numbers)
+        link = (
+            f'<a href="figures/{number}.svg" download="{stem}-{number}.svg" '
+            f'aria-label="Figure {number} as an SVG file">SVG</a>'
+        )
+        return f'{found[1]}<figcaption class="take">{link}</figcaption></figure>'
+
+    return FIGURE.sub(linked, html)
+
+
+def _questions_of(source: str) -> str:
+    """The names of a page's questions, for the list of what was answered."""
+    found = QUESTION.findall(rendered[source].content) if source in rendered else []
+    checks, predictions = (
+        " ".join(name for kind, name in found if kind == wanted)
+        for wanted in ("check", "prediction")
+    )
+    return f' data-checks="{checks}" data-predictions="{predictions}"'
 
 
 def _buttons(source: str, config: MkDocsConfig) -> str:
@@ -143,10 +214,16 @@ def _buttons(source: str, config: MkDocsConfig) -> str:
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> None:
-    """Write the notebook that the button names, beside the page."""
-    if page.file.src_uri in rendered and not page.is_homepage:
+    """Write what an executed page links to beside it: its notebook, and its figures as files."""
+    if page.file.src_uri not in rendered:
+        return
+    folder = Path(page.file.abs_dest_path).parent
+    where = config.site_url or config.extra["repository"]
+    credit = " · ".join(str(part) for part in (config.site_name, page.title, where) if part)
+    for number, figure in enumerate(rendered[page.file.src_uri].figures, start=1):
+        _write(folder / "figures" / f"{number}.svg", standalone(figure, credit))
+    if not page.is_homepage:
         source = Path(config.docs_dir, page.file.src_uri)
-        folder = Path(page.file.abs_dest_path).parent
         notebook = downloads.notebook_of(source, config.extra["repository"])
         _write(folder / f"{source.stem}.ipynb", notebook)
 

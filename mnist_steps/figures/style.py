@@ -7,6 +7,7 @@ Every figure carries a text that says what it shows, for those who cannot see it
 
 import html
 import io
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from matplotlib.text import Text
 
 from mnist_steps import data
 from mnist_steps.errors import MnistStepsError
+from mnist_steps.markup import standalone
 
 T = TypeVar("T")
 
@@ -67,8 +69,12 @@ class Figure:
 
     __html__ = _repr_html_  # templates take it as it is
 
-    def save(self, path: str | Path) -> None:
-        data.write_atomically(Path(path), self.svg.encode())
+    def save(self, path: str | Path, credit: str = "") -> None:
+        """As an SVG file that stands by itself, in the colours for light ground.
+
+        credit: a line below the figure
+        """
+        data.write_atomically(Path(path), standalone(self.svg, credit).encode())
 
 
 def finish(figure: MatplotlibFigure, alt: str) -> Figure:
@@ -105,6 +111,29 @@ def finish(figure: MatplotlibFigure, alt: str) -> Figure:
 _BARE = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
+FLUID_WIDTH = 640  # pixels, of a fluid figure outside a page
+
+
+def fluid(parts: Sequence[str], height: float, alt: str, widest: int = 720) -> Figure:
+    """A figure as wide as its place, whose words keep their size: for phones and for desks.
+
+    parts: SVG elements, colours as `colour` gives them; x in percent of the width, y in pixels
+    height, widest: in pixels
+    """
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{FLUID_WIDTH}" height="{height:.0f}" '
+        f'style="width: 100%; max-width: {widest}px; height: {height:.0f}px" '
+        'font-family="system-ui, sans-serif" font-size="13" role="img" '
+        f'aria-label="{html.escape(alt)}">{"".join(parts)}</svg>'
+    )
+    return Figure(svg, alt)
+
+
+def colour(name: str) -> str:
+    """A colour of PALETTE as figures write it: the page's own, else ours for light ground."""
+    return f"var(--figure-{name}, {PALETTE[name]})"
+
+
 def axes_grid(
     rows: int,
     columns: int,
@@ -130,3 +159,12 @@ def with_colours(things: Sequence[T], colours: Sequence[str]) -> Iterator[tuple[
             f"{len(colours)}, one for each colour: draw some of them in another figure."
         )
     return zip(things, colours, strict=False)
+
+
+def apart(heights: Sequence[float], least: float) -> list[float]:
+    """The same heights, moved up where two lie closer than `least`: labels that do not touch."""
+    moved = list(heights)
+    order = sorted(range(len(heights)), key=lambda place: heights[place])
+    for below, above in itertools.pairwise(order):
+        moved[above] = max(moved[above], moved[below] + least)
+    return moved

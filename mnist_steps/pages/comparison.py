@@ -29,6 +29,8 @@ from mnist_steps.training import Run
 
 SHEET_COLUMNS = 32  # digits in a row of the sheet
 SIDE = 28  # pixels of a digit
+# Columns of the table of all stages that only a wide screen shows.
+LESS = ("multiplications", "batch size", "best epoch", "original's best", "minutes")
 INKS = 16  # shades that are kept: enough for the eye, and half a byte a pixel
 
 
@@ -123,7 +125,7 @@ def _of_study(outcome: Outcome) -> Shown:
 def overview(compared: Sequence[Entry]) -> Html:
     """One row a stage; the site's script lets readers sort the rows and leave some out."""
     studied = any(entry.outcomes for entry in compared)
-    headings = ["stage", "parameters", "MACs", "batch size", "final epoch", "best epoch",
+    headings = ["stage", "parameters", "multiplications", "batch size", "final epoch", "best epoch",
                 "original's best", *(["study"] if studied else []), "minutes"]  # fmt: skip
     rows = []
     for entry in compared:
@@ -131,7 +133,7 @@ def overview(compared: Sequence[Entry]) -> Html:
         row: list[str | Html] = [
             markup.link(entry.stage.page, f"{entry.stage.number}. {entry.stage.title}"),
             f"{entry.table.total_params:,}",
-            f"{entry.table.total_macs:,}",
+            f"{entry.table.total_multiplications:,}",
             f"{entry.stage.recipe.batch_size}",
             f"{run.figures.final:.2f}{run.mark}",
             f"{run.figures.best:.2f}",
@@ -142,7 +144,8 @@ def overview(compared: Sequence[Entry]) -> Html:
         rows.append(row)
     caption = (
         "All stages. Test accuracy in percent, of one run with the seed of the original; "
-        "MACs are multiply-accumulate operations for one image; minutes are those of the training."
+        "Multiplications are those of convolutions and linear layers for one image; minutes are "
+        "those of the training."
     )
     if studied:
         caption += " Study: mean ± standard deviation of the final epoch, and the number of seeds."
@@ -150,7 +153,8 @@ def overview(compared: Sequence[Entry]) -> Html:
         caption += " * This run is unfinished."
     if not all(entry.run.recorded for entry in compared):
         caption += " † No record: the study's first run, with a seed of its own."
-    shown = markup.table(headings, rows, caption)
+    wide = [headings.index(name) for name in LESS]
+    shown = markup.table(headings, rows, caption, wide=wide)
     return Html(f'<div class="all-stages" data-stages>{shown.markup}</div>', shown.text)
 
 
@@ -168,7 +172,7 @@ def describe_study(outcomes: Sequence[Outcome]) -> str:
 def two_stages(compared: Sequence[Entry]) -> Html:
     """The place where the site's script compares two stages; without it, where to read instead."""
     steps = "".join(
-        f'<li><a href="{after.stage.page}#the-model">'
+        f'<li><a href="{after.stage.page}">'
         f"What stage {after.stage.number} changes</a> after stage {before.stage.number}</li>"
         for before, after in itertools.pairwise(compared)
     )
@@ -223,7 +227,7 @@ def _describe(entry: Entry) -> dict[str, Any]:
         "title": stage.title,
         "facts": {
             "parameters": table.total_params,
-            "multiply-accumulates per image": table.total_macs,
+            "multiplications per image": table.total_multiplications,
             "test accuracy, final epoch": round(run.figures.final, 2),
             "test accuracy, best epoch": round(run.figures.best, 2),
             "the original's best epoch": None if claim is None else claim.best_test_accuracy,
