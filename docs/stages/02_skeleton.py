@@ -1,203 +1,144 @@
 # %% [markdown]
-# # 2. The skeleton
-#
-# Good architectures are boring on purpose: a shape that repeats, so that later changes
-# can be made in one place. This stage finds that shape and cuts most of the weights on
-# the way.
-#
-# **You will learn** the squeeze-and-expand pattern, where to put a pooling layer, and
-# to plan a network backwards from the receptive field it needs.
-#
-# **Know first** [stage 1](01_setup.py), above all its training loop, which is not
-# repeated here.
-#
-# ## Target
-#
-# - A skeleton that later stages can keep.
-# - Nothing fancy: no padding, no batch normalization, no dropout.
-# - Channels that expand, are squeezed, and expand again.
-# - At least 99 % on the test digits.
+# # 2. How much of the image must a unit see before it may decide?
 
-# %%
-import math
-
-import torch
-
-from mnist_steps import augment, data, figures, pages, runs, stages, summary
+# %% tags=["hide-input"]
+from mnist_steps import figures, pages, stages, summary
 from mnist_steps.markup import Text
 
 stage, before = stages.get(2), stages.get(1)
-
-# %% [markdown]
-# ## The model
-#
-# Without padding, every convolution takes a pixel off each side. The sizes tell the
-# story: layer by layer the digit shrinks to a single cell, and that cell sees all of
-# it.
-
-# %%
-pages.source(stage.model)
-
-# %% [markdown]
-# What changed since stage 1:
-
-# %% tags=["fold"]
-pages.model_difference(before, stage)
-
-# %% [markdown]
-# ### Layer by layer
-
-# %%
 table = summary.summarize(stage.build(), (1, 28, 28))
-table
+figures.one_axis(
+    [
+        (row.name, 2 if row.kind == "MaxPool2d" else 3, 2 if row.kind == "MaxPool2d" else 1, 1)
+        for row in table.rows
+    ],
+    28,
+    0,
+)
 
 # %% [markdown]
-# Here the original's receptive fields are right, all of them.
-
-# %%
-pages.field_claims(stage)
-
-# %% [markdown]
-# ## The recipe
+# One side of the image lies at the bottom, 28 pixels; each row above is a layer. Follow
+# the blue units down from the single one at the top: it sees all 28, and no layer is
+# left over. Nobody tried until it fitted. The network was planned from the top.
 #
-# Unchanged. So whatever the result, the network did it.
-
-# %%
-pages.recipe(stage, before)
-
-# %% [markdown]
-# The augmentation is also that of stage 1. Another draw of it, to keep an eye on what
-# the network really gets to see:
-
-# %%
-images = data.mnist().full_train.images[16:24].float() / 255
-generator = torch.Generator().manual_seed(1)
-figures.digits(
-    torch.cat((images, augment.augment(images, stage.recipe.augmentation, generator))),
-    ["before"] * 8 + ["after"] * 8,
-    alt="Eight digits, above as they are, below turned by up to fifteen degrees, some "
-    "enlarged.",
-)
-
-# %% [markdown]
-# ## Training
-
-# %%
-run = runs.load_or_train(2)
-pages.provenance(run, steps=2)
-
-# %% tags=["hide-input"]
-epochs_at_target = sum(epoch.test_accuracy >= 99 for epoch in run.epochs)
-pages.predict(
-    f"Of the giant's {before.parameters:,} parameters {stage.parameters:,} are left. "
-    "Does the network still reach its target of 99 % on the test digits?",
-    (
-        "No, in none of its epochs",
-        "In some epoch, but not in the final one",
-        "Yes, in the final epoch",
-    ),
-    answer=2 if run.final_test_accuracy >= 99 else int(epochs_at_target > 0),
-    explanation=f"{epochs_at_target} of {len(run.epochs)} epochs are at 99 % or above; "
-    f"the final one has {run.final_test_accuracy:.2f} %. Only the final one counts "
-    "here: whoever may pick the epoch afterwards picks the luckiest.",
-)
-
-# %% [markdown]
-# ## Results
-
-# %%
-pages.results(run)
-
-# %%
-figures.curves(run)
-
-# %%
-figures.mistakes(run)
-
-# %%
-figures.confusion(run)
-
-# %% [markdown]
-# ## Analysis
-
-# %% tags=["hide-input"]
-larger = runs.load_or_train(1)
-unfinished = (
-    ""
-    if larger.finished
-    else f" (of stage 1, {pages.describe_epochs(larger)} are recorded)"
-)
-gap = run.final_test_accuracy - larger.final_test_accuracy
-error = math.hypot(
-    pages.standard_error(run.final_test_accuracy),
-    pages.standard_error(larger.final_test_accuracy),
-)
-reached = "reached" if run.final_test_accuracy >= 99 else "missed"
-before_table = summary.summarize(before.build(), (1, 28, 28))
-Text(f"""
-- **Far fewer weights.** {table.total_params:,} instead of
-  {before_table.total_params:,}, a factor of
-  {before_table.total_params / table.total_params:.0f}. The arithmetic shrinks less, by
-  a factor of {before_table.total_macs / table.total_macs:.1f}: what went were the wide
-  layers at the end, and those were applied at few positions.
-- **The price:** {gap:+.2f} points in the final epoch{unfinished}. The standard error of
-  such a difference is about {error:.2f} points if the two runs were independent, so the
-  drop is {abs(gap) / error:.1f} standard errors.
-- **The target of 99 % was {reached}** in the final epoch
-  ({run.final_test_accuracy:.2f} %); the best epoch had {run.best_test_accuracy:.2f} %.
-  The original's {stage.claim.best_test_accuracy:.2f} % was its best epoch, its final
-  one had {stage.claim.final_test_accuracy:.2f} %.
-- **A slow start.** After the first epoch the training accuracy was
-  {run.epochs[0].train_accuracy:.1f} %. Deep, narrow and without normalization, the
-  signal fades on its way back. Stage 3 makes this worse, stage 4 cures it.
-""")
-
-# %% [markdown]
-# **What this stage confounds:** padding, biases, width, depth and the number of
-# poolings all changed at once. The result belongs to the whole bundle; which part cost
-# the accuracy, this page cannot say.
+# **You will be able to**
 #
-# ## Exercises
+# - compute how much any unit sees, and what a pooling does to that;
+# - plan a network backwards from what its last unit has to see;
+# - say why channels are squeezed before they are expanded.
 #
-# **1.** Without padding, how many convolutions of size 3 fit before a 28-pixel digit is
-# used up, if there is no pooling at all?
+# You need the parameters of a convolution and the loop, both from [stage
+# 1](01_setup.py).
+#
+# ## The idea
+#
+# ### What a unit sees
+#
+# A **unit** is one number of a map. The pixels that can change it are its **receptive
+# field**. A unit behind one 3×3 convolution sees three pixels in a row; behind two, it
+# sees five. **Pooling** keeps the largest of 2×2 units, and with a **stride** $s$ of
+# two it moves on by two. It sees hardly more itself. But from now on, neighbours lie
+# two pixels apart, and this distance, the **jump** $j$, is what every later kernel
+# multiplies its reach by:
+#
+# $$r \leftarrow r + (k - 1)\,j, \qquad j \leftarrow j\,s$$
 
-# %% tags=["solution"]
-size, layers = 28, 0
-while size > 2:
-    size, layers = size - 2, layers + 1
-print(f"{layers} convolutions leave {size}x{size} pixels")
-
-# %% [markdown] tags=["solution"]
-# The pooling halves the way: after it, each convolution eats two of half as many
-# pixels, which are four of the input's.
-
-# %% [markdown]
-# **2.** None of these convolutions has a bias. How many parameters would the biases
-# add, and what share is that?
-
-# %% tags=["solution"]
-biases = sum(row.output_shape[0] for row in table.rows if row.kind == "Conv2d")
-print(f"{biases} biases, {biases / table.total_params:.2%} of the parameters")
-
-# %% [markdown]
-# **3.** Move the pooling: after conv2 instead of conv3, with the same five convolutions
-# behind it. How large is the last map, and how far does one of its cells see?
-
-# %% tags=["solution"]
+# %%
+layers = ["conv"] * 3 + ["pool"] + ["conv"] * 5
 size, field, jump = 28, 1, 1
-for kind in ("conv", "conv", "pool", "conv", "conv", "conv", "conv", "conv"):
-    if kind == "pool":
-        size, field, jump = size // 2, field + jump, jump * 2
-    else:
-        size, field = size - 2, field + 2 * jump
-    print(f"{kind}: {size}x{size}, field {field}")
-
-# %% [markdown] tags=["solution"]
-# One convolution less before the pooling leaves one more pixel behind it: the network
-# ends in two by two cells, and none of them sees the whole digit.
+for layer in layers:
+    kernel, stride = (2, 2) if layer == "pool" else (3, 1)
+    size = (size - kernel) // stride + 1
+    field, jump = field + (kernel - 1) * jump, jump * stride
+    print(f"{layer}  size {size:2}  jump {jump}  field {field:2}")
 
 # %% [markdown]
-# ## Next
+# ### Planned backwards
 #
-# [Stage 3](03_lighter.py) keeps the shape and divides the channels.
+# Without **padding**, no zeros are laid around a map, and each convolution makes it
+# smaller by two. So the network is done when one unit is left, and that one has seen
+# everything. Start there and walk back: a convolution needs a map larger by two, a
+# pooling one twice as large. With $a$ convolutions before the pooling and $b$ behind:
+#
+# $$2\,(1 + 2b) + 2a = 28 \quad\text{or}\quad a + 2b = 13$$
+
+# %%
+size = 1
+for layer in reversed(layers):
+    size = 2 * size if layer == "pool" else size + 2
+    print(f"{layer} needs {size}×{size}")
+
+# %% [markdown]
+# Every $a$ and $b$ that solve this make a network that fits. A convolution behind the
+# pooling counts twice, and works on maps with a quarter of the units: pool early, and
+# few quick layers do. Pool late, and more layers see the strokes while they are sharp.
+#
+# ### Squeeze, then expand
+#
+# Width, too, is planned. A layer's parameters grow with the *product* of what goes in
+# and what comes out. So let a wide layer be followed by a narrow one.
+
+# %% tags=["hide-input"]
+figures.channels([before, stage])
+
+# %%
+from itertools import pairwise
+
+
+def weights(*channels):
+    return sum(3 * 3 * c_in * c_out for c_in, c_out in pairwise(channels))
+
+
+print("stage 1, ever wider:   ", f"{weights(1, 32, 64, 128, 256, 512, 1024, 10):9,}")
+print("stage 2, with a squeeze:", f"{weights(1, 32, 64, 128, 32, 64, 128, 32, 10):9,}")
+
+# %% [markdown]
+# ## The change
+
+# %% tags=["hide-input"]
+figures.network_change(before, stage)
+
+# %% tags=["hide-input"]
+pages.recipe_change(before, stage)
+
+# %% [markdown]
+# One layer more, and padding, biases and one of two poolings are gone. What padding
+# did: it let a kernel reach over the border, so that pixels at the edge were used as
+# often as those in the middle. A digit's edge is paper, so little is lost.
+#
+# ## Predict
+
+# %% tags=["hide-input"]
+import bisect
+from statistics import fmean
+
+from mnist_steps.experiments import evidence
+from mnist_steps.experiments.study import Store
+
+made, earlier = (Store().outcomes(each) for each in (stage, before))
+wrong, wrong_before = (fmean(len(one.wrong) for one in each) for each in (made, earlier))
+few, many = 5, 50
+pages.predict(
+    f"Of {before.parameters:,} parameters {stage.parameters:,} are left. Of the ten "
+    "thousand test digits, how many more does the network get wrong, on average over "
+    "the seeds?",
+    (
+        f"Fewer than {few} more, or even fewer than before",
+        f"Between {few} and {many} more",
+        f"More than {many} more",
+    ),
+    answer=bisect.bisect((few, many), wrong - wrong_before),
+    explanation=f"{wrong_before:.1f} before and {wrong:.1f} now, over {len(earlier)} "
+    f"and {len(made)} seeds.",
+)
+
+# %% [markdown]
+# ## What happened
+
+# %% tags=["hide-input"]
+figures.seeds({"stage 1": earlier, "stage 2": made})
+
+# %% tags=["hide-input"]
+finals, finals_before = ([one.figures.final for one in each] for each in (made, earlier))
+compared = evidence.compare(finals_before, finals)
+...

@@ -1,187 +1,79 @@
 # %% [markdown]
-# # 4. Batch normalization
-#
-# A deep and narrow network hands a signal through many layers, and each may make it a
-# little smaller. Batch normalization measures the signal in every batch and sets it
-# back to mean zero and variance one. Nothing in this tutorial does more for the curves.
-#
-# **You will learn** what batch normalization does to a training, and how hard it is to
-# say so cleanly when several things change at once.
-#
-# **Know first** the standstill at the start of [stage 3](03_lighter.py).
-#
-# ## Target
-#
-# - Batch normalization, to train more efficiently.
-# - A smaller batch.
+# # 4. One kind of layer ends the standstill: what does it do to a channel?
 
-# %%
-import bisect
-
-import torch
-
-from mnist_steps import augment, data, figures, pages, runs, stages, summary
+# %% tags=["hide-input"]
+from mnist_steps import figures, pages, runs, stages, summary
 from mnist_steps.markup import Text
 
 stage, before = stages.get(4), stages.get(3)
+figures.batch_norm_histograms()
 
 # %% [markdown]
-# ## The model
+# One channel, one batch of digits: how often each value occurs, before and behind
+# **batch normalization**. Drag through the steps of the training. What comes in
+# wanders; what goes out stays where the next layer can use it.
 #
-# Here normalization comes *after* the ReLU; from stage 6 on it will come before. Two
-# layers are gone at the end, and one kernel as large as what is left takes their place.
+# **You will be able to**
+#
+# - write the formula with its two learnt numbers, and check it against PyTorch;
+# - say what is different once training is over;
+# - say what a small batch does, and when a batch of one fails.
+#
+# You need the fading signal of [stage 3](03_lighter.py).
+#
+# ## The idea
+#
+# ### Measure, shift, scale
+#
+# Take all values of one channel: from every image of the batch, at every place. Their
+# mean is $\mu$, their variance $\sigma^2$. Subtract the one, divide by the root of the
+# other, and the channel has mean zero and variance one. Then let the network choose
+# where it wants it, by two numbers per channel that are learnt, $\gamma$ and $\beta$:
+#
+# $$y = \gamma\,\frac{x - \mu}{\sqrt{\sigma^2 + \varepsilon}} + \beta$$
+#
+# $\varepsilon$ is tiny, and only there so that nothing is ever divided by zero.
 
 # %%
-pages.source(stage.model)
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+x = 5 + 0.01 * torch.randn(32, 12, 8, 8)  # 12 channels: far from zero, and faint
+mean = x.mean(dim=(0, 2, 3), keepdim=True)  # over images and places: one a channel
+variance = x.var(dim=(0, 2, 3), unbiased=False, keepdim=True)
+by_hand = (x - mean) / (variance + 1e-5).sqrt()
+
+layer = nn.BatchNorm2d(12)  # starts with gamma = 1, beta = 0
+assert torch.allclose(layer(x), by_hand, atol=1e-3)
+print(f"spread {x.std():.3f} -> {layer(x).std():.3f}")
 
 # %% [markdown]
-# What changed since stage 3:
-
-# %% tags=["fold"]
-pages.model_difference(before, stage)
-
-# %% [markdown]
-# ### Layer by layer
-
-# %%
-table = summary.summarize(stage.build(), (1, 28, 28))
-table
-
-# %%
-pages.field_claims(stage)
-
-# %% [markdown]
-# ## The recipe
-
-# %%
-pages.recipe(stage, before)
-
-# %%
-images = data.mnist().full_train.images[32:40].float() / 255
-generator = torch.Generator().manual_seed(3)
-figures.digits(
-    torch.cat((images, augment.augment(images, stage.recipe.augmentation, generator))),
-    ["before"] * 8 + ["after"] * 8,
-    alt="Eight digits, above as they are, below turned by up to fifteen degrees, some "
-    "enlarged.",
-)
-
-# %% [markdown]
-# ## Training
-
-# %%
-run = runs.load_or_train(4)
-pages.provenance(run)
+# So a signal cannot fade any more: whatever a layer leaves of it, the next
+# normalization restores it. And a gradient on its way back is divided by the same root.
 
 # %% tags=["hide-input"]
-low, high = 50, 90
-first = run.epochs[0]
-pages.predict(
-    "Remember the standstill of stage 3. With batch normalization, how many of the "
-    "training digits does the network get right in the course of its very first epoch?",
-    (f"Fewer than {low} %", f"Between {low} and {high} %", f"More than {high} %"),
-    answer=bisect.bisect((low, high), first.train_accuracy),
-    explanation=f"{first.train_accuracy:.1f} %, counted while it learns. Normalized "
-    "signals are as large in the last layer as in the first, so every layer hears its "
-    "gradient from the first step on.",
-)
+figures.signal([before, stage])
 
 # %% [markdown]
-# ## Results
+# ### In training, in evaluation
+#
+# In training, what becomes of a digit depends on the other digits in its batch: a
+# little noise, which is larger for small batches. In **evaluation** it must not. There
+# the layer uses constants: averages of $\mu$ and $\sigma^2$ that it has kept on the way,
+# a tenth of the new, nine tenths of the old. That is what `model.train()` and
+# `model.eval()` switch.
 
 # %%
-pages.results(run)
-
-# %%
-figures.curves(run)
-
-# %%
-figures.mistakes(run)
-
-# %%
-figures.confusion(run)
+for _ in range(100):
+    layer(x)  # in training mode, the averages move
+layer.eval()
+print("alone:", layer(x[:1])[0, 0, 0, 0].item(), " in company:", layer(x)[0, 0, 0, 0].item())
 
 # %% [markdown]
-# ## Analysis
+# ## The change
 
 # %% tags=["hide-input"]
-old = runs.load_or_train(3)
-tests = [epoch.test_accuracy for epoch in run.epochs]
-claimed = stage.claim
-last_layer = table.rows[-1]
-steps_now, steps_before = (len(r.steps) // len(r.epochs) for r in (run, old))
-error = pages.standard_error(run.final_test_accuracy)
-Text(f"""
-- **It starts at once.** Training accuracy after the first epoch:
-  {run.epochs[0].train_accuracy:.1f} %, where stage 3 had
-  {old.epochs[0].train_accuracy:.1f} %.
-- **It ends far better:** {run.final_test_accuracy:.2f} % against
-  {old.final_test_accuracy:.2f} %, with {table.total_params:,} parameters where stage 3
-  had {before.claim.parameters:,}.
-- **But what did it?** The batch went from {before.recipe.batch_size} to
-  {stage.recipe.batch_size}, so an epoch has {steps_now} steps instead of
-  {steps_before}: this network took {steps_now / steps_before:.1f} times as many steps.
-  The original credits the smaller batch with the quicker convergence. From this run
-  alone, nobody can tell.
-- **The best epoch flatters.** The original's {claimed.best_test_accuracy:.2f} % was one
-  epoch of fifteen; its final epoch had {claimed.final_test_accuracy:.2f} %. In our run
-  the test accuracy of the last five epochs ranges from {min(tests[-5:]):.2f} to
-  {max(tests[-5:]):.2f} %, around a standard error of {error:.3f} points. Picking the
-  best of many noisy numbers always gives a number that is too good.
-- **One layer holds {last_layer.params / table.total_params:.0%} of the weights:**
-  {last_layer.name}, with {last_layer.params:,}. That is where the next stage cuts.
-""")
+figures.network_change(before, stage)
 
-# %% [markdown]
-# **What this stage confounds:** batch normalization, the batch size, the number of
-# steps that follows from it, the channels, and the end of the network.
-#
-# ## Exercises
-#
-# **1.** Batch normalization has parameters of its own. How many, and what share?
-
-# %% tags=["solution"]
-normalization = sum(row.params for row in table.rows if row.kind == "BatchNorm2d")
-print(f"{normalization} parameters, {normalization / table.total_params:.1%}")
-
-# %% [markdown]
-# **2.** Measure the standstill's cause. Send a batch through the untrained networks of
-# stages 3 and 4 and print the standard deviation behind each convolution, in training
-# mode.
-
-# %% tags=["solution"]
-batch = (data.mnist().full_train.images[:256].float() / 255 - 0.1307) / 0.3081
-for number in (3, 4):
-    torch.manual_seed(8)
-    model = stages.get(number).build().train()
-    signal, spread = batch, []
-    with torch.no_grad():
-        for name, layer in model.named_children():
-            signal = layer(signal)
-            if name.startswith("conv"):
-                spread.append(f"{signal.std():.3f}")
-    print(f"stage {number}:", " ".join(spread))
-
-# %% [markdown] tags=["solution"]
-# Without normalization, the signal that reaches the last layer is so small that the
-# output hardly depends on the digit.
-
-# %% [markdown]
-# **3.** In evaluation mode, batch normalization is a multiplication and an addition per
-# channel. Which constants does it use, and where do they come from?
-
-# %% tags=["solution"]
-layer = run.build().batch_norm1
-scale = layer.weight / (layer.running_var + layer.eps).sqrt()
-shift = layer.bias - layer.running_mean * scale
-x = torch.randn(2, 12, 26, 26)
-assert torch.allclose(
-    layer(x), x * scale[:, None, None] + shift[:, None, None], atol=1e-5
-)
-print("running_mean and running_var, averages over the batches seen in training")
-
-# %% [markdown]
-# ## Next
-#
-# [Stage 5](05_global_average_pooling.py) replaces the heaviest layer by one without any
-# weights.
+# %%
