@@ -25,18 +25,33 @@ from mkdocs_jupyter.plugin import NotebookFile
 
 # MkDocs loads this file by its path: the project's folder need not be where Python looks.
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from site_tools import checks, downloads, execution, offline, privacy, rendering  # noqa: E402
+from mnist_steps.markup import standalone  # noqa: E402
+from site_tools import (  # noqa: E402
+    checks,
+    downloads,
+    execution,
+    glossary,
+    offline,
+    privacy,
+    rendering,
+)
 from site_tools.dependencies import Imports, digests_of  # noqa: E402
+from site_tools.formulas import FormulaError, Formulas  # noqa: E402
 from site_tools.rendering import Rendered  # noqa: E402
 
 log = get_plugin_logger("site")
 
 PAGE_LINK = re.compile(r'\b(href|src)="([^"#:?]+)(#[^"]*)?"')
+FIGURE = re.compile(r'<figure class="plot">(<svg\b.*?</svg>)</figure>', re.DOTALL)
 STEP = re.compile(r'<li data-page="([^"]+)"')
 QUESTION = re.compile(r'data-question="(\w+)" data-kind="(\w+)"')
 
 # The executed pages of this build, by their path under docs/.
 rendered: dict[str, Rendered] = {}
+# Those of other pages, likewise.
+formulas: dict[str, Formulas] = {}
+# The figures of executed pages, as files.
+figures: dict[str, list[str]] = {}
 serving = False
 
 
@@ -112,11 +127,39 @@ def _show(page: Page, result: Rendered) -> None:
         page.title = result.title
 
 
-def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str | None:
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str | None:
+    """Take the formulas out of a Markdown page; raise PluginError when one cannot be converted."""
+    source = page.file.src_uri
+    if source in rendered:  # its formulas are there already
+        return None
+    formulas[source] = Formulas()
+    try:
+        return formulas[source].take(markdown)
+    except FormulaError as error:
+        raise PluginError(f"{source}: {error}") from error
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Put formulas back, finish what was executed, and explain words where they first stand."""
+    source = page.file.src_uri
+    if source in rendered:
+        html = _executed(html, page, config, files)
+    else:
+        try:
+            html = formulas[source].put_back(html)
+        except FormulaError as error:
+            raise PluginError(f"{source}: {error}") from error
+    words = files.get_file_from_path(glossary.SOURCE)
+    if words is None or source in glossary.LEFT_OUT:
+        return html
+    return glossary.marked(
+        html, glossary.read(words.content_string), words.url_relative_to(page.file)
+    )
+
+
+def _executed(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Point an executed page's links at pages, as MkDocs does for Markdown; add its buttons."""
     source = page.file.src_uri
-    if source not in rendered:
-        return None
 
     def resolved(found: re.Match[str]) -> str:
         attribute, address, fragment = found[1], found[2], found[3] or ""
@@ -129,10 +172,34 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
         return found[0]
 
     html = STEP.sub(lambda found: f"{found[0]}{_questions_of(found[1])}", html)
-    html = PAGE_LINK.sub(resolved, html)
+    html = _with_figures_to_take(PAGE_LINK.sub(resolved, html), page, config)
     if page.is_homepage:
         return html
     return html.replace("</h1>", f"</h1>\n{_buttons(source, config)}", 1)
+
+
+def _with_figures_to_take(html: str, page: Page, config: MkDocsConfig) -> str:
+    """A small link below each figure, to a file of it with a line of credit."""
+    source = page.file.src_uri
+    stem = posixpath.basename(posixpath.splitext(source)[0])
+    where = config.site_url or config.extra["repository"]
+    credit = " · ".join(part for part in (config.site_name, page.title, where) if part)
+    taken: list[str] = []
+
+    def linked(found: re.Match[str]) -> str:
+        taken.append(standalone(found[1], str(credit)))
+        number = len(taken)
+        link = (
+            f'<a href="figures/{number}.svg" download="{stem}-{number}.svg" '
+            f'aria-label="Figure {number} as an SVG file">SVG</a>'
+        )
+        return (
+            f'<figure class="plot">{found[1]}<figcaption class="take">{link}</figcaption></figure>'
+        )
+
+    html = FIGURE.sub(linked, html)
+    figures[source] = taken
+    return html
 
 
 def _questions_of(source: str) -> str:
@@ -154,7 +221,10 @@ def _buttons(source: str, config: MkDocsConfig) -> str:
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> None:
-    """Write the notebook that the button names, beside the page."""
+    """Write what an executed page links to beside it: its notebook, and its figures as files."""
+    for number, figure in enumerate(figures.get(page.file.src_uri, []), start=1):
+        folder = Path(page.file.abs_dest_path).parent
+        _write(folder / "figures" / f"{number}.svg", figure)
     if page.file.src_uri in rendered and not page.is_homepage:
         source = Path(config.docs_dir, page.file.src_uri)
         folder = Path(page.file.abs_dest_path).parent

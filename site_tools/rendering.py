@@ -20,6 +20,8 @@ from mkdocs_jupyter.config import settings
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
+from site_tools.formulas import Formulas
+
 logging.getLogger("mkdocs.mkdocs-jupyter").setLevel(logging.WARNING)
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -50,10 +52,15 @@ class Rendered:
 
 
 def render(notebook: NotebookNode) -> Rendered:
-    """An executed notebook as a page. Its cells' tags decide what is folded or hidden."""
+    """An executed notebook as a page. Its cells' tags decide what is folded or hidden.
+
+    Raises FormulaError.
+    """
     # What jupytext makes of the settings at the head of a Markdown page, which MkDocs has read.
     notebook.cells = [cell for cell in notebook.cells if cell.cell_type != "raw"]
     notebook.cells = _with_folds(notebook.cells)
+    formulas = Formulas()
+    _take_formulas(notebook, formulas)
     settings.templates_dir = str(TEMPLATES)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "page.ipynb")
@@ -62,8 +69,21 @@ def render(notebook: NotebookNode) -> Rendered:
     # mkdocs-jupyter appends nbconvert's own style sheet to whatever the template gives.
     content = content[: content.rindex("<!-- end of notebook -->")]
     content = COPY_FOR_CLIPBOARD.sub("", content)
-    content = CODE.sub(_as_the_theme_writes_code, content)
+    content = formulas.put_back(CODE.sub(_as_the_theme_writes_code, content))
     return _with_contents(content)
+
+
+def _take_formulas(notebook: NotebookNode, formulas: Formulas) -> None:
+    """Out of text, out of what cells give as text, and out of questions, which are HTML."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = formulas.take(cell.source)
+        for output in cell.get("outputs", []):
+            shown = output.get("data", {})
+            if "text/markdown" in shown:
+                shown["text/markdown"] = formulas.take(shown["text/markdown"])
+            if 'class="question"' in shown.get("text/html", ""):
+                shown["text/html"] = formulas.take(shown["text/html"])
 
 
 def _as_the_theme_writes_code(found: re.Match[str]) -> str:

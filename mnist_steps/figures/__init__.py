@@ -1,7 +1,7 @@
 """Every plot of the site, each in one call."""
 
 from mnist_steps.figures.containers import Moving, Panels
-from mnist_steps.figures.evidence import effects, frontier, histories, parameters_and_accuracy
+from mnist_steps.figures.evidence import effects, frontier, histories
 from mnist_steps.figures.fields import field, field_and_effective, growth, one_axis
 from mnist_steps.figures.images import confusion, digits, mistakes
 from mnist_steps.figures.moving import (
@@ -62,7 +62,6 @@ __all__ = [
     "normalization",
     "one_axis",
     "one_step",
-    "parameters_and_accuracy",
     "schedule",
     "seconds_and_accuracy",
     "seeds",
