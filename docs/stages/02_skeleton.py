@@ -154,10 +154,10 @@ pages.hold_to(
     all(one.only_second > one.only_first for one in pairs),
 )
 sure = (
-    f"But {len(earlier)} and {len(made)} seeds are too few to be sure of it: an interval "
+    f"But {len(earlier)} and {len(made)} seeds are too few to be sure: an interval "
     f"takes {evidence.FEWEST_RUNS} of each."
     if change.interval is None
-    else f"The 95 % interval is {change.interval.low:+.2f} to {change.interval.high:+.2f}."
+    else f"95 % interval {change.interval.low:+.2f} to {change.interval.high:+.2f}."
 )
 Text(
     f"The mean changes by {change.difference:+.2f} points. {sure} Look at the digits, "
