@@ -168,8 +168,8 @@ lowest = min(finals_before) - max(finals)
 pages.hold_to("Every seed of stage 3 ends below every seed of stage 2", lowest > 0)
 Text(
     "All of them get going, and then learn alike. They end "
-    f"{fmean(finals_before) - fmean(finals):.2f} points lower, on average. Every seed of "
-    "stage 3 ends below every seed of stage 2."
+    f"{fmean(finals_before) - fmean(finals):.2f} points lower, on average. Every seed "
+    "of stage 3 ends below every seed of stage 2."
 )
 
 # %% tags=["hide-input"]
@@ -197,9 +197,9 @@ Text(
     f"Through stage 3 it shrinks {faded['stage 3']:,.0f}-fold. It fades in stage 2 as "
     f"well, {faded['stage 2']:,.0f}-fold, and the gradient of a single weight is no "
     f"larger there. Yet stage 2 stands still for {standstill(larger)} steps, stage 3 "
-    f"for {standstill(run)}. So fading alone does not explain the difference. But there "
-    f"are {before.parameters / stage.parameters:.0f} times as many weights in stage 2, "
-    f"and its pull is {pulls[2] / pulls[3]:.0f} times as strong."
+    f"for {standstill(run)}. So fading alone does not explain the difference. But "
+    f"stage 2 has {before.parameters / stage.parameters:.0f} times as many weights, and "
+    f"its pull is {pulls[2] / pulls[3]:.0f} times as strong."
 )
 
 # %% [markdown]
