@@ -237,7 +237,8 @@ Text(
     "that moves a single run by as much has shown nothing. Other test digits would "
     f"move it, too, by about {error:.2f} points: the **standard error** of a share of "
     "ten thousand. But all our networks read the *same* ten thousand. Asking which "
-    "digits only one of two gets wrong, [in pairs](../guides/evaluation.py), tells more."
+    "digits only one of two gets wrong, [in pairs](../guides/evaluation.py), tells "
+    "more."
 )
 
 # %% tags=["hide-input"]

@@ -198,8 +198,8 @@ Text(
     f"well, {faded['stage 2']:,.0f}-fold, and the gradient of a single weight is no "
     f"larger there. Yet stage 2 stands still for {standstill(larger)} steps, stage 3 "
     f"for {standstill(run)}. So fading alone does not explain the difference. But "
-    f"stage 2 has {before.parameters / stage.parameters:.0f} times as many weights, and "
-    f"its pull is {pulls[2] / pulls[3]:.0f} times as strong."
+    f"stage 2 has {before.parameters / stage.parameters:.0f} times as many weights, "
+    f"and its pull is {pulls[2] / pulls[3]:.0f} times as strong."
 )
 
 # %% [markdown]

@@ -102,9 +102,9 @@ pages.recipe_change(before, stage)
 table = summary.summarize(stage.build(), (1, 28, 28))
 large = table.rows[-1]
 Text(
-    "Normalization behind each convolution but the last. And two layers at the end have "
-    f"given way to one large kernel, with {large.params / table.total_params:.0%} of the "
-    "parameters."
+    "Normalization behind each convolution but the last. And two layers at the end "
+    f"have given way to one large kernel, with {large.params / table.total_params:.0%} "
+    "of the parameters."
 )
 
 # %% [markdown]
