@@ -161,8 +161,8 @@ def loss_by_step(runs: Sequence[Run] | Mapping[str, Sequence[float]], steps: int
                else f"is at {losses[-1]:.3f} after {len(losses)} steps")
         )  # fmt: skip
     axes.legend(
-        frameon=False, ncols=min(len(runs), 2), loc="lower left", bbox_to_anchor=(0, 1), fontsize=10,
-        handlelength=1.2, columnspacing=1.2, borderaxespad=0.2,
+        frameon=False, ncols=min(len(runs), 2), loc="lower left", bbox_to_anchor=(0, 1),
+        fontsize=10, handlelength=1.2, columnspacing=1.2, borderaxespad=0.2,
     )  # fmt: skip
     axes.set(xlabel="step", ylabel="loss of the batch", ylim=(0, None), xlim=(0, steps))
     return finish(
