@@ -191,6 +191,10 @@ faded = {
     name: one.activations[0] / one.activations[-1] for name, one in signals.items()
 }
 pages.hold_to("It fades in stage 2 as well", faded["stage 2"] > 100)
+pages.hold_to(
+    "a single weight is no larger there",
+    fmean(signals["stage 2"].gradients) < 1.1 * fmean(signals["stage 3"].gradients),
+)
 pulls = {}
 for number in (2, 3, 4):
     torch.manual_seed(8)
@@ -284,8 +288,8 @@ pages.check(
             "It gives all classes a tenth. Why it does so, you do not know yet.",
         ),
         (
-            "The learning rate is too small",
-            "It may be. A weak pull, wrong labels or zero weights look alike.",
+            "The learning rate is zero",
+            "One cause of many: a weak pull or wrong labels look alike.",
         ),
     ],
     answer=1,
