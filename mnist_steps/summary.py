@@ -1,8 +1,9 @@
 """The layer table: what each layer gives out, weighs, computes and sees.
 
 One row per operation, from the same trace as the receptive fields, so functional calls have
-rows too. Parameters and multiply-accumulate operations are counted as torchinfo does (see
-graph.count_macs for the two places where it is wrong), memory as torchsummary does.
+rows too. Shown are the multiplications of convolutions and linear layers; multiply-accumulate
+operations, `macs`, are counted as torchinfo does (see graph.count_macs for the two places where
+it is wrong), memory as torchsummary does.
 """
 
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ class Row:
 
     output_shape: (C, H, W), without the batch
     params, macs: weights, and multiply-accumulate operations for one image
+    multiplications: for one image, see graph.count_multiplications
     size, jump: receptive field and its step in input pixels, (height, width); None where the
         layer does not depend on the image, or has no single jump
     """
@@ -36,6 +38,7 @@ class Row:
     output_shape: tuple[int, ...]
     params: int
     macs: int
+    multiplications: int
     size: tuple[int, ...] | None
     jump: tuple[int | None, ...] | None
 
@@ -55,6 +58,10 @@ class Table:
     rows: tuple[Row, ...]
     total_params: int
     total_macs: int
+
+    @property
+    def total_multiplications(self) -> int:
+        return sum(row.multiplications for row in self.rows)
 
     @property
     def input_mb(self) -> float:
@@ -84,6 +91,7 @@ class Table:
             ],
             "total_params": self.total_params,
             "total_macs": self.total_macs,
+            "total_multiplications": self.total_multiplications,
             "input_mb": self.input_mb,
             "forward_backward_mb": self.forward_backward_mb,
             "params_mb": self.params_mb,
@@ -109,14 +117,15 @@ class Table:
 
     def _totals(self) -> list[str]:
         return [
-            f"{self.total_params:,} parameters, {self.total_macs:,} multiply-accumulates per image",
+            f"{self.total_params:,} parameters, {self.total_multiplications:,} multiplications per "
+            "image, in convolutions and linear layers",
             f"memory: input {self.input_mb:.2f} MB, forward and backward "
             f"{self.forward_backward_mb:.2f} MB, parameters {self.params_mb:.2f} MB, "
             f"total {self.total_mb:.2f} MB",
         ]
 
 
-COLUMNS = ("layer", "kind", "output", "parameters", "MACs", "field", "jump")
+COLUMNS = ("layer", "kind", "output", "parameters", "multiplications", "field", "jump")
 
 
 def summarize(model: nn.Module, input_shape: tuple[int, ...], everything: bool = False) -> Table:
@@ -140,6 +149,8 @@ def of_graph(
     layers: by the names that the graph has for them
     """
     rows = []
+    shapes = {graph.INPUT: traced.input_shape}
+    shapes |= {node.name: node.output_shape for node in traced.nodes}
     for node in traced.nodes:
         if graph.OPERATIONS[node.op].minor and not everything:
             continue
@@ -151,6 +162,9 @@ def of_graph(
                 output_shape=node.output_shape,
                 params=node.params,
                 macs=node.macs,
+                multiplications=graph.count_multiplications(
+                    node, next((shapes[name] for name in node.inputs if name in shapes), ())
+                ),
                 size=layer.size if layer else None,
                 jump=layer.jump if layer else None,
             )
@@ -165,7 +179,7 @@ def cells(row: Row) -> tuple[str, ...]:
         row.kind,
         times(row.output_shape),
         f"{row.params:,}",
-        f"{row.macs:,}",
+        f"{row.multiplications:,}" if row.multiplications else "–",
         "–" if row.size is None else times(row.size),
         "–" if row.jump is None or None in row.jump else times(row.jump),
     )

@@ -17,6 +17,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbformat import NotebookNode
 
 from site_tools import kernels
+from site_tools.formulas import FormulaError
 
 SECONDS_PER_CELL = 300
 ANSI_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -35,7 +36,7 @@ def execute_all(
 ) -> list[T | PageError]:
     """What `then` makes of each page's notebook with outputs; a failing page gives its error.
 
-    In the order given.
+    In the order given. A page whose formula `then` cannot convert fails, too.
     folder: where the code runs
     imports: libraries that several pages use, to be imported once for all
     """
@@ -64,7 +65,10 @@ async def _execute_all(
                 notebook = await _execute(page, folder, imports, environment)
             except PageError as error:
                 return error
-        return then(notebook)  # while other kernels compute
+        try:
+            return then(notebook)  # while other kernels compute
+        except FormulaError as error:
+            return PageError(f"{_name(page)}: {error}")
 
     return await asyncio.gather(*(one(page) for page in pages))
 
@@ -140,5 +144,8 @@ def _place(page: Path, notebook: NotebookNode, position: int) -> str:
     source = notebook.cells[position].source
     before, found, _ = page.read_text(encoding="utf-8").partition(source)
     line = f" (line {before.count(chr(10)) + 1})" if found and source else ""
-    name = "/".join(page.parts[-2:])
-    return f"{name}, cell {position + 1} of {len(notebook.cells)}{line}"
+    return f"{_name(page)}, cell {position + 1} of {len(notebook.cells)}{line}"
+
+
+def _name(page: Path) -> str:
+    return "/".join(page.parts[-2:])

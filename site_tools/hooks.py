@@ -27,14 +27,19 @@ from mkdocs_jupyter.plugin import NotebookFile
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from site_tools import checks, downloads, execution, offline, privacy, rendering  # noqa: E402
 from site_tools.dependencies import Imports, digests_of  # noqa: E402
+from site_tools.formulas import FormulaError, Formulas  # noqa: E402
 from site_tools.rendering import Rendered  # noqa: E402
 
 log = get_plugin_logger("site")
 
 PAGE_LINK = re.compile(r'\b(href|src)="([^"#:?]+)(#[^"]*)?"')
+STEP = re.compile(r'<li data-page="([^"]+)"')
+QUESTION = re.compile(r'data-question="(\w+)" data-kind="(\w+)"')
 
 # The executed pages of this build, by their path under docs/.
 rendered: dict[str, Rendered] = {}
+# Those of other pages, likewise.
+formulas: dict[str, Formulas] = {}
 serving = False
 
 
@@ -110,11 +115,32 @@ def _show(page: Page, result: Rendered) -> None:
         page.title = result.title
 
 
-def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str | None:
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str | None:
+    """Take the formulas out of a Markdown page; raise PluginError when one cannot be converted."""
+    source = page.file.src_uri
+    if source in rendered:  # its formulas are there already
+        return None
+    formulas[source] = Formulas()
+    try:
+        return formulas[source].take(markdown)
+    except FormulaError as error:
+        raise PluginError(f"{source}: {error}") from error
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Put formulas back, and finish what was executed."""
+    source = page.file.src_uri
+    if source in rendered:
+        return _executed(html, page, config, files)
+    try:
+        return formulas[source].put_back(html)
+    except FormulaError as error:
+        raise PluginError(f"{source}: {error}") from error
+
+
+def _executed(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Point an executed page's links at pages, as MkDocs does for Markdown; add its buttons."""
     source = page.file.src_uri
-    if source not in rendered:
-        return None
 
     def resolved(found: re.Match[str]) -> str:
         attribute, address, fragment = found[1], found[2], found[3] or ""
@@ -126,10 +152,19 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
             raise PluginError(f"{source}: a link leads nowhere: {address}")
         return found[0]
 
+    html = STEP.sub(lambda found: f"{found[0]}{_questions_of(found[1])}", html)
     html = PAGE_LINK.sub(resolved, html)
     if page.is_homepage:
         return html
     return html.replace("</h1>", f"</h1>\n{_buttons(source, config)}", 1)
+
+
+def _questions_of(source: str) -> str:
+    """The names of a page's questions, for the list of what was answered."""
+    found = QUESTION.findall(rendered[source].content) if source in rendered else []
+    names = {kind: " ".join(name for name, one in found if one == kind) for _, kind in found}
+    checks, predictions = names.get("check", ""), names.get("prediction", "")
+    return f' data-checks="{checks}" data-predictions="{predictions}"'
 
 
 def _buttons(source: str, config: MkDocsConfig) -> str:

@@ -18,6 +18,9 @@ from markdown.extensions.toc import nest_toc_tokens
 from mkdocs_jupyter import convert
 from mkdocs_jupyter.config import settings
 from nbformat import NotebookNode
+from nbformat.v4 import new_markdown_cell
+
+from site_tools.formulas import Formulas
 
 logging.getLogger("mkdocs.mkdocs-jupyter").setLevel(logging.WARNING)
 
@@ -29,6 +32,13 @@ HEADING = re.compile(
 CODE = re.compile(
     r'<div class="(highlight[^"]*)">\s*<pre>(?:<span></span>)?(.*?)</pre>\s*</div>', re.DOTALL
 )
+# A cell's tag, and what its fold is called.
+FOLDS = {
+    "hint": "Hint",
+    "solution": "Solution",
+    "audit": "The audit: every layer, the whole recipe, the original's claim",
+}
+FIRST_HEADING = re.compile(r"\s*##+ [^\n]*(?:\n|$)")
 COPY_FOR_CLIPBOARD = re.compile(r'<div class="clipboard-copy-txt"[^>]*>.*?</div>\n?', re.DOTALL)
 
 
@@ -42,10 +52,15 @@ class Rendered:
 
 
 def render(notebook: NotebookNode) -> Rendered:
-    """An executed notebook as a page. Its cells' tags decide what is folded or hidden."""
+    """An executed notebook as a page. Its cells' tags decide what is folded or hidden.
+
+    Raises FormulaError.
+    """
     # What jupytext makes of the settings at the head of a Markdown page, which MkDocs has read.
     notebook.cells = [cell for cell in notebook.cells if cell.cell_type != "raw"]
-    _mark_solutions(notebook)
+    notebook.cells = _with_folds(notebook.cells)
+    formulas = Formulas()
+    _take_formulas(notebook, formulas)
     settings.templates_dir = str(TEMPLATES)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "page.ipynb")
@@ -54,8 +69,21 @@ def render(notebook: NotebookNode) -> Rendered:
     # mkdocs-jupyter appends nbconvert's own style sheet to whatever the template gives.
     content = content[: content.rindex("<!-- end of notebook -->")]
     content = COPY_FOR_CLIPBOARD.sub("", content)
-    content = CODE.sub(_as_the_theme_writes_code, content)
+    content = formulas.put_back(CODE.sub(_as_the_theme_writes_code, content))
     return _with_contents(content)
+
+
+def _take_formulas(notebook: NotebookNode, formulas: Formulas) -> None:
+    """Out of text, out of what cells give as text, and out of questions, which are HTML."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = formulas.take(cell.source)
+        for output in cell.get("outputs", []):
+            shown = output.get("data", {})
+            if "text/markdown" in shown:
+                shown["text/markdown"] = formulas.take(shown["text/markdown"])
+            if 'class="question"' in shown.get("text/html", ""):
+                shown["text/html"] = formulas.take(shown["text/html"])
 
 
 def _as_the_theme_writes_code(found: re.Match[str]) -> str:
@@ -63,18 +91,30 @@ def _as_the_theme_writes_code(found: re.Match[str]) -> str:
     return f'<div class="{classes}"><pre><code>{found[2]}</code></pre></div>'
 
 
-def _mark_solutions(notebook: NotebookNode) -> None:
-    """Neighbouring cells tagged 'solution' share one fold; the template needs its two ends."""
-    inside = False
-    previous: NotebookNode | None = None
-    for cell in notebook.cells:
-        tagged = "solution" in cell.metadata.get("tags", [])
-        cell.metadata["solution_opens"] = tagged and not inside
-        if previous is not None:
-            previous.metadata["solution_closes"] = inside and not tagged
-        inside, previous = tagged, cell
-    if previous is not None:
-        previous.metadata["solution_closes"] = inside
+def _with_folds(cells: list[NotebookNode]) -> list[NotebookNode]:
+    """Neighbouring cells with the same fold's tag share one; the template needs its two ends.
+
+    A heading at the head of a fold is lifted out of it: contents and links lead to what shows.
+    """
+    shown: list[NotebookNode] = []
+    open_fold = None
+    for cell in cells:
+        tags = cell.metadata.get("tags", [])
+        fold = next((name for name in FOLDS if name in tags), None)
+        if fold != open_fold:
+            if open_fold:
+                shown[-1].metadata["fold_closes"] = True
+            heading = FIRST_HEADING.match(cell.source) if cell.cell_type == "markdown" else None
+            if fold and heading:
+                shown.append(new_markdown_cell(heading[0]))
+                cell.source = cell.source[heading.end() :]
+            if fold:
+                cell.metadata["fold_opens"] = {"kind": fold, "title": FOLDS[fold]}
+            open_fold = fold
+        shown.append(cell)
+    if open_fold:
+        shown[-1].metadata["fold_closes"] = True
+    return shown
 
 
 def _with_contents(content: str) -> Rendered:

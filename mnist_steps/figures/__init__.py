@@ -4,12 +4,14 @@ from mnist_steps.figures.evidence import effects, frontier, histories, parameter
 from mnist_steps.figures.fields import field, field_and_effective, growth, one_axis
 from mnist_steps.figures.images import confusion, digits, mistakes
 from mnist_steps.figures.speed import seconds_and_accuracy, step_parts
+from mnist_steps.figures.spread import all_curves, seeds
 from mnist_steps.figures.style import PALETTE, Figure
 from mnist_steps.figures.training import curves, learning_rates
 
 __all__ = [
     "PALETTE",
     "Figure",
+    "all_curves",
     "confusion",
     "curves",
     "digits",
@@ -24,5 +26,6 @@ __all__ = [
     "one_axis",
     "parameters_and_accuracy",
     "seconds_and_accuracy",
+    "seeds",
     "step_parts",
 ]

@@ -9,7 +9,7 @@ An operation that has no entry raises `UnknownOperation`; nothing is guessed.
 
 from mnist_steps.graph.nodes import INPUT, Graph, Node, NotTraceable, UnknownOperation
 from mnist_steps.graph.operations import CONSTANTS, OPERATIONS, ranks
-from mnist_steps.graph.shapes import count_macs
+from mnist_steps.graph.shapes import count_macs, count_multiplications
 from mnist_steps.graph.tracing import BATCH, Symbolic, arguments, perform, trace, without_hooks
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "UnknownOperation",
     "arguments",
     "count_macs",
+    "count_multiplications",
     "perform",
     "ranks",
     "trace",

@@ -13,7 +13,7 @@ from math import prod
 
 from torch import Tensor, nn
 
-from mnist_steps.graph.nodes import Attributes
+from mnist_steps.graph.nodes import Attributes, Node
 
 Shape = tuple[int, ...]
 Rule = Callable[[int, Attributes, Shape], Shape | None]
@@ -78,3 +78,18 @@ def count_macs(
     if op == "Linear":
         return (matrices + vectors) * prod(output_shape[:-1])
     return matrices + vectors if hasattr(nn, op) else 0
+
+
+def count_multiplications(node: Node, input_shape: tuple[int, ...]) -> int:
+    """Multiplications of a convolution or a linear layer for one image; 0 for any other layer.
+
+    What the pages count: each weight of its matrix once per position, without biases, which are
+    added, and without normalization, which folds into its neighbour after training.
+    input_shape: of what the node takes, without the batch axis
+    """
+    weights = sum(prod(shape) for shape in node.parameters.values() if len(shape) > 1)
+    if node.op.startswith("ConvTranspose"):
+        return weights * prod(input_shape[1:])
+    if node.op.startswith("Conv"):
+        return weights * prod(node.output_shape[1:])
+    return weights * prod(node.output_shape[:-1]) if node.op == "Linear" else 0

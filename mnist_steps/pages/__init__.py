@@ -1,6 +1,7 @@
 """What the site's pages show, each in one call."""
 
 from mnist_steps.markup import table
+from mnist_steps.pages.digits import newly
 from mnist_steps.pages.home import all_stages, hero, stage_points
 from mnist_steps.pages.parts import (
     describe_epochs,
@@ -9,24 +10,28 @@ from mnist_steps.pages.parts import (
     model_difference,
     provenance,
     recipe,
+    recipe_change,
     results,
     source,
     standard_error,
     studies_table,
 )
-from mnist_steps.pages.quiz import predict, predictions
+from mnist_steps.pages.quiz import check, predict, progress
 
 __all__ = [
     "all_stages",
+    "check",
     "describe_epochs",
     "field_claims",
     "hero",
     "hold_to",
     "model_difference",
+    "newly",
     "predict",
-    "predictions",
+    "progress",
     "provenance",
     "recipe",
+    "recipe_change",
     "results",
     "source",
     "stage_points",

@@ -123,7 +123,7 @@ def _of_study(outcome: Outcome) -> Shown:
 def overview(compared: Sequence[Entry]) -> Html:
     """One row a stage; the site's script lets readers sort the rows and leave some out."""
     studied = any(entry.outcomes for entry in compared)
-    headings = ["stage", "parameters", "MACs", "batch size", "final epoch", "best epoch",
+    headings = ["stage", "parameters", "multiplications", "batch size", "final epoch", "best epoch",
                 "original's best", *(["study"] if studied else []), "minutes"]  # fmt: skip
     rows = []
     for entry in compared:
@@ -131,7 +131,7 @@ def overview(compared: Sequence[Entry]) -> Html:
         row: list[str | Html] = [
             markup.link(entry.stage.page, f"{entry.stage.number}. {entry.stage.title}"),
             f"{entry.table.total_params:,}",
-            f"{entry.table.total_macs:,}",
+            f"{entry.table.total_multiplications:,}",
             f"{entry.stage.recipe.batch_size}",
             f"{run.figures.final:.2f}{run.mark}",
             f"{run.figures.best:.2f}",
@@ -142,7 +142,8 @@ def overview(compared: Sequence[Entry]) -> Html:
         rows.append(row)
     caption = (
         "All stages. Test accuracy in percent, of one run with the seed of the original; "
-        "MACs are multiply-accumulate operations for one image; minutes are those of the training."
+        "Multiplications are those of convolutions and linear layers for one image; minutes are "
+        "those of the training."
     )
     if studied:
         caption += " Study: mean ± standard deviation of the final epoch, and the number of seeds."
@@ -223,7 +224,7 @@ def _describe(entry: Entry) -> dict[str, Any]:
         "title": stage.title,
         "facts": {
             "parameters": table.total_params,
-            "multiply-accumulates per image": table.total_macs,
+            "multiplications per image": table.total_multiplications,
             "test accuracy, final epoch": round(run.figures.final, 2),
             "test accuracy, best epoch": round(run.figures.best, 2),
             "the original's best epoch": None if claim is None else claim.best_test_accuracy,

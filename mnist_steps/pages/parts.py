@@ -68,6 +68,21 @@ def recipe(stage: Stage, before: Stage | None = None) -> Html:
     )
 
 
+def recipe_change(before: Stage, after: Stage) -> Html:
+    """Only what changes in the recipe from one stage to the next, one row each."""
+    old, new = describe_recipe(before.recipe), describe_recipe(after.recipe)
+    rows = [[name, old[name], value] for name, value in new.items() if old[name] != value]
+    if not rows:
+        return Html("<p>The recipe stays as it was.</p>", "The recipe stays as it was.")
+    same = len(new) - len(rows)
+    return table(
+        ["", f"stage {before.number}", f"stage {after.number}"],
+        rows,
+        f"What changes in the recipe. The other {same} of its {len(new)} parts stay as they were.",
+        words=(1, 2),
+    )
+
+
 def describe_recipe(recipe: Recipe) -> dict[str, str]:
     """Each part of a recipe in words."""
     train, test = recipe.normalize_train, recipe.normalize_test

@@ -1,0 +1,339 @@
+"""All seeds of stages: where each run ended, how sure their mean is, and how they got there.
+
+Accuracies stand on an axis of errors, logarithmic: a step to the right makes the mistakes fewer by
+the same factor everywhere, so that 97 and 99.5 percent fit into one figure.
+"""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from mnist_steps.experiments import evidence
+from mnist_steps.experiments.evidence import Verdict
+from mnist_steps.experiments.study import Outcome, Store
+from mnist_steps.figures.style import Figure, colour, fluid, with_colours
+from mnist_steps.original import BUDGET, TARGET
+from mnist_steps.stages import Stage
+
+MARKS = (50, 90, 95, 97, 98, 98.5, 99, 99.2, 99.4, 99.5, 99.6, 99.7, 99.8, 99.9)
+ROW = 42  # pixels from one row of dots to the next
+TOP = 24  # above the rows: the target's name
+DOT = 3.6  # radius
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Values between two ends to percent of a figure's width, logarithmic.
+
+    start, end: percent; first, last: what stands there
+    """
+
+    start: float
+    end: float
+    first: float
+    last: float
+
+    def __call__(self, value: float) -> float:
+        share = math.log(value / self.first) / math.log(self.last / self.first)
+        return self.start + share * (self.end - self.start)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A stage's runs as they were judged.
+
+    views: how many views of each image judged them: 1, or 9
+    runs: how many runs there are; the verdict is of those that noted these figures
+    """
+
+    stage: Stage
+    views: int
+    runs: int
+    finals: Sequence[float]
+    verdict: Verdict | None
+
+    @property
+    def described(self) -> str:
+        name = f"Stage {self.stage.number}, {self.stage.title}"
+        views = "one view" if self.views == 1 else f"the mean of {self.views} views"
+        if self.verdict is None:
+            return f"{name}: by {views} no run was judged."
+        found = self.verdict
+        sure = found.interval
+        interval = f", 95 % interval {sure.low:.3f} to {sure.high:.3f}" if sure else ""
+        return (
+            f"{name}, by {views}: mean {found.mean:.3f} %{interval}, runs from "
+            f"{min(self.finals):.2f} to {max(self.finals):.2f}; {found.end} of {found.runs} end at "
+            f"{found.target} or above, {found.hold} hold it."
+        )
+
+
+def rows_of(stage: Stage, outcomes: Sequence[Outcome], views: int | None = None) -> list[Row]:
+    """A stage's runs by one view of each image, by several, or both, one view first.
+
+    views: 1 or 9 for one row; None for both where the stage's recipe has several
+    A stage that has no more than one view has one row, whatever is asked for.
+    """
+    shifts = stage.recipe.test_shifts
+    found = []
+    if views == 1 or views is None or not shifts:
+        noted = [one.one_view_accuracies for one in outcomes]
+        found.append(_row(stage, 1, len(outcomes), [each for each in noted if each is not None]))
+    if shifts and views != 1:
+        several = (2 * shifts + 1) ** 2
+        found.append(_row(stage, several, len(outcomes), [one.test_accuracies for one in outcomes]))
+    return found
+
+
+def _row(stage: Stage, views: int, runs: int, accuracies: Sequence[list[float]]) -> Row:
+    verdict = evidence.verdict(accuracies) if accuracies else None
+    return Row(stage, views, runs, [each[-1] for each in accuracies], verdict)
+
+
+def seeds(
+    stages: Sequence[Stage],
+    views: int | None = None,
+    sizes: bool = False,
+    store: Store | None = None,
+) -> Figure:
+    """Each run a dot where it ended; the mean with its 95 % interval; how many end and hold.
+
+    views: as for `rows_of`
+    sizes: the number of parameters beside it
+    store: of the study; None for the package's own
+    """
+    store = store or Store()
+    rows = [row for stage in stages for row in rows_of(stage, store.outcomes(stage), views)]
+    errors = [100 - final for row in rows for final in row.finals] + [100 - TARGET]
+    axis = Axis(30 if sizes else 1.5, 76, 1.12 * max(errors), 0.88 * max(min(errors), 0.01))
+    bottom = TOP + ROW * len(rows)
+    parts = _ground(axis, bottom)
+    if sizes:
+        parts += _sizes(rows, bottom)
+    for position, row in enumerate(rows):
+        parts += _dots(row, axis, TOP + ROW * position)
+    for x, words in ((86, "end"), (98, "hold")):
+        parts.append(_text(x, 14, words, "muted", "end", small=True))
+    several = any(row.views > 1 for row in rows)
+    for line, words in enumerate(_legend(several)):
+        parts.append(_text(1.5 if not sizes else 0, bottom + 38 + 17 * line, words, "muted"))
+    alt = "Test accuracy of each run after its last epoch. " + " ".join(
+        (f"{row.stage.parameters:,} parameters. " if sizes else "") + row.described for row in rows
+    )
+    return fluid(parts, bottom + 38 + 17 * len(_legend(several)), alt)
+
+
+def _legend(several: bool) -> list[str]:
+    ring = ["○ a run judged by the mean of nine views"] if several else []
+    return [
+        "● a run, each test digit judged once",
+        *ring,
+        "┃ mean   ━ its 95 % interval",
+        f"end, hold: runs at {TARGET} % after the last, or all three last epochs",
+    ]
+
+
+def _ground(axis: Axis, bottom: float) -> list[str]:
+    """Lines and names of the axis of accuracies, and the target."""
+    parts = []
+    last = -100.0
+    for mark in MARKS:
+        x = axis(100 - mark)
+        if not axis.start <= x <= axis.end or (x - last < 9 and mark != TARGET):
+            continue
+        if x - last < 9:  # the target takes its neighbour's place
+            del parts[-2:]
+        last = x
+        aim = mark == TARGET
+        parts.append(_line(x, TOP - 4, x, bottom, "accent" if aim else "grid", 1.4 if aim else 0.8))
+        parts.append(_text(x, bottom + 16, f"{mark:g}", "accent" if aim else "muted", "middle"))
+    parts.append(_text(axis(100 - TARGET), 14, "target", "accent", "middle", small=True))
+    return parts
+
+
+def _sizes(rows: Sequence[Row], bottom: float) -> list[str]:
+    counts = [row.stage.parameters for row in rows]
+    axis = Axis(1.5, 24, 1.1 * max(counts), 0.9 * min(counts))
+    x = axis(BUDGET)
+    parts = [
+        _line(x, TOP - 4, x, bottom, "accent", 1.4),
+        _text(x, bottom + 16, f"{BUDGET:,}", "accent", "middle"),
+        _text(0, 14, "parameters", "muted", small=True),
+    ]
+    for position, count in enumerate(counts):
+        x, y = axis(count), TOP + ROW * position + 28
+        parts.append(f'<circle cx="{x:.2f}%" cy="{y}" r="4.5" fill="{colour("ink")}"/>')
+        left = x < (axis.start + axis.end) / 2
+        parts.append(_text(x, y + 4, f"{count:,}", "ink", "start" if left else "end", 8, True))
+    return parts
+
+
+def _dots(row: Row, axis: Axis, top: float) -> list[str]:
+    middle = top + 28
+    parts = [_text(0 if axis.start > 20 else 1.5, top + 13, _name(row), "ink")]
+    if row.verdict is None:
+        return [*parts, _text(axis.start, middle + 4, "not judged by one view yet", "muted")]
+    found = row.verdict
+    parts.append(_text(76, top + 13, f"{found.mean:.3f}", "ink", "end"))
+    if found.interval:
+        low, high = (axis(100 - value) for value in (found.interval.low, found.interval.high))
+        parts.append(_line(low, middle, high, middle, "muted", 6, 0.45))
+    fill = f'fill="{colour("test")}" fill-opacity="0.65"'
+    if row.views > 1:
+        fill = f'fill="none" stroke="{colour("test")}" stroke-width="1.4"'
+    for place, final in enumerate(sorted(row.finals)):
+        y = middle + (place % 3 - 1) * DOT  # neighbours do not hide each other
+        x = axis(max(100 - final, 0.01))
+        parts.append(f'<circle cx="{x:.2f}%" cy="{y:.1f}" r="{DOT}" {fill}/>')
+    x = axis(100 - found.mean)
+    parts.append(_line(x, middle - 9, x, middle + 9, "ink", 2.4))
+    for x, count in ((86, found.end), (98, found.hold)):
+        parts.append(_text(x, middle + 4, f"{count}/{found.runs}", "ink", "end"))
+    return parts
+
+
+def _name(row: Row) -> str:
+    views = "" if row.views == 1 else f", {row.views} views"
+    if row.verdict is not None and row.verdict.runs < row.runs:
+        views += f" ({row.verdict.runs} of {row.runs} runs)"
+    return f"{row.stage.number}. {row.stage.title}{views}"
+
+
+def _text(
+    x: float,
+    y: float,
+    words: str,
+    name: str,
+    anchor: str = "start",
+    shift: float = 0,
+    small: bool = False,
+) -> str:
+    """x in percent, y and shift in pixels; the shift points away from the anchor."""
+    away = f' dx="{-shift if anchor == "end" else shift:g}"' if shift else ""
+    size = ' font-size="11.5"' if small else ""
+    return (
+        f'<text x="{x:.2f}%" y="{y:g}"{away} text-anchor="{anchor}"{size} '
+        f'fill="{colour(name)}">{escape(words)}</text>'
+    )
+
+
+def _line(
+    x: float, y: float, to_x: float, to_y: float, name: str, width: float, opacity: float = 1
+) -> str:
+    see_through = f' stroke-opacity="{opacity:g}"' if opacity < 1 else ""
+    return (
+        f'<line x1="{x:.2f}%" y1="{y:g}" x2="{to_x:.2f}%" y2="{to_y:g}" '
+        f'stroke="{colour(name)}" stroke-width="{width:g}"{see_through}/>'
+    )
+
+
+# --- Epoch by epoch -------------------------------------------------------------------------
+
+CURVE_COLOURS = ("muted", "test", "train", "accent")
+PLOT = (11.0, 82.0)  # percent: where the lines begin and end
+HEIGHT = 230  # pixels
+KINDS = {
+    "test_accuracy": "test accuracy in percent",
+    "train_accuracy": "training accuracy in percent",
+    "test_loss": "test loss",
+    "train_loss": "training loss",
+}
+LOSS_MARKS = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+
+
+def all_curves(
+    stages: Sequence[Stage], of: str = "test_accuracy", store: Store | None = None
+) -> Figure:
+    """Each run a thin line over its epochs, the mean of a stage's runs a thick one.
+
+    of: one of KINDS; runs are drawn as their recipe judges them
+    store: of the study; None for the package's own
+    Raises MnistStepsError for more stages than CURVE_COLOURS.
+    """
+    store = store or Store()
+    accuracy = of.endswith("accuracy")
+    drawn = []
+    for stage, name in with_colours(stages, CURVE_COLOURS):
+        runs = [[_height(value, accuracy) for value in one.epochs[of]]
+                for one in store.outcomes(stage)]  # fmt: skip
+        if runs:
+            means = [statistics.fmean(each) for each in zip(*runs, strict=True)]
+            drawn.append((stage, name, runs, means))
+    values = [value for _, _, runs, _ in drawn for run in runs for value in run]
+    low, high = 0.9 * min(values), 1.1 * max(values)
+    # An accuracy grows upward as its errors shrink; a loss is high where it is high.
+    down = Axis(HEIGHT, 28, high, low) if accuracy else Axis(HEIGHT, 28, low, high)
+    named = MARKS if accuracy else LOSS_MARKS
+    marks = {_height(mark, accuracy): f"{mark:g}" for mark in named}
+    epochs = max(len(means) for *_, means in drawn)
+    parts = []
+    last = -100.0
+    for value, words in sorted(marks.items(), key=lambda mark: down(mark[0])):
+        y = down(value)
+        if low < value < high and y - last > 20:
+            last = y
+            parts.append(_line(PLOT[0], y, PLOT[1], y, "grid", 0.8))
+            parts.append(_text(PLOT[0] - 1.5, y + 4, words, "muted", "end"))
+    for epoch in _epochs_named(epochs):
+        x = PLOT[0] + (PLOT[1] - PLOT[0]) * _share(epoch, epochs)
+        parts.append(_text(x, HEIGHT + 20, f"{epoch}", "muted", "middle"))
+    parts.append(_text(sum(PLOT) / 2, HEIGHT + 38, "epoch", "muted", "middle"))
+    parts.append(_text(0, 14, KINDS[of], "muted"))
+    lines = []
+    for _, name, runs, means in drawn:
+        thin = [(run, 0.8, 0.55) for run in runs]
+        for values, width, opacity in [*thin, (means, 2.6, 1)]:
+            lines.append(_polyline(values, epochs, down, name, width, opacity))
+    # Stretched sideways with the page, while a line stays as thick as it is.
+    parts.append(
+        f'<svg x="{PLOT[0]}%" width="{PLOT[1] - PLOT[0]}%" height="{HEIGHT}" '
+        f'viewBox="0 0 1000 {HEIGHT}" preserveAspectRatio="none" overflow="visible">'
+        f"{''.join(lines)}</svg>"
+    )
+    taken: list[float] = []
+    for stage, name, _, means in sorted(drawn, key=lambda each: down(each[3][-1])):
+        y = max(down(means[-1]) + 4, (taken[-1] + 16) if taken else 0)
+        taken.append(y)
+        x = PLOT[0] + (PLOT[1] - PLOT[0]) * _share(len(means), epochs)
+        parts.append(_text(x, y, f"stage {stage.number}", name, shift=6))
+    described = "; ".join(
+        f"stage {stage.number}, {len(runs)} runs: the mean goes from {_shown(means[0], accuracy)} "
+        f"over {_shown(means[len(means) // 2], accuracy)} in epoch {len(means) // 2 + 1} to "
+        f"{_shown(means[-1], accuracy)}"
+        for stage, _, runs, means in drawn
+    )
+    return fluid(parts, HEIGHT + 46, f"{KINDS[of]}, epoch by epoch, of all seeds: {described}.")
+
+
+def _height(value: float | None, accuracy: bool) -> float:
+    """What the logarithmic axis takes: the error of an accuracy; a loss that was not finite."""
+    if value is None:
+        return LOSS_MARKS[-1]
+    return max(100 - value, 0.01) if accuracy else max(value, 1e-4)
+
+
+def _shown(height: float, accuracy: bool) -> str:
+    return f"{100 - height:.2f}" if accuracy else f"{height:.3f}"
+
+
+def _share(epoch: int, epochs: int) -> float:
+    return (epoch - 1) / max(epochs - 1, 1)
+
+
+def _epochs_named(epochs: int) -> list[int]:
+    return [epoch for epoch in range(1, epochs + 1) if epochs <= 8 or epoch % 5 == 0 or epoch == 1]
+
+
+def _polyline(
+    values: Sequence[float], epochs: int, down: Axis, name: str, width: float, opacity: float
+) -> str:
+    points = " ".join(
+        f"{1000 * _share(place + 1, epochs):.0f},{down(value):.1f}"
+        for place, value in enumerate(values)
+    )
+    return (
+        f'<polyline points="{points}" fill="none" stroke="{colour(name)}" '
+        f'stroke-width="{width}" stroke-opacity="{opacity}" vector-effect="non-scaling-stroke"/>'
+    )

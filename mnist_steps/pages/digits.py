@@ -1,0 +1,111 @@
+"""Test digits as pictures on a page: which a change has taught a network, and which it has cost."""
+
+import base64
+import html
+import io
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image
+
+from mnist_steps import data, runs
+from mnist_steps.errors import MnistStepsError
+from mnist_steps.experiments.study import Store
+from mnist_steps.markup import Html
+from mnist_steps.stages import Stage
+
+SHOWN = 8  # digits of each kind, at most
+
+
+@dataclass(frozen=True)
+class Misread:
+    """How often each test image was not recognised.
+
+    runs: how many runs there are; of the study, or 1 for the record alone
+    times: by the image's position, in how many of them; never 0
+    """
+
+    runs: int
+    times: Counter[int]
+
+    def share(self, position: int) -> float:
+        return self.times[position] / self.runs
+
+
+def misread(stage: Stage, store: Store | None = None) -> Misread:
+    """By the runs of the study; where there are none, by the record.
+
+    Raises MnistStepsError where there is neither.
+    """
+    outcomes = (store or Store()).outcomes(stage)
+    if outcomes:
+        times = Counter(position for one in outcomes for position in one.wrong)
+        return Misread(len(outcomes), times)
+    record = runs.load_if_any(stage)
+    if record is None:
+        raise MnistStepsError(f"stage {stage.number} has neither a study nor a record to look at.")
+    wrong = (record.predictions.long() != data.mnist().test.labels).nonzero().flatten().tolist()
+    return Misread(1, Counter(wrong))
+
+
+def newly(before: Stage, after: Stage, store: Store | None = None) -> Html:
+    """Which test digits most runs of a stage read and most of the stage before did not; and back.
+
+    A digit is newly right when at least half of the runs before misread it and fewer than half
+    of those after do; newly wrong the other way. Those with the largest change are shown.
+    store: of the study; None for the package's own
+    """
+    old, new = misread(before, store), misread(after, store)
+    right, wrong = (_turned(*pair) for pair in ((old, new), (new, old)))
+    counted = "" if min(old.runs, new.runs) > 1 else ", by the recorded run alone where only it is"
+    words = (
+        f"At least half of the runs of stage {before.number} ({old.runs}) misread these, and fewer "
+        f"than half of stage {after.number} ({new.runs}) do{counted}"
+    )
+    groups = [
+        (f"Newly right: {len(right)} test digits", right),
+        (f"Newly wrong: {len(wrong)}, the other way round", wrong),
+    ]
+    markup = "".join(
+        f'<p class="digits-title"><strong>{title}</strong></p>{_pictures(positions, old, new)}'
+        for title, positions in groups
+    )
+    note = (
+        f"{words}. Below each digit: what it is, and how many runs misread it before → after; at "
+        f"most {SHOWN} of each kind, the largest change first."
+    )
+    text = "\n".join(
+        [note]
+        + [f"{title}: {', '.join(map(str, positions[:SHOWN]))}" for title, positions in groups]
+    )
+    return Html(f'<div class="newly">{markup}<p class="figure-note">{note}</p></div>', text)
+
+
+def _turned(old: Misread, new: Misread) -> list[int]:
+    """Positions of images that most old runs and few new ones misread, largest change first."""
+    found = [at for at in old.times if old.share(at) >= 0.5 > new.share(at)]
+    return sorted(found, key=lambda at: (new.share(at) - old.share(at), at))
+
+
+def _pictures(positions: Sequence[int], old: Misread, new: Misread) -> str:
+    labels = data.mnist().test.labels
+    shown = []
+    for at in positions[:SHOWN]:
+        words = f"{old.times[at]}/{old.runs} → {new.times[at]}/{new.runs}"
+        alt = f"Test digit {at}, a {labels[at]}"
+        shown.append(
+            f'<li><img src="{_picture(at)}" alt="{html.escape(alt)}" width="56" height="56">'
+            f"<span><strong>{labels[at]}</strong> {words}</span></li>"
+        )
+    return f'<ul class="digits" role="list">{"".join(shown)}</ul>' if shown else "<p>None.</p>"
+
+
+def _picture(position: int) -> str:
+    """A test digit as the address of a PNG: black ink, as opaque as it was inked."""
+    ink = Image.fromarray(data.mnist().test.images[position, 0].numpy(), mode="L")
+    picture = Image.new("LA", ink.size, 0)
+    picture.putalpha(ink)
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,99 @@
+"""Formulas: LaTeX between dollars becomes MathML, which browsers lay out without any script.
+
+`$…$` stands in a line, `$$…$$` in a box of its own. A formula is taken out of the Markdown before
+that is rendered, for `_` and `*` mean something there, and put back as MathML afterwards. What
+stands in code stays as it is; in text, `\\$` is a dollar.
+"""
+
+import html
+import re
+from collections.abc import Iterable
+from xml.etree import ElementTree
+
+from latex2mathml.converter import convert
+
+# Code first: what one of these finds is not looked into again.
+PIECES = re.compile(
+    r"^[ \t]*(?P<fence>`{3,}|~{3,}).*?^[ \t]*(?P=fence)`*[ \t]*$"  # a block of code
+    r"|(?P<ticks>`+)(?!`).*?(?<!`)(?P=ticks)(?!`)"  # code in a line
+    r"|<(?P<tag>code|pre|script|svg)\b.*?</(?P=tag)>"
+    r"|\\\$"
+    r"|^(?P<indent>[ \t]*)\$\$(?P<alone>(?:(?!\n\s*\n).)+?)\$\$[ \t]*$"
+    r"|\$\$(?P<block>[^$\n]+)\$\$"
+    r"|\$(?P<inline>(?=\S)(?:[^$\\\n]|\\.|\n(?!\s*\n))+?(?<=\S))\$(?!\d)",
+    re.MULTILINE | re.DOTALL,
+)
+# What stands for a formula while Markdown is rendered: characters that nobody writes.
+OPENS, CLOSES = "\ue000", "\ue001"
+PLACE = re.compile(rf"<p>\s*{OPENS}(\d+){CLOSES}\s*</p>|{OPENS}(\d+){CLOSES}")
+HEADING = re.compile(rf"<(h[1-6])\b[^>]*>[^<]*{OPENS}")
+
+
+class FormulaError(Exception):
+    """A formula that cannot be converted: the message names it."""
+
+
+class Formulas:
+    """The formulas of one page, taken out of its Markdown and put back into its HTML."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def take(self, text: str) -> str:
+        """Markdown with a placeholder for each formula. Raises FormulaError."""
+
+        def replaced(found: re.Match[str]) -> str:
+            alone, block, inline = found["alone"], found["block"], found["inline"]
+            if alone is not None or block is not None:
+                self.found.append(_boxed(alone if block is None else block))
+            elif inline is not None:
+                self.found.append(mathml(inline, "inline"))
+            else:
+                return found[0]
+            place = f"{OPENS}{len(self.found) - 1}{CLOSES}"
+            # A paragraph of its own, in a list or an admonition too.
+            return place if alone is None else f"\n{found['indent']}{place}\n"
+
+        return PIECES.sub(replaced, text)
+
+    def put_back(self, page: str) -> str:
+        """Rendered HTML with its formulas. Raises FormulaError for one in a heading."""
+        if HEADING.search(page):
+            raise FormulaError("a heading holds a formula: contents and search cannot show it.")
+        return PLACE.sub(lambda found: self.found[int(found[1] or found[2])], page)
+
+
+def mathml(latex: str, display: str) -> str:
+    """LaTeX as a `math` element; display: 'inline' or 'block'.
+
+    Its `alttext` is the LaTeX itself, for what reads formulas aloud without knowing MathML.
+    Raises FormulaError when a command is unknown or a brace is missing.
+    """
+    latex = " ".join(html.unescape(latex).split())
+    try:
+        element = ElementTree.fromstring(convert(latex, xmlns="", display=display))
+    except Exception as error:  # the library has no error of its own for all of them
+        raise FormulaError(
+            f"the formula ${latex}$ cannot be converted ({error or type(error).__name__}): look "
+            "for a missing brace, or write it in other LaTeX."
+        ) from error
+    unknown = [text for text in _texts(element) if "\\" in text]
+    if unknown:
+        raise FormulaError(
+            f"the formula ${latex}$ cannot be converted: {', '.join(unknown)} is not known. Write "
+            "it in other LaTeX."
+        )
+    element.set("alttext", latex)
+    return ElementTree.tostring(element, encoding="unicode")
+
+
+def _texts(element: ElementTree.Element) -> Iterable[str]:
+    return (text.strip() for one in element.iter() for text in (one.text, one.tail) if text)
+
+
+def _boxed(latex: str) -> str:
+    """A formula in a box that scrolls by itself where the screen is narrow, by keyboard too."""
+    return (
+        '<div class="formula" role="group" aria-label="Formula" tabindex="0">'
+        f"{mathml(latex, 'block')}</div>"
+    )
