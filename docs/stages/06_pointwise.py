@@ -5,6 +5,7 @@
 # of a map lie as many numbers as there are channels, and those it can **mix**.
 
 # %% tags=["hide-input"]
+import math
 import statistics
 
 from mnist_steps import data, evaluation, figures, pages, runs, stages, summary
@@ -64,18 +65,19 @@ for name, layers in (("3×3", wide), ("bottleneck", bottleneck)):
 # %% [markdown]
 # ### When it adds nothing
 #
-# Mixing a mixture is mixing. With nothing bent in between, two matrices are one:
-# $W_2 (W_1 x) = (W_2 W_1)\, x$. That holds for kernels, too. So look at this network:
+# Mixing a mixture is mixing. With nothing bent in between, two matrices are one: $W_2
+# (W_1 x) = (W_2 W_1)\, x$. That holds for kernels, too. So look at this network:
 # between `conv4` and the pooling stand `batch_norm4`, `point1` and `batch_normp1`, and
 # **no ReLU**. In evaluation, batch normalization is one multiplication and one addition
-# for each channel. Everything in this row is straight, and one 3×3 kernel can do it all.
+# for each channel. Everything in this row is straight, and one 3×3 kernel can do it
+# all.
 
 # %%
 trained = run.build()  # in evaluation mode
 
 
 def folded(convolution, normalization):
-    """The kernel and bias of the one convolution that does what both do in evaluation."""
+    """Kernel and bias of the convolution that does what both do in evaluation."""
     spread = (normalization.running_var + normalization.eps).sqrt()
     scale = normalization.weight / spread
     kernel = convolution.weight * scale[:, None, None, None]
@@ -107,7 +109,9 @@ long, short = (
     evaluation.log_probabilities(network, test.images, constants)
     for network in (trained, shorter)
 )
-before_folding = sum(part.numel() for name in four for part in layers[name].parameters())
+before_folding = sum(
+    part.numel() for name in four for part in layers[name].parameters()
+)
 print(f"parameters: {before_folding:,} -> {kernel.numel() + bias.numel():,}")
 print(f"largest difference of a log-probability: {(long - short).abs().max():.0e}")
 same = (long.argmax(dim=1) == short.argmax(dim=1)).float().mean()
@@ -128,10 +132,11 @@ figures.network_change(before, stage)
 table = summary.summarize(stage.build(), (1, 28, 28))
 point1, point2 = (stage.build().get_submodule(name) for name in ("point1", "point2"))
 Text(
-    f"Two 1×1 layers, of {point1.weight.numel()} and {point2.weight.numel()} weights, are "
-    "what the original announces. Much else changes: one more 3×3 layer, fewer channels, "
-    "normalization *before* each ReLU instead of after it, and once more behind the last "
-    f"layer. {table.total_params:,} parameters, {table.total_params - before.parameters:+,}."
+    f"Two 1×1 layers, of {point1.weight.numel()} and {point2.weight.numel()} weights, "
+    "are what the original announces. Much else changes: one more 3×3 layer, fewer "
+    "channels, normalization *before* each ReLU instead of after it, and once more "
+    f"behind the last layer. {table.total_params:,} parameters, "
+    f"{table.total_params - before.parameters:+,}."
 )
 
 # %% tags=["fold"]
@@ -153,9 +158,9 @@ learnt, learnt_before = (
 change = evidence.compare(learnt_before, learnt)
 turn, turn_before = (each.recipe.augmentation[1].degrees for each in (stage, before))
 pages.predict(
-    f"Training digits are turned by {turn} degrees at most, where it was {turn_before}: they "
-    "are easier now. What happens to the share of *training* digits that the network "
-    f"reads in its last epoch, over {len(now)} seeds?",
+    f"Training digits are turned by {turn} degrees at most, where it was "
+    f"{turn_before}: they are easier now. What happens to the share of *training* "
+    f"digits that the network reads in its last epoch, over {len(now)} seeds?",
     ("It falls", "It stays, as far as the seeds can tell", "It rises"),
     answer=1 if not change.ranked else 2 * (change.difference > 0),
     explanation=f"Its mean went from {statistics.fmean(learnt_before):.2f} to "
@@ -171,26 +176,29 @@ pages.predict(
 finals, finals_before = (
     [outcome.figures.final for outcome in made] for made in (now, earlier)
 )
-figures.seeds({"stage 5": finals_before, "stage 6": finals})
+figures.seeds([before, stage])
 
 # %% tags=["hide-input"]
 tested = evidence.compare(finals_before, finals)
 pages.hold_to("the seeds cannot tell", not tested.ranked)
-pages.hold_to("Fewer training digits are read, easier as they are", change.ranked and change.difference < 0)
+pages.hold_to(
+    "Fewer training digits are read, easier as they are",
+    change.ranked and change.difference < 0,
+)
 Text(f"""
 Whether stage 6 reads more test digits than stage 5, the seeds cannot tell: the means
 differ by {tested.difference:+.2f} points (95 % interval {tested.interval.low:+.2f} to
 {tested.interval.high:+.2f}). Fewer training digits are read, easier as they are:
-{change.difference:+.2f} points. So the distance between test and training accuracy grew,
-from {statistics.fmean(finals_before) - statistics.fmean(learnt_before):.2f} to
+{change.difference:+.2f} points. So the distance between test and training accuracy
+grew, from {statistics.fmean(finals_before) - statistics.fmean(learnt_before):.2f} to
 {statistics.fmean(finals) - statistics.fmean(learnt):.2f} points.
 """)
 
 # %% tags=["hide-input"]
-figures.all_curves({"stage 5": earlier, "stage 6": now})
+figures.all_curves([before, stage])
 
 # %% tags=["hide-input"]
-pages.newly(earlier, now)
+pages.newly(before, stage)
 
 # %% [markdown]
 # ## Why
@@ -203,7 +211,10 @@ store = study.Store()
 def read_in_training(name):
     """An arm's training accuracy against the baseline's, over seeds."""
     made = [
-        [one.epochs["train_accuracy"][-1] for one in store.outcomes(arm.stage, arm.name)]
+        [
+            one.epochs["train_accuracy"][-1]
+            for one in store.outcomes(arm.stage, arm.name)
+        ]
         for arm in (ablation.BASELINE, arms[name].arm)
     ]
     return evidence.compare(*made)
@@ -218,26 +229,41 @@ names = {
 rows = []
 for name, title in names.items():
     trains = read_in_training(name)
-    rows.append([title, arms[name].size, f"{trains.difference:+.2f} [{trains.interval.low:+.2f}, {trains.interval.high:+.2f}]"])
-undecided = not any(arms[name].comparison.ranked for name in names if name != "fewer-layers")
-pages.hold_to("only the added layer shows", arms["fewer-layers"].comparison.ranked and undecided)
+    rows.append(
+        [
+            title,
+            arms[name].size,
+            f"{trains.difference:+.2f} [{trains.interval.low:+.2f}, "
+            f"{trains.interval.high:+.2f}]",
+        ]
+    )
+undecided = not any(
+    arms[name].comparison.ranked for name in names if name != "fewer-layers"
+)
+pages.hold_to(
+    "only the added layer shows", arms["fewer-layers"].comparison.ranked and undecided
+)
 pages.table(
     ["one thing changed back", "test accuracy", "training accuracy"],
     rows,
-    "Differences from an unchanged training, in percentage points, with 95 % intervals.",
+    "Differences from an unchanged training, in percentage points, with 95 % "
+    "intervals.",
 )
 
 # %% tags=["hide-input"]
 without = read_in_training("no-pointwise")
-pages.hold_to("more training digits are read without the 1×1 layers", without.ranked and without.difference > 0)
+pages.hold_to(
+    "more training digits are read without the 1×1 layers",
+    without.ranked and without.difference > 0,
+)
 alike = not read_in_training("old-augmentation").ranked
 pages.hold_to("The augmentation is not it", alike)
 Text(f"""
 Each row is the last network of this tutorial with one thing changed back, over
-{arms["no-pointwise"].runs} seeds and {ablation.EPOCHS} epochs. On test digits only the added layer
-shows. The augmentation is not it: with the old one, as many training digits are read.
-And more training digits are read without the 1×1 layers. That is a trace, no proof, for
-the network there is another one and its trainings are short.
+{arms["no-pointwise"].runs} seeds and {ablation.EPOCHS} epochs. On test digits only the
+added layer shows. The augmentation is not it: with the old one, as many training digits
+are read. And more training digits are read without the 1×1 layers. That is a trace, no
+proof, for the network there is another one and its trainings are short.
 
 So why training digits became harder is **open**, and so is whether the 1×1 layers pay.
 This would tell: stage 6's own network, once as it is, once with `point1` folded away,
@@ -264,7 +290,10 @@ pages.check(
     "Which of these can a 1×1 convolution not do?",
     [
         ("Subtract one channel from another", "Weights of 1 and -1 do that."),
-        ("Find a vertical edge in a channel", "That takes neighbours, and it sees none."),
+        (
+            "Find a vertical edge in a channel",
+            "That takes neighbours, and it sees none.",
+        ),
         ("Make four channels of ten", "That is the bottleneck's first layer."),
     ],
     answer=1,
@@ -312,8 +341,9 @@ pages.check(
 # scores, and for the work?
 
 # %% [markdown] tags=["hint"]
-# An average is a sum with equal weights, and the matrix is the same at every place. Feed
-# both orders with `torch.randn(4, 12, 4, 4)`, and count how often the matrix is used.
+# An average is a sum with equal weights, and the matrix is the same at every place.
+# Feed both orders with `torch.randn(4, 12, 4, 4)`, and count how often the matrix is
+# used.
 
 # %% tags=["solution"]
 blurred = torch.randn(4, 12, 4, 4)
@@ -328,8 +358,8 @@ print("the same scores; mixing first multiplies at each of", 4 * 4, "places")
 # normalization. Build the one layer that is left in front of the average.
 
 # %% [markdown] tags=["hint"]
-# Exercise 1 lets you move `point2` in front of the average. From there on it is what the
-# page did with `conv4` and `point1`, and `folded` is still there.
+# Exercise 1 lets you move `point2` in front of the average. From there on it is what
+# the page did with `conv4` and `point1`, and `folded` is still there.
 
 # %% tags=["solution"]
 with torch.no_grad():
@@ -344,13 +374,75 @@ with torch.no_grad():
         many = layers[name](many)
     single = nn.functional.conv2d(inputs, last, last_bias).mean(dim=(2, 3))
 assert torch.allclose(many[..., 0, 0], single, atol=1e-4)
-print(f"one 3×3 layer of {last.numel() + last_bias.numel():,} parameters, and an average")
+print(
+    f"one 3×3 layer of {last.numel() + last_bias.numel():,} parameters, and an average"
+)
 
 # %% [markdown]
 # **3.** *A training broken on purpose.* This student builds the network's last layer
 # where it is used. The loss does not fall, whatever the learning rate. What is wrong?
 
-# BROKEN
+
+# %% tags=["fold"]
+class Careless(nn.Module):
+    """Stage 6, written by somebody in a hurry."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(
+            *list(stage.build().children())[:-4]
+        )  # to the average
+
+    def forward(self, images):
+        features = self.body(images)  # (N, 12, 1, 1)
+        scores = nn.Conv2d(12, 10, 1, bias=False)(features)
+        return scores.flatten(1).log_softmax(dim=1)
+
+
+torch.manual_seed(8)
+network = Careless()
+optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
+train = data.mnist().full_train[:6400]
+digits = evaluation.normalize(train.images.float() / 255, stage.recipe.normalize_train)
+
+losses = []
+for images, labels in zip(digits.split(64), train.labels.split(64), strict=True):
+    optimizer.zero_grad()
+    loss = nn.functional.nll_loss(network(images), labels)
+    loss.backward()
+    optimizer.step()
+    losses.append(loss.item())
+
+figures.losses({"this training": losses}, {"−log(1/10)": math.log(10)})
+
+# %% [markdown] tags=["hint"]
+# Count the parameters that the optimizer moves. How many should there be?
+
+# %% tags=["solution"]
+moved = sum(part.numel() for part in network.parameters())
+behind = sum(part.numel() for part in trained.batch_normp2.parameters())
+print(f"{moved:,} moved, {stage.parameters - behind:,} without the last normalization")
+print("missing:", stage.parameters - behind - moved)
+
+# %% [markdown] tags=["solution"]
+# The missing ones are those of `point2`. It is made *inside* `forward`, so each batch
+# gets a new one with new random weights, and no optimizer knows of it. The body learns
+# to please one mixture, and the next batch has another. Layers belong into `__init__`.
+
+# %% [markdown] tags=["audit"]
+# ## The audit
+
+# %% tags=["audit", "hide-input"]
+table
+
+# %% tags=["audit", "hide-input"]
+pages.recipe(stage)
+
+# %% tags=["audit", "hide-input"]
+pages.results(run)
+
+# %% tags=["audit", "hide-input"]
+pages.provenance(run)
 
 # %% [markdown]
 # ## Next

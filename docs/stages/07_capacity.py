@@ -6,9 +6,13 @@
 
 # %% tags=["hide-input"]
 import bisect
+import math
 import statistics
 
-from mnist_steps import data, figures, pages, runs, stages, summary
+import torch
+from torch import nn
+
+from mnist_steps import data, evaluation, figures, pages, runs, stages, summary
 from mnist_steps.experiments import ablation, evidence, study
 from mnist_steps.markup import Text
 from mnist_steps.original import BUDGET
@@ -35,11 +39,12 @@ figures.budget(before, stage)
 #
 # $$\text{parameters} = k^2 \, (C_\text{before} + C_\text{after}) + 2$$
 #
-# The size of the map is not in it. A weight is stored once, and used at every place. But
-# it is *used* at every place, and that takes time. With $n$ places in the layer's own
-# map and $m$ in the next one's:
+# The size of the map is not in it. A weight is stored once, and used at every place.
+# But it is *used* at every place, and that takes time. With $n$ places in the layer's
+# own map and $m$ in the next one's:
 #
 # $$\text{multiplications} = k^2 \, (C_\text{before} \, n + C_\text{after} \, m)$$
+
 
 # %%
 def one_more_channel(before, after, places, places_after, k=3):
@@ -57,9 +62,10 @@ for name, (parameters, multiplications) in (("conv2", early), ("conv6", late)):
 # %% tags=["hide-input"]
 ratio = early[1] / late[1]
 Text(
-    f"In memory the two cost about the same. In time, the early channel costs {ratio:.0f} times as "
-    "much. So parameters do not depend on where a layer stands, and time does. A budget "
-    "of parameters like ours makes late channels no cheaper than early ones; a budget of time would."
+    "In memory the two cost about the same. In time, the early channel costs "
+    f"{ratio:.0f} times as much. So parameters do not depend on where a layer stands, "
+    "and time does. A budget of parameters like ours makes late channels no cheaper "
+    "than early ones; a budget of time would."
 )
 
 # %% [markdown]
@@ -95,8 +101,8 @@ change = evidence.compare(finals_before, finals)
 spread = statistics.stdev(finals_before)
 pages.predict(
     f"{added:,} parameters more, and the same recipe. By how much does the mean of the "
-    f"final test accuracy rise, over {len(finals)} seeds? For scale: two seeds of stage 6 "
-    f"lie {spread:.2f} points from their mean, on average.",
+    f"final test accuracy rise, over {len(finals)} seeds? For scale: two seeds of "
+    f"stage 6 lie {spread:.2f} points from their mean, on average.",
     (
         "Not at all",
         "By less than seeds of one network differ",
@@ -104,15 +110,15 @@ pages.predict(
     ),
     answer=bisect.bisect((0, change.spread), change.difference),
     explanation=f"By {change.difference:+.2f} points (95 % interval "
-    f"{change.interval.low:+.2f} to {change.interval.high:+.2f}). The standard deviation "
-    f"between seeds is {change.spread:.2f}.",
+    f"{change.interval.low:+.2f} to {change.interval.high:+.2f}). The standard "
+    f"deviation between seeds is {change.spread:.2f}.",
 )
 
 # %% [markdown]
 # ## What happened
 
 # %% tags=["hide-input"]
-figures.seeds({"stage 6": finals_before, "stage 7": finals})
+figures.seeds([before, stage])
 
 # %% tags=["hide-input"]
 above = change.interval.low > 0 and not change.ranked
@@ -120,29 +126,32 @@ pages.hold_to("A small gain, likely but not large", above)
 learnt = evidence.compare(
     *([one.epochs["train_accuracy"][-1] for one in made] for made in (earlier, now))
 )
-pages.hold_to("on training digits the gain is beyond doubt", learnt.ranked and learnt.difference > 0)
+pages.hold_to(
+    "on training digits the gain is beyond doubt",
+    learnt.ranked and learnt.difference > 0,
+)
 Text(f"""
 **A small gain, likely but not large.** The interval of the difference,
 {change.interval.low:+.2f} to {change.interval.high:+.2f} points, leaves out zero. But
 the gain of {change.difference:.2f} is smaller than the {change.spread:.2f} by which
-seeds of stage 6 differ among each other, so a lucky seed of stage 6 often beats stage 7.
-By the rule of this site the two are not ranked. Of training digits stage 7 reads
-{learnt.difference:.2f} points more, and on training digits the gain is beyond doubt.
+seeds of stage 6 differ among each other, so a lucky seed of stage 6 often beats stage
+7. By the rule of this site the two are not ranked. Of training digits stage 7 reads
+   {learnt.difference:.2f} points more, and on training digits the gain is beyond doubt.
 """)
 
 # %% tags=["hide-input"]
-figures.all_curves({"stage 6": earlier, "stage 7": now})
+figures.all_curves([before, stage])
 
 # %% tags=["hide-input"]
-pages.newly(earlier, now)
+pages.newly(before, stage)
 
 # %% [markdown]
 # ## Why
 #
-# Only one thing changed, so the gain, as far as there is one, comes from it. This is the
-# cleanest experiment of the eight. But *what* is the one thing: more width, or just more
-# parameters? Would they have done more as depth? One stage cannot tell, for width and
-# parameters grew together. It takes other networks.
+# Only one thing changed, so the gain, as far as there is one, comes from it. This is
+# the cleanest experiment of the eight. But *what* is the one thing: more width, or just
+# more parameters? Would they have done more as depth? One stage cannot tell, for width
+# and parameters grew together. It takes other networks.
 
 # %% tags=["hide-input"]
 arms = {one.arm.name.removeprefix("ablation-"): one for one in ablation.effects()}
@@ -155,9 +164,9 @@ for effect, words in ((narrower, "less width"), (shallower, "less depth")):
 pages.table(
     ["taken away", "arm", "parameters", "test accuracy"],
     rows,
-    f"Two arms of the ablation: the last network, trained for {ablation.EPOCHS} epochs with "
-    f"{ablation.SEEDS} seeds, and what happens without one thing. Differences in percentage "
-    "points, with 95 % intervals.",
+    f"Two arms of the ablation: the last network, trained for {ablation.EPOCHS} epochs "
+    f"with {ablation.SEEDS} seeds, and what happens without one thing. Differences in "
+    "percentage points, with 95 % intervals.",
     words=(1,),
 )
 
@@ -165,7 +174,8 @@ pages.table(
 # Without the wider layers, and without the third layer behind the pooling, accuracy
 # falls, and it falls more where more parameters go. Both arms fit both answers: that
 # depth is worth more, or that only the number of parameters counts. To tell them apart,
-# one would compare a wide and a deep network **with as many parameters**, and many seeds.
+# one would compare a wide and a deep network **with as many parameters**, and many
+# seeds.
 #
 # ## Check yourself
 
@@ -185,9 +195,15 @@ pages.check(
 pages.check(
     "You may add one channel, and want the network to stay as quick as it can. Where?",
     [
-        ("At the beginning, where maps are large", "There each weight is used at most places."),
+        (
+            "At the beginning, where maps are large",
+            "There each weight is used at most places.",
+        ),
         ("At the end, where maps are small", "The same weights, used at few places."),
-        ("It does not matter, a channel is a channel", "In parameters, yes. In time, no."),
+        (
+            "It does not matter, a channel is a channel",
+            "In parameters, yes. In time, no.",
+        ),
     ],
     answer=1,
 )
@@ -197,7 +213,10 @@ pages.check(
     "Twice as many channels in every layer. How many times as many parameters has the "
     "network, roughly?",
     [
-        ("Twice", "Twice as many kernels, and each of them reads twice as many channels."),
+        (
+            "Twice",
+            "Twice as many kernels, and each of them reads twice as many channels.",
+        ),
         ("Four times", "$C_\\text{before}$ and $C_\\text{after}$ both double."),
         ("Nine times", "Nine is what a 3×3 kernel costs, before and after."),
     ],
@@ -206,8 +225,8 @@ pages.check(
 
 # %% tags=["hide-input"]
 pages.check(
-    "A wider network ends above the narrow one, over ten seeds and beyond doubt. Is width "
-    "better than depth?",
+    "A wider network ends above the narrow one, over ten seeds and beyond doubt. Is "
+    "width better than depth?",
     [
         ("Yes, that is what was measured", "Nobody tried a deeper one."),
         (
@@ -245,9 +264,9 @@ print(f"{best} channels: {parameters_with(best):,} parameters")
 print(f"{best + 1} channels: {parameters_with(best + 1):,}, too many")
 
 # %% [markdown]
-# **2.** Two networks, the same test digits: is one of them better? Take the two recorded
-# runs, and count the digits that exactly one of them reads. If both were equally good,
-# how would these digits split?
+# **2.** Two networks, the same test digits: is one of them better? Take the two
+# recorded runs, and count the digits that exactly one of them reads. If both were
+# equally good, how would these digits split?
 
 # %% [markdown] tags=["hint"]
 # `run.predictions` and `old.predictions` have a digit for each test image. Digits that
@@ -272,10 +291,58 @@ print(f"a coin gives {thrown / 2:.0f} ± {thrown**0.5 / 2:.0f} heads in {thrown}
 # width. Something happened before the first step. It learns, but much less than the
 # healthy one beside it. What is wrong?
 
-# BROKEN
+# %% tags=["fold"]
+train = data.mnist().full_train[:6400]
+digits = evaluation.normalize(train.images.float() / 255, stage.recipe.normalize_train)
+networks, losses = {}, {"healthy": [], "broken": []}
+for name, found in losses.items():
+    torch.manual_seed(8)
+    network = networks[name] = stage.build()
+    if name == "broken":
+        for layer in (network.conv5, network.conv6, network.conv7):
+            nn.init.constant_(layer.weight, 0.01)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
+    for images, labels in zip(digits.split(64), train.labels.split(64), strict=True):
+        optimizer.zero_grad()
+        loss = nn.functional.nll_loss(network(images), labels)
+        loss.backward()
+        optimizer.step()
+        found.append(loss.item())
+
+figures.losses(losses, {"−log(1/10)": math.log(10)})
+
+# %% [markdown] tags=["hint"]
+# The broken network is as wide as the healthy one, on paper. Look at the channels of
+# `conv5` after the training: how much do their kernels differ from each other?
+
+# %% tags=["solution"]
+for name, network in networks.items():
+    kernels = network.conv5.weight.detach()  # (14, 10, 3, 3): one for each channel
+    apart = (kernels - kernels[:1]).abs().max()
+    print(f"{name}: channels of conv5 differ from the first by at most {apart:.3f}")
+
+# %% [markdown] tags=["solution"]
+# All channels began with the same weights. So they make the same map, get the same
+# gradient, and stay the same for ever: fourteen channels do the work of one. Random
+# initial weights are not there to be small. They are there to be **different**.
+
+# %% [markdown] tags=["audit"]
+# ## The audit
+
+# %% tags=["audit", "hide-input"]
+table
+
+# %% tags=["audit", "hide-input"]
+pages.recipe(stage)
+
+# %% tags=["audit", "hide-input"]
+pages.results(run)
+
+# %% tags=["audit", "hide-input"]
+pages.provenance(run)
 
 # %% [markdown]
 # ## Next
 #
-# The learning rate is still as large at the end as at the start.
-# [Stage 8](08_lr_scheduler.py) lets it fall.
+# The learning rate is still as large at the end as at the start. [Stage
+# 8](08_lr_scheduler.py) lets it fall.

@@ -6,7 +6,7 @@ from mnist_steps.figures.images import confusion, digits, mistakes
 from mnist_steps.figures.speed import seconds_and_accuracy, step_parts
 from mnist_steps.figures.spread import all_curves, seeds
 from mnist_steps.figures.style import PALETTE, Figure
-from mnist_steps.figures.training import curves, learning_rates
+from mnist_steps.figures.training import curves, learning_rates, losses
 
 __all__ = [
     "PALETTE",
@@ -22,6 +22,7 @@ __all__ = [
     "growth",
     "histories",
     "learning_rates",
+    "losses",
     "mistakes",
     "one_axis",
     "parameters_and_accuracy",
