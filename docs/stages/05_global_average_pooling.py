@@ -18,7 +18,7 @@ from mnist_steps.original import BUDGET, TARGET
 stage, before = stages.get(5), stages.get(4)
 run, old = runs.load_or_train(5), runs.load_or_train(4)
 now, earlier = (study.Store().outcomes(each) for each in (stage, before))
-# PICTURE
+figures.forgetting(old, run)
 
 # %% [markdown]
 # **You will be able to**

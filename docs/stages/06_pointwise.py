@@ -15,7 +15,7 @@ from mnist_steps.markup import Text
 stage, before = stages.get(6), stages.get(5)
 run, old = runs.load_or_train(6), runs.load_or_train(5)
 now, earlier = (study.Store().outcomes(each) for each in (stage, before))
-# PICTURE
+figures.mixing(run)
 
 # %% [markdown]
 # **You will be able to**

@@ -54,18 +54,18 @@ def one_more_channel(before, after, places, places_after, k=3):
     return parameters, multiplications
 
 
-early = one_more_channel(10, 10, places=24**2, places_after=22**2)  # conv2
-late = one_more_channel(12, 12, places=6**2, places_after=4**2)  # conv6
-for name, (parameters, multiplications) in (("conv2", early), ("conv6", late)):
-    print(f"{name}: {parameters} parameters, {multiplications:7,} multiplications")
+early = one_more_channel(12, 12, places=24**2, places_after=22**2)  # like conv2
+late = one_more_channel(12, 12, places=6**2, places_after=4**2)  # like conv6
+for name, (parameters, multiplications) in (("early", early), ("late", late)):
+    print(f"{name:5} {parameters} parameters, {multiplications:7,} multiplications")
 
 # %% tags=["hide-input"]
-ratio = early[1] / late[1]
+pages.hold_to("Parameters do not depend on where", early[0] == late[0])
 Text(
-    "In memory the two cost about the same. In time, the early channel costs "
-    f"{ratio:.0f} times as much. So parameters do not depend on where a layer stands, "
-    "and time does. A budget of parameters like ours makes late channels no cheaper "
-    "than early ones; a budget of time would."
+    "**Parameters do not depend on where** a layer stands, and time does: between "
+    f"layers of twelve channels, the early channel takes {early[1] / late[1]:.0f} "
+    "times as many multiplications. So under a budget of parameters, like ours, a "
+    "channel costs the same everywhere; under a budget of time one would spend late."
 )
 
 # %% [markdown]
