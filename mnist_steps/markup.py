@@ -5,6 +5,7 @@ has neither is text, and is escaped.
 """
 
 import html
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,14 +43,20 @@ def table(
     caption: str,
     words: Sequence[int] = (),
     foot: Sequence[str] = (),
+    wide: Sequence[int] = (),
 ) -> Html:
     """A table whose first column names the rows and whose other columns hold numbers.
 
     words: further columns that hold words; they are aligned to the left, of class "words"
     foot: lines below the rows
+    wide: columns that matter less, which only a wide screen shows; of class "wide"
     Its markup scrolls in a frame of its own, by keyboard too, when the screen is narrow.
     """
-    kinds = [' class="words"' if column in words else "" for column in range(len(headings))]
+    classes = {"words": words, "wide": wide}
+    kinds = []
+    for column in range(len(headings)):
+        names = [name for name, columns in classes.items() if column in columns]
+        kinds.append(f' class="{" ".join(names)}"' if names else "")
     head = "".join(
         f'<th scope="col"{kind}>{html.escape(heading)}</th>' if heading else "<td></td>"
         for kind, heading in zip(kinds, headings, strict=True)
@@ -98,3 +105,34 @@ def _lines(
         return [head, *lines]
     rule = "-" * max(map(len, (head, *lines)))
     return [rule, head, rule, *lines, rule, *foot]
+
+
+COLOUR = re.compile(r"var\(--figure-\w+, (#\w+)\)")
+CREDIT_HEIGHT = 18  # pixels
+
+
+def standalone(svg: str, credit: str = "") -> str:
+    """A figure's SVG as a file of its own: fixed colours and size, and a line of credit below.
+
+    Programs that show slides know neither a page's colours nor its width.
+    """
+    root = svg[: svg.index(">") + 1]
+    size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', root)
+    size = size or re.search(r'width="([\d.]+)" height="([\d.]+)"', root)
+    if size is None:
+        raise ValueError(f"a figure without a size: {root[:120]}")
+    width, height = (float(number) for number in size.groups())
+    below = CREDIT_HEIGHT if credit else 0
+    kept = re.sub(r'\s(?:viewBox|width|height|style)="[^"]*"', "", root)
+    opening = (
+        f'{kept[:-1]} viewBox="0 0 {width:g} {height + below:g}" width="{width:g}" '
+        f'height="{height + below:g}">'
+    )
+    inner = COLOUR.sub(r"\1", svg[len(root) : svg.rindex("</svg>")])
+    line = (
+        f'<text x="0" y="{height + below - 5:g}" font-size="9" fill="#67727e" '
+        f'font-family="system-ui, sans-serif">{html.escape(credit)}</text>'
+        if credit
+        else ""
+    )
+    return f"{opening}{inner}{line}</svg>\n"

@@ -109,7 +109,7 @@ class Table:
     @property
     def _shown(self) -> Html:
         rows = [cells(row) for row in self.rows]
-        return markup.table(COLUMNS, rows, self.caption, words=(1,), foot=self._totals())
+        return markup.table(COLUMNS, rows, self.caption, words=(1,), foot=self._totals(), wide=WIDE)
 
     @property
     def caption(self) -> str:
@@ -126,6 +126,7 @@ class Table:
 
 
 COLUMNS = ("layer", "kind", "output", "parameters", "multiplications", "field", "jump")
+WIDE = (1, 4, 6)  # columns that a phone leaves out
 
 
 def summarize(model: nn.Module, input_shape: tuple[int, ...], everything: bool = False) -> Table:

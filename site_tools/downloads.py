@@ -4,7 +4,10 @@ from pathlib import Path
 
 import jupytext
 import nbformat
+from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
+
+from site_tools.rendering import FOLDS
 
 # pip keeps what it is told to keep: Colab's torch fits Colab's GPU driver, another may not.
 INSTALL = """\
@@ -28,6 +31,7 @@ def notebook_of(page: Path, repository: str) -> str:
     if repository:
         notebook.cells.insert(0, new_code_cell(INSTALL.format(repository=repository)))
     for number, cell in enumerate(notebook.cells):
+        _fold(cell)
         cell["id"] = f"cell-{number}"  # otherwise random, and every build would differ
     notebook.metadata["kernelspec"] = {
         "name": "python3",
@@ -36,6 +40,21 @@ def notebook_of(page: Path, repository: str) -> str:
     }
     nbformat.validate(notebook)
     return nbformat.writes(notebook)
+
+
+def _fold(cell: NotebookNode) -> None:
+    """Close what the page closes: text by a fold that Jupyter and Colab show, code by settings.
+
+    JupyterLab and Notebook read one setting, Colab the other; the cell's output shows either way.
+    """
+    tags = set(cell.metadata.get("tags", []))
+    fold = next((name for name in ("hint", "solution") if name in tags), None)
+    if cell.cell_type == "markdown" and fold:
+        summary = f"<details><summary>{FOLDS[fold]}</summary>"
+        cell.source = f"{summary}\n\n{cell.source}\n\n</details>"
+    elif cell.cell_type == "code" and tags & {"hide-input", "fold", "solution", "audit"}:
+        cell.metadata["jupyter"] = {"source_hidden": True}
+        cell.metadata["cellView"] = "form"
 
 
 def colab_address(repository: str, name: str) -> str:

@@ -25,7 +25,16 @@ from mkdocs_jupyter.plugin import NotebookFile
 
 # MkDocs loads this file by its path: the project's folder need not be where Python looks.
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from site_tools import checks, downloads, execution, offline, privacy, rendering  # noqa: E402
+from mnist_steps.markup import standalone  # noqa: E402
+from site_tools import (  # noqa: E402
+    checks,
+    downloads,
+    execution,
+    glossary,
+    offline,
+    privacy,
+    rendering,
+)
 from site_tools.dependencies import Imports, digests_of  # noqa: E402
 from site_tools.formulas import FormulaError, Formulas  # noqa: E402
 from site_tools.rendering import Rendered  # noqa: E402
@@ -33,6 +42,7 @@ from site_tools.rendering import Rendered  # noqa: E402
 log = get_plugin_logger("site")
 
 PAGE_LINK = re.compile(r'\b(href|src)="([^"#:?]+)(#[^"]*)?"')
+FIGURE = re.compile(r'<figure class="plot">(<svg\b.*?</svg>)</figure>', re.DOTALL)
 STEP = re.compile(r'<li data-page="([^"]+)"')
 QUESTION = re.compile(r'data-question="(\w+)" data-kind="(\w+)"')
 
@@ -40,6 +50,8 @@ QUESTION = re.compile(r'data-question="(\w+)" data-kind="(\w+)"')
 rendered: dict[str, Rendered] = {}
 # Those of other pages, likewise.
 formulas: dict[str, Formulas] = {}
+# The figures of executed pages, as files.
+figures: dict[str, list[str]] = {}
 serving = False
 
 
@@ -128,14 +140,21 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Put formulas back, and finish what was executed."""
+    """Put formulas back, finish what was executed, and explain words where they first stand."""
     source = page.file.src_uri
     if source in rendered:
-        return _executed(html, page, config, files)
-    try:
-        return formulas[source].put_back(html)
-    except FormulaError as error:
-        raise PluginError(f"{source}: {error}") from error
+        html = _executed(html, page, config, files)
+    else:
+        try:
+            html = formulas[source].put_back(html)
+        except FormulaError as error:
+            raise PluginError(f"{source}: {error}") from error
+    words = files.get_file_from_path(glossary.SOURCE)
+    if words is None or source in glossary.LEFT_OUT:
+        return html
+    return glossary.marked(
+        html, glossary.read(words.content_string), words.url_relative_to(page.file)
+    )
 
 
 def _executed(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
@@ -153,10 +172,34 @@ def _executed(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
         return found[0]
 
     html = STEP.sub(lambda found: f"{found[0]}{_questions_of(found[1])}", html)
-    html = PAGE_LINK.sub(resolved, html)
+    html = _with_figures_to_take(PAGE_LINK.sub(resolved, html), page, config)
     if page.is_homepage:
         return html
     return html.replace("</h1>", f"</h1>\n{_buttons(source, config)}", 1)
+
+
+def _with_figures_to_take(html: str, page: Page, config: MkDocsConfig) -> str:
+    """A small link below each figure, to a file of it with a line of credit."""
+    source = page.file.src_uri
+    stem = posixpath.basename(posixpath.splitext(source)[0])
+    where = config.site_url or config.extra["repository"]
+    credit = " · ".join(part for part in (config.site_name, page.title, where) if part)
+    taken: list[str] = []
+
+    def linked(found: re.Match[str]) -> str:
+        taken.append(standalone(found[1], str(credit)))
+        number = len(taken)
+        link = (
+            f'<a href="figures/{number}.svg" download="{stem}-{number}.svg" '
+            f'aria-label="Figure {number} as an SVG file">SVG</a>'
+        )
+        return (
+            f'<figure class="plot">{found[1]}<figcaption class="take">{link}</figcaption></figure>'
+        )
+
+    html = FIGURE.sub(linked, html)
+    figures[source] = taken
+    return html
 
 
 def _questions_of(source: str) -> str:
@@ -178,7 +221,10 @@ def _buttons(source: str, config: MkDocsConfig) -> str:
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> None:
-    """Write the notebook that the button names, beside the page."""
+    """Write what an executed page links to beside it: its notebook, and its figures as files."""
+    for number, figure in enumerate(figures.get(page.file.src_uri, []), start=1):
+        folder = Path(page.file.abs_dest_path).parent
+        _write(folder / "figures" / f"{number}.svg", figure)
     if page.file.src_uri in rendered and not page.is_homepage:
         source = Path(config.docs_dir, page.file.src_uri)
         folder = Path(page.file.abs_dest_path).parent

@@ -1,7 +1,7 @@
 """The site without a network: a service worker with the list of what it keeps.
 
-It keeps what a reader may open, a few megabytes: pages and what they load. Notebooks are downloads,
-and folder.js and the search index as a script are for pages opened from a folder.
+It keeps what a reader may open, a few megabytes: pages and what they load. Notebooks and figures as
+files are downloads; folder.js and the search index as a script are for pages opened from a folder.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ def write_worker(site: Path) -> None:
     addresses = []
     for file in sorted(site.rglob("*")):
         name = file.relative_to(site).as_posix()
-        if file.is_dir() or name.endswith(LEFT_OUT):
+        if file.is_dir() or name.endswith(LEFT_OUT) or file.parent.name == "figures":
             continue
         digest.update(name.encode() + hashlib.sha256(file.read_bytes()).digest())
         # A page's address is its folder; "./" is the index.

@@ -325,7 +325,7 @@ for images, labels in zip(digits.split(64), train.labels.split(64), strict=True)
     losses.append(loss.item())
     right.append(100 * (output.argmax(dim=1) == labels).float().mean().item())
 
-figures.losses({"this training": losses}, {"−log(1/10)": math.log(10)})
+figures.loss_by_step({"this training": losses}, steps=100)
 
 # %% tags=["hide-input"]
 Text(

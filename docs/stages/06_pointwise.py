@@ -5,7 +5,6 @@
 # of a map lie as many numbers as there are channels, and those it can **mix**.
 
 # %% tags=["hide-input"]
-import math
 import statistics
 
 from mnist_steps import data, evaluation, figures, pages, runs, stages, summary
@@ -413,7 +412,7 @@ for images, labels in zip(digits.split(64), train.labels.split(64), strict=True)
     optimizer.step()
     losses.append(loss.item())
 
-figures.losses({"this training": losses}, {"−log(1/10)": math.log(10)})
+figures.loss_by_step({"this training": losses}, steps=100)
 
 # %% [markdown] tags=["hint"]
 # Count the parameters that the optimizer moves. How many should there be?

@@ -6,7 +6,6 @@
 
 # %% tags=["hide-input"]
 import bisect
-import math
 import statistics
 
 import torch
@@ -309,7 +308,7 @@ for name, found in losses.items():
         optimizer.step()
         found.append(loss.item())
 
-figures.losses(losses, {"−log(1/10)": math.log(10)})
+figures.loss_by_step(losses, steps=100)
 
 # %% [markdown] tags=["hint"]
 # The broken network is as wide as the healthy one, on paper. Look at the channels of

@@ -6,7 +6,6 @@
 
 # %% tags=["hide-input"]
 import bisect
-import math
 import statistics
 
 from mnist_steps import data, evaluation, figures, pages, runs, stages, summary
@@ -322,7 +321,7 @@ for name, found in losses.items():
             schedule.step()
     used[name] = optimizer.param_groups[0]["lr"]
 
-figures.losses(losses, {"−log(1/10)": math.log(10)})
+figures.loss_by_step(losses, steps=200)
 
 # %% [markdown] tags=["hint"]
 # At the end, `used` holds the learning rate of both. Which should it be?

@@ -1,7 +1,7 @@
 """Every plot of the site, each in one call."""
 
 from mnist_steps.figures.containers import Moving, Panels
-from mnist_steps.figures.evidence import effects, frontier, histories, parameters_and_accuracy
+from mnist_steps.figures.evidence import effects, frontier, histories
 from mnist_steps.figures.fields import field, field_and_effective, growth, one_axis
 from mnist_steps.figures.images import confusion, digits, mistakes
 from mnist_steps.figures.moving import (
@@ -30,15 +30,15 @@ from mnist_steps.figures.signals import (
 from mnist_steps.figures.speed import seconds_and_accuracy, step_parts
 from mnist_steps.figures.spread import all_curves, seeds
 from mnist_steps.figures.style import PALETTE, Figure
-from mnist_steps.figures.training import curves, learning_rates, losses
+from mnist_steps.figures.training import curves, learning_rates
 
 __all__ = [
     "PALETTE",
     "Figure",
-    "all_curves",
     "Moving",
     "Panels",
     "affine_map",
+    "all_curves",
     "budget",
     "channel_profile",
     "confusion",
@@ -54,7 +54,6 @@ __all__ = [
     "histories",
     "ladder",
     "learning_rates",
-    "losses",
     "loss_by_step",
     "mistakes",
     "mixing",
@@ -63,7 +62,6 @@ __all__ = [
     "normalization",
     "one_axis",
     "one_step",
-    "parameters_and_accuracy",
     "schedule",
     "seconds_and_accuracy",
     "seeds",

@@ -1,4 +1,4 @@
-"""What many runs say: accuracy against size, over epochs, and what a change did."""
+"""What many runs say: over epochs, against size, and what a change did."""
 
 import statistics
 from collections.abc import Iterable, Sequence
@@ -6,59 +6,6 @@ from collections.abc import Iterable, Sequence
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from mnist_steps.figures.style import PALETTE, Figure, axes_grid, finish
-from mnist_steps.original import BUDGET, TARGET
-
-
-def parameters_and_accuracy(points: Iterable[tuple[str, int, float, float | None]]) -> Figure:
-    """Parameters against test accuracy, one dot a stage; the crowd around the target enlarged.
-
-    points: label, number of parameters, our final accuracy and the original's best, in percent;
-        None for what the original does not have
-    """
-    points = list(points)
-    fewest = min(parameters for _, parameters, *_ in points)
-    figure, (whole, close) = axes_grid(1, 2, 9.4, 3.9, width_ratios=(1.35, 1))
-    for axes in (whole, close):
-        axes.set_xscale("log")
-        axes.axhline(TARGET, color=PALETTE["accent"], linewidth=1.2)
-        axes.axvline(BUDGET, color=PALETTE["accent"], linewidth=1.2)
-        for label, parameters, accuracy, claimed in points:
-            if axes is close and not _is_close(parameters, accuracy):
-                continue
-            if claimed is not None:
-                axes.plot([parameters] * 2, [accuracy, claimed], color=PALETTE["grid"], linewidth=2)
-                axes.plot(
-                    parameters, claimed, "o", markersize=7, markerfacecolor="none",
-                    markeredgecolor=PALETTE["muted"],
-                )  # fmt: skip
-            axes.plot(parameters, accuracy, "o", markersize=8, color=PALETTE["test"])
-            if axes is close or not _is_close(parameters, accuracy):
-                axes.annotate(label, (parameters, accuracy), xytext=(8, -4),
-                              textcoords="offset points")  # fmt: skip
-        axes.set_xlabel("parameters")
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-        axes.minorticks_off()
-    whole.set(xlim=(1.5e7, 0.65 * fewest), ylabel="test accuracy in percent")
-    whole.annotate(
-        f"target: {TARGET:g} %", (1e7, TARGET), xytext=(0, 4), textcoords="offset points",
-        color=PALETTE["accent"],
-    )  # fmt: skip
-    close.set(xlim=(16_000, 0.91 * fewest), title="around the target, enlarged")
-    # Labels must not touch each other: the further the axis reaches, the fewer a stretch has.
-    ticks = (14_000, 10_000, 8_000, 7_000) if fewest > 6_500 else (14_000, 8_000, 5_500, 4_000)
-    close.set_xticks([tick for tick in ticks if tick > 0.91 * fewest])
-    described = "; ".join(f"{label}: {count:,}, {value:.2f}" for label, count, value, _ in points)
-    return finish(
-        figure,
-        "Parameters, from many at the left to few at the right, against test accuracy in percent. "
-        f"Filled dots are the final epoch of our runs ({described}), open dots the best epoch "
-        "that the original reported.",
-    )
-
-
-def _is_close(parameters: int, accuracy: float) -> bool:
-    """Whether a stage belongs to the enlarged panel."""
-    return parameters < 16_000 and accuracy > 99
 
 
 def histories(runs: Sequence[Sequence[float]], target: float) -> Figure:

@@ -137,27 +137,30 @@ def _layer_lines(title: str, lines: Mapping[str, Sequence[float]]) -> Figure:
     return finish(figure, f"{title}, convolution by convolution: {'; '.join(described)}.")
 
 
-def loss_by_step(runs: Sequence[Run], steps: int = 240) -> Figure:
-    """The loss of each of the first steps, a line a run, and the loss of pure guessing.
+def loss_by_step(runs: Sequence[Run] | Mapping[str, Sequence[float]], steps: int = 240) -> Figure:
+    """The loss of each of the first steps, a line a training, and the loss of pure guessing.
 
-    Raises MnistStepsError for more runs than LINE_COLOURS.
+    runs: or the losses themselves, by the training's name
+    Raises MnistStepsError for more trainings than LINE_COLOURS.
     """
+    if not isinstance(runs, Mapping):
+        runs = {f"stage {run.stage.number}": [step.loss for step in run.steps] for run in runs}
     figure, (axes,) = axes_grid(1, 1, 5.6, 3.3)
     axes.axhline(GUESS, color=PALETTE["accent"], linewidth=1.2)
     axes.annotate(f"−log(1/10) = {GUESS:.3f}", (steps, GUESS), xytext=(0, 4), ha="right",
                   textcoords="offset points", color=PALETTE["accent"])  # fmt: skip
     described = []
-    for run, colour in with_colours(list(runs), LINE_COLOURS):
-        losses = [step.loss for step in run.steps[:steps]]
+    for (name, losses), colour in with_colours(list(runs.items()), LINE_COLOURS):
+        losses = losses[:steps]
         axes.plot(range(1, len(losses) + 1), losses, color=PALETTE[colour], linewidth=1.3,
-                  label=f"stage {run.stage.number}")  # fmt: skip
+                  label=name)  # fmt: skip
         below = next((i for i, loss in enumerate(losses, 1) if loss < GUESS / 2), None)
         described.append(
-            f"stage {run.stage.number} "
+            f"{name} "
             + (f"falls below half of that first at step {below}" if below
                else f"is at {losses[-1]:.3f} after {len(losses)} steps")
         )  # fmt: skip
-    axes.legend(frameon=False, loc="center right")
+    axes.legend(frameon=False, loc="best")
     axes.set(xlabel="step", ylabel="loss of the batch", ylim=(0, None), xlim=(0, steps))
     return finish(
         figure,

@@ -21,6 +21,7 @@ from matplotlib.text import Text
 
 from mnist_steps import data
 from mnist_steps.errors import MnistStepsError
+from mnist_steps.markup import standalone
 
 T = TypeVar("T")
 
@@ -68,8 +69,12 @@ class Figure:
 
     __html__ = _repr_html_  # templates take it as it is
 
-    def save(self, path: str | Path) -> None:
-        data.write_atomically(Path(path), self.svg.encode())
+    def save(self, path: str | Path, credit: str = "") -> None:
+        """As an SVG file that stands by itself, in the colours for light ground.
+
+        credit: a line below the figure
+        """
+        data.write_atomically(Path(path), standalone(self.svg, credit).encode())
 
 
 def finish(figure: MatplotlibFigure, alt: str) -> Figure:

@@ -96,29 +96,3 @@ def learning_rates(runs: Sequence[Run]) -> Figure:
         for run in runs
     )
     return finish(figure, f"The learning rate over the training: {described}.")
-
-
-LINE_COLOURS = ("test", "train", "muted")
-
-
-def losses(lines: Mapping[str, Sequence[float]], levels: Mapping[str, float]) -> Figure:
-    """The loss at every step of short trainings, a line each, and levels to compare it with.
-
-    Raises MnistStepsError for more trainings than LINE_COLOURS.
-    """
-    figure, (axes,) = axes_grid(1, 1, 5.6, 2.9)
-    for (name, values), colour in with_colours(list(lines.items()), LINE_COLOURS):
-        axes.plot(range(1, len(values) + 1), values, color=PALETTE[colour], linewidth=1.3)
-        axes.annotate(name, (len(values), values[-1]), xytext=(6, 0), va="center",
-                      textcoords="offset points", color=PALETTE[colour])  # fmt: skip
-    for name, level in levels.items():
-        axes.axhline(level, color=PALETTE["accent"], linewidth=1.2)
-        axes.annotate(name, (1, level), xycoords=("axes fraction", "data"), xytext=(0, 4),
-                      ha="right", textcoords="offset points", color=PALETTE["accent"])  # fmt: skip
-    axes.set(xlabel="step", ylabel="loss", ylim=(0, None))
-    described = "; ".join(
-        f"{name} from {values[0]:.2f} over {values[len(values) // 2]:.2f} to {values[-1]:.2f}"
-        for name, values in lines.items()
-    )
-    marked = "".join(f"; a line marks {name}, {level:.3f}" for name, level in levels.items())
-    return finish(figure, f"The loss at every step: {described}{marked}.")

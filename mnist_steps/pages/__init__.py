@@ -2,7 +2,7 @@
 
 from mnist_steps.markup import table
 from mnist_steps.pages.digits import newly
-from mnist_steps.pages.home import all_stages, hero, stage_points
+from mnist_steps.pages.home import hero, ladder
 from mnist_steps.pages.parts import (
     describe_epochs,
     field_claims,
@@ -19,12 +19,12 @@ from mnist_steps.pages.parts import (
 from mnist_steps.pages.quiz import check, predict, progress
 
 __all__ = [
-    "all_stages",
     "check",
     "describe_epochs",
     "field_claims",
     "hero",
     "hold_to",
+    "ladder",
     "model_difference",
     "newly",
     "predict",
@@ -34,7 +34,6 @@ __all__ = [
     "recipe_change",
     "results",
     "source",
-    "stage_points",
     "standard_error",
     "studies_table",
     "table",

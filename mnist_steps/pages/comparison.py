@@ -29,6 +29,8 @@ from mnist_steps.training import Run
 
 SHEET_COLUMNS = 32  # digits in a row of the sheet
 SIDE = 28  # pixels of a digit
+# Columns of the table of all stages that only a wide screen shows.
+LESS = ("multiplications", "batch size", "best epoch", "original's best", "minutes")
 INKS = 16  # shades that are kept: enough for the eye, and half a byte a pixel
 
 
@@ -151,7 +153,8 @@ def overview(compared: Sequence[Entry]) -> Html:
         caption += " * This run is unfinished."
     if not all(entry.run.recorded for entry in compared):
         caption += " † No record: the study's first run, with a seed of its own."
-    shown = markup.table(headings, rows, caption)
+    wide = [headings.index(name) for name in LESS]
+    shown = markup.table(headings, rows, caption, wide=wide)
     return Html(f'<div class="all-stages" data-stages>{shown.markup}</div>', shown.text)
 
 
@@ -169,7 +172,7 @@ def describe_study(outcomes: Sequence[Outcome]) -> str:
 def two_stages(compared: Sequence[Entry]) -> Html:
     """The place where the site's script compares two stages; without it, where to read instead."""
     steps = "".join(
-        f'<li><a href="{after.stage.page}#the-model">'
+        f'<li><a href="{after.stage.page}">'
         f"What stage {after.stage.number} changes</a> after stage {before.stage.number}</li>"
         for before, after in itertools.pairwise(compared)
     )

@@ -1,125 +1,99 @@
-"""What the home page shows: the stages as squares, in a table, and as points of a figure."""
+"""What the home page shows: the answer, a pad to draw on, three doors, and every stage's seeds."""
 
-import html
-import math
-
-from mnist_steps import runs, stages
-from mnist_steps.experiments.evidence import Summary
-from mnist_steps.experiments.study import Store
-from mnist_steps.markup import Html, table
+from mnist_steps import figures, stages
+from mnist_steps.experiments.evidence import Verdict
+from mnist_steps.experiments.study import Store, verdict_of
+from mnist_steps.markup import Html
 from mnist_steps.original import TARGET
-from mnist_steps.pages.parts import describe_epochs
 
-LARGEST_SQUARE = 300  # pixels, on a wide screen
+# Where each door leads: the page, its name, and what is behind it.
+DOORS = (
+    (
+        "stages/01_setup.py",
+        "Read",
+        "Eight stages, one idea each, in words, formula, figure and code.",
+    ),
+    ("playground.md", "Play", "Draw a digit and watch every layer of a network read it."),
+    ("assignment/instructors.md", "Teach", "An assignment with a grader that trains and explains."),
+)
+
+PAD = """\
+<div class="taste" id="taste" data-files="assets/playground/">
+<div class="taste-draw">
+<canvas id="taste-pad" width="280" height="280" role="img" aria-label="Drawing area for mouse, \
+finger or pen. With the keyboard, take an example digit in the playground."></canvas>
+<p id="taste-hint" aria-hidden="true">Draw a digit here</p>
+</div>
+<ul id="taste-bars" aria-label="Probability of each digit"><li>0</li><li>1</li><li>2</li><li>3</li>\
+<li>4</li><li>5</li><li>6</li><li>7</li><li>8</li><li>9</li></ul>
+<p class="taste-last"><span id="taste-verdict" role="status">Nothing drawn yet.</span> \
+<button class="md-button" type="button" id="taste-clear" hidden>Clear</button></p>
+</div>"""
 
 
-def hero() -> Html:
-    """What the reader will be able to do, and the original's eight stages as squares.
+def hero(store: Store | None = None) -> Html:
+    """What the eight stages are about, whether they get there, three doors, and the drawing pad.
 
-    A square's area is the number of parameters.
+    store: of the study; None for the package's own
     """
-    counts = [stage.parameters for stage in stages.ORIGINAL]
-    recorded = [runs.load(stage.number) for stage in stages.ORIGINAL]
-    steps = []
-    for stage, count, run in zip(stages.ORIGINAL, counts, recorded, strict=True):
-        side = LARGEST_SQUARE * math.sqrt(count / max(counts))
-        accuracy = f"{run.final_test_accuracy:.2f} %{'' if run.finished else ' *'}"
-        steps.append(
-            f'<li><a href="{stage.page}"><span class="step-square" style="--side: {side:.1f}">'
-            f'</span><span class="step-text"><span class="step-title">{stage.number}. '
-            f"{html.escape(stage.title)}</span> <strong>{count:,}</strong> "
-            f"<span>{accuracy}</span></span></a></li>"
-        )
-    sentence = (
-        f"You will be able to take a network of {counts[0]:,} parameters down to {counts[-1]:,}, "
-        "keep its accuracy, and say how sure you are of it."
+    first, last = stages.ORIGINAL[0], stages.ORIGINAL[-1]
+    promise = (
+        f"Eight steps take a network that reads handwritten digits from {first.parameters:,} "
+        f"parameters to {last.parameters:,}. Each step teaches one idea, and how sure one can be "
+        "of it."
     )
-    first = stages.ORIGINAL[0]
+    found = verdict_of((store or Store()).outcomes(last))
+    question = f"Does it still read {TARGET} % of the test digits?"
+    answer, evidence = ("That is not known yet.", "") if found is None else answer_of(found)
+    doors = "".join(
+        f'<li><a href="{page}"><strong>{name}</strong> <span>{words}</span></a></li>'
+        for page, name, words in DOORS
+    )
     markup = (
-        f'<div class="hero"><p class="hero-promise">{sentence}</p>'
-        '<p class="page-buttons"><a class="md-button md-button--primary" '
-        f'href="{first.page}">Start with stage {first.number}</a> '
-        '<a class="md-button" href="playground.md">Look inside a network</a></p>'
-        f'<ol class="steps" aria-label="The eight stages">{"".join(steps)}</ol>'
-        '<p class="steps-note">The area of a square is the number of parameters; below it, the '
-        "share of the test digits that the network reads after its last epoch."
-        f"{'' if all(run.finished for run in recorded) else ' * This training is unfinished.'}"
-        "</p></div>"
+        f'<div class="hero"><div class="hero-words"><p class="hero-promise">{promise}</p>'
+        f'<p class="hero-answer">{question} <strong>{answer}</strong> {evidence}</p>'
+        f'<ul class="doors" role="list">{doors}</ul></div>{PAD}</div>'
     )
-    return Html(markup, sentence)
+    return Html(markup, f"{promise}\n{question} {answer} {evidence}")
 
 
-def all_stages(store: Store | None = None) -> Html:
-    """All stages with their recorded results, those of the study, and what the original claimed.
-
-    A stage of our own has no claim, and without a record only what the study says of it.
-    store: of the study; None for the package's own. Without any run its columns are left out.
-    """
-    store = store or Store()
-    summaries = {stage.number: store.summary(stage) for stage in stages.STAGES}
-    studied = any(summaries.values())
-    rows = []
-    notes = ""
-    for stage in stages.STAGES:
-        run = runs.load_if_any(stage)
-        recorded = ["–", "–"]
-        if run is not None:
-            mark = "" if run.finished else " *"
-            recorded = [f"{run.final_test_accuracy:.2f}{mark}", f"{run.best_test_accuracy:.2f}"]
-            if not run.finished:
-                notes += f" * Unfinished, {describe_epochs(run)}."
-        views = " ‡" if stage.recipe.test_shifts else ""
-        rows.append(
-            [
-                f"{stage.number}. {stage.title}{views}",
-                f"{stage.parameters:,}",
-                *recorded,
-                *(_describe_study(summaries[stage.number]) if studied else []),
-                "–" if stage.claim is None else f"{stage.claim.best_test_accuracy:.2f}",
-            ]
-        )
-    columns = ["seeds", "mean ± sd", "least", "passed"] if studied else []
-    return table(
-        ["stage", "parameters", "final epoch", "best epoch", *columns, "original's best"],
-        rows,
-        "Test accuracy in percent, one run of each stage with the seed of the original."
-        + (
-            " Over many seeds: mean, standard deviation and least of the final epoch, and the "
-            f"share of runs whose last three epochs all reach {TARGET}."
-            if studied
-            else ""
-        )
-        + notes
-        + " ‡ Judged by the mean of several shifts of each test image, not by one view.",
+def answer_of(found: Verdict) -> tuple[str, str]:
+    """The answer in a few words, and what it rests on."""
+    answer = "Not on average." if not found.reached else "Yes, on average."
+    if found.beyond_doubt:
+        answer = "Yes, on average, and beyond doubt."
+    interval = found.interval
+    sure = f" (95 % interval {interval.low:.3f} to {interval.high:.3f})" if interval else ""
+    return answer, (
+        f"Over {found.runs} trainings the mean is {found.mean:.3f} %{sure}; {found.end} of them "
+        f"end at {found.target} % or above, {found.hold} hold it in each of their last three "
+        "epochs."
     )
 
 
-def stage_points(store: Store | None = None) -> list[tuple[str, int, float, float | None]]:
-    """What `figures.parameters_and_accuracy` takes, of all stages that were trained.
+def ladder(store: Store | None = None) -> Html:
+    """Accuracy beside size: every seed of every stage, by one view of each digit or by nine.
 
-    The accuracy is that of the record's final epoch; of a stage without a record, the mean over
-    the study's. store: of the study; None for the package's own
+    A switch that needs no script shows one of two figures.
+    store: of the study; None for the package's own
     """
     store = store or Store()
-    points = []
-    for stage in stages.STAGES:
-        if (run := runs.load_if_any(stage)) is not None:
-            accuracy = run.final_test_accuracy
-        elif (summary := store.summary(stage)) is not None:
-            accuracy = summary.mean
-        else:
-            continue  # nothing is known of it yet
-        claimed = None if stage.claim is None else stage.claim.best_test_accuracy
-        points.append((str(stage.number), stage.parameters, accuracy, claimed))
-    return points
-
-
-def _describe_study(summary: Summary | None) -> list[str]:
-    if summary is None:
-        return ["–"] * 4
-    return [
-        f"{summary.seeds}",
-        summary.mean_and_sd,
-        f"{summary.min:.2f}",
-        f"{summary.pass_rate:.0%}",
-    ]
+    shown = [stage for stage in stages.STAGES if store.outcomes(stage)]
+    choices = ((1, "once, as it is"), (9, "by the mean of nine shifts, in stages that have them"))
+    switches = "".join(
+        f'<label><input type="radio" name="ladder-views" value="{views}"'
+        f"{' checked' if views == 1 else ''}> {words}</label>"
+        for views, words in choices
+    )
+    drawn = {
+        views: figures.seeds(shown, views=views, sizes=True, store=store) for views, _ in choices
+    }
+    panels = "".join(
+        f'<div class="ladder-{views}">{figure._repr_html_()}</div>'
+        for views, figure in drawn.items()
+    )
+    markup = (
+        f'<div class="ladder"><fieldset><legend>Each test digit is judged</legend>{switches}'
+        f"</fieldset>{panels}</div>"
+    )
+    return Html(markup, drawn[1].alt)

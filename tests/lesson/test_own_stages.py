@@ -15,7 +15,7 @@ import torch
 from simulated import TinyNet, simulate
 from torch.nn import functional as F
 
-from mnist_steps import evaluation, figures, pages, runs, stages, training
+from mnist_steps import evaluation, pages, runs, stages, training
 from mnist_steps.commands import runs as commands
 from mnist_steps.errors import MnistStepsError, RecordMismatch
 from mnist_steps.experiments import study
@@ -204,26 +204,17 @@ def test_what_compares_with_the_original_refuses_it(own):
         pages.field_claims(own)
 
 
-def test_the_index_shows_its_study_and_dashes_for_the_rest(store):
+def test_the_index_shows_its_seeds(store):
     summary = store.summary(OWN)
-    columns = row(pages.all_stages(), "90. Made up")
-    assert columns[2:4] == ["–", "–"] and columns[-1] == "–"
-    assert columns[4:6] == ["3", summary.mean_and_sd]
-    points = pages.stage_points()
-    assert points[-1] == ("90", OWN.parameters, summary.mean, None)
-    assert [label for label, *_ in points] == [*map(str, range(1, 12)), "90"]
-    assert (
-        f"90: {OWN.parameters:,}, {summary.mean:.2f}" in figures.parameters_and_accuracy(points).alt
-    )
+    assert f"Stage 90, Made up, by one view: mean {summary.mean:.3f} %" in pages.ladder().text
 
 
 def test_before_it_is_trained_it_has_no_dot_on_the_ladder(own):
-    assert "90" not in [label for label, *_ in pages.stage_points()]
-    assert set(row(pages.all_stages(), "90. Made up")[2:]) == {"–"}
+    assert "Made up" not in pages.ladder().text
 
 
 def test_the_eight_stages_stay_eight(own):
-    assert "Made up" not in pages.hero().markup + pages.predictions().markup
+    assert "Made up" not in pages.hero().markup + pages.progress().markup
 
 
 # --- The comparison -------------------------------------------------------------------------
@@ -241,7 +232,7 @@ def test_it_is_compared_by_a_run_of_its_study(store):
     assert f"{first.figures.final:.2f} †" in columns and columns[-1] == "0.2", "of a minute"
     assert "† No record: the study's first run" in shown.text
     assert '<a href="beyond/90_made_up.py">90. Made up</a>' in shown.markup
-    assert 'href="beyond/90_made_up.py#the-model">What stage 90 changes' in (
+    assert 'href="beyond/90_made_up.py">What stage 90 changes' in (
         comparison.two_stages(compared).markup
     )
     content, _ = comparison.describe(compared)

@@ -26,6 +26,9 @@ import { letReadersSort } from "./stages.js";
  *   `digits`: of each digit on the sheet, its place in the test set and its label
  */
 
+/** What is compared first: one network, trained without and with a schedule. */
+const OPENS_ON = ["7", "8"];
+
 const place = /** @type {HTMLElement} */ (document.querySelector("[data-compare]"));
 const sheet = /** @type {HTMLImageElement} */ (document.getElementById("compare-digits"));
 /** @type {Content} */
@@ -64,13 +67,13 @@ function picker(text) {
   return { select, label: make("label", {}, make("span", {}, text), select) };
 }
 
-/** Numbers from the address, where it has two that exist; otherwise the last two stages. */
+/** Numbers from the address, where they exist; otherwise those of OPENS_ON, else the last two stages. */
 function readAddress() {
   const asked = new URLSearchParams(location.search);
   const numbers = content.stages.map((stage) => String(stage.number));
   [a, b].forEach(({ select }, i) => {
     const number = asked.get(i ? "b" : "a") ?? "";
-    select.value = numbers.includes(number) ? number : (numbers.at(i - 2) ?? numbers[0]);
+    select.value = [number, OPENS_ON[i], numbers.at(i - 2) ?? numbers[0]].find((one) => numbers.includes(one)) ?? "";
   });
 }
 

@@ -11,7 +11,7 @@ import { fields } from "./field.js";
 import { bytesOf, readJson } from "./files.js";
 import { loadNetwork } from "./network.js";
 import { Pad } from "./pad.js";
-import { drawInk, drawMaps, drawSeen, palette } from "./pictures.js";
+import { drawInk, drawMaps, drawSeen, palette, whenThemeChanges } from "./pictures.js";
 
 /** @typedef {import("./layers.js").Tensor} Tensor */
 /** @typedef {import("./network.js").Layer} Layer */
@@ -440,12 +440,6 @@ let pause = 0;
 function speak(text) {
   clearTimeout(pause);
   pause = setTimeout(() => (page.spoken.textContent = text), 900);
-}
-
-/** @param {() => void} task */
-function whenThemeChanges(task) {
-  const observer = new MutationObserver(task);
-  observer.observe(document.body, { attributeFilter: ["data-md-color-scheme"] });
 }
 
 /** @param {unknown} error */
