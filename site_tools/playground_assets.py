@@ -30,8 +30,9 @@ TASTE = "javascripts/taste/taste.js"
 DATA = "assets/playground"
 
 # Stages 1 and 2 are too heavy to answer at every stroke, and to be fetched for it.
-STAGES = (3, 4, 5, 6, 7, 8)
+STAGES = (3, 4, 5, 6, 7, 8, 9, 10, 11)
 DEFAULT_STAGE = 8
+RARE = 0.01  # of the training digits: what so few of them have is a reason for doubt
 MISREAD = 4  # how many of the digits that the default stage reads wrongly are offered
 
 ROOT = Path(__file__).parent.parent
@@ -120,11 +121,44 @@ def write_data(folder: Path) -> None:
                 "number": number,
                 "title": description["title"],
                 "parameters": sum(layer["params"] for layer in description["layers"]),
-                "test_accuracy": runs.load(number).final_test_accuracy,
+                "test_accuracy": one_view_accuracy(number),
             }
         )
-    content = {"default": DEFAULT_STAGE, "stages": chosen, "presets": _presets()}
+    content = {
+        "default": DEFAULT_STAGE,
+        "stages": chosen,
+        "presets": _presets(),
+        "usual": usual(),
+    }
     (folder / "playground.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def one_view_accuracy(number: int) -> float:
+    """Percent of the test digits, each judged once, as the playground judges a drawing."""
+    from mnist_steps import runs
+
+    last = runs.load(number).epochs[-1]
+    return last.test_accuracy if last.one_view_accuracy is None else last.one_view_accuracy
+
+
+def usual() -> dict[str, Any]:
+    """What training digits are like, for doubt.js: mean images, and what is rare among them."""
+    from mnist_steps import data
+
+    train = data.mnist().full_train
+    images = train.images.float().flatten(1) / 255  # (60000, 784)
+    means = torch.stack([images[train.labels == digit].mean(dim=0) for digit in range(10)])
+    means = (255 * means).round() / 255  # as they travel
+    likeness = F.cosine_similarity(images[:, None], means[None], dim=2).amax(dim=1)
+    ink = images.sum(dim=1)
+    return {
+        "means": [
+            base64.b64encode(bytes((255 * mean).round().int().tolist())).decode() for mean in means
+        ],
+        "leastLikeness": round(likeness.quantile(RARE).item(), 4),
+        "leastInk": round(ink.quantile(RARE).item(), 1),
+        "mostInk": round(ink.quantile(1 - RARE).item(), 1),
+    }
 
 
 def _presets() -> list[dict[str, Any]]:

@@ -28,8 +28,8 @@ def text(
 ) -> str:  # fmt: skip
     weight = "; font-weight: 600" if bold else ""
     return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" style="fill: {colour(ink)}; '
-        f'font: {size:g}px system-ui, sans-serif{weight}">{html.escape(words)}</text>'
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" '
+        f'style="fill: {colour(ink)}; font-size: {size:g}px{weight}">{html.escape(words)}</text>'
     )
 
 
@@ -80,7 +80,8 @@ def drawn(parts: Iterable[str], width: float, height: float, alt: str) -> Figure
     """The parts as one figure of `width`×`height` pixels."""
     return Figure(
         f'<svg viewBox="0 0 {width:.0f} {height:.0f}" xmlns="http://www.w3.org/2000/svg" '
-        f'style="width: {width:.0f}px" role="img" aria-label="{html.escape(alt)}">'
+        f'style="width: {width:.0f}px; font-family: system-ui, sans-serif" '
+        f'role="img" aria-label="{html.escape(alt)}">'
         f"{''.join(parts)}</svg>",
         alt,
     )

@@ -18,7 +18,7 @@ from mnist_steps import data, evaluation, recipes, stages
 from mnist_steps.augment import batch_affine
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.figures.containers import Moving, Panels
-from mnist_steps.figures.drawing import WIDTH, digit, drawn, line, rectangle, text
+from mnist_steps.figures.drawing import WIDTH, colour, digit, drawn, line, rectangle, text
 from mnist_steps.figures.style import PALETTE, Figure, axes_grid, finish
 from mnist_steps.original import SEED
 from mnist_steps.stages import Stage
@@ -133,18 +133,28 @@ def _still_kernel(
     )
 
 
-def _map(x: float, y: float, scale: float, values: Tensor, largest: float | None = None) -> list:
+SHADES = 8  # of each sign's colour in a still map
+
+
+def _map(
+    x: float, y: float, scale: float, values: Tensor, largest: float | None = None
+) -> list[str]:
     """A map of numbers: positive and negative have a colour each. values: (H, W)"""
     most = largest or max(values.abs().max().item(), 1e-9)
+    shades = (SHADES * values / most).round().int().tolist()
+    cells: dict[int, list[str]] = {}  # one path for each shade: thousands of squares weigh much
+    for row, numbers in enumerate(shades):
+        for column, shade in enumerate(numbers):
+            place = f"M{x + scale * column:.4g} {y + scale * row:.4g}"
+            cells.setdefault(shade, []).append(f"{place}h{scale:.3g}v{scale:.3g}h-{scale:.3g}z")
     parts = [rectangle(x, y, scale * values.shape[1], scale * values.shape[0], stroke="grid")]
-    for row, numbers in enumerate(values.tolist()):
-        for column, value in enumerate(numbers):
-            strength = min(abs(value) / most, 1)
-            if strength > 0.03:
-                parts.append(
-                    rectangle(x + scale * column, y + scale * row, scale, scale,
-                              "test" if value > 0 else "train", opacity=round(strength, 2))
-                )  # fmt: skip
+    for shade, path in cells.items():
+        if shade:
+            ink = colour("test" if shade > 0 else "train")
+            parts.append(
+                f'<path d="{"".join(path)}" '
+                f'style="fill: {ink}; fill-opacity: {min(abs(shade) / SHADES, 1):.2g}"/>'
+            )
     return parts
 
 
@@ -245,7 +255,7 @@ def channel_over_steps(
     stage: Stage,
     layers: Sequence[str],
     channel: int = 0,
-    steps: Sequence[int] = (0, 1, 2, 4, 8, 16, 32, 64),
+    steps: Sequence[int] = (0, 1, 2, 4, 8, 16, 32),
     seed: int = SEED,
 ) -> tuple[list[list[Moment]], list[tuple[float, float]]]:
     """Train a network for some steps and look at one channel behind some layers.
@@ -335,9 +345,9 @@ def _still_histogram(name: str, moments: Sequence[Moment]) -> Figure:
     figure, (axes,) = axes_grid(1, 1, 3.5, 2.0)
     edges = np.linspace(low, high, bars + 1)
     first, last = moments[0], moments[-1]
-    for one, colour in ((first, "muted"), (last, "test")):
-        axes.stairs(one.shares, edges, color=PALETTE[colour], fill=colour == "test",
-                    alpha=0.55 if colour == "test" else 1,
+    for one, ink in ((first, "muted"), (last, "test")):
+        axes.stairs(one.shares, edges, color=PALETTE[ink], fill=ink == "test",
+                    alpha=0.55 if ink == "test" else 1,
                     label=f"after {one.step} steps" if one.step else "at the start")  # fmt: skip
     axes.legend(frameon=False, fontsize=9, loc="upper right")
     axes.set(title=name, xlabel="value", yticks=[], ylim=(0, None))

@@ -201,25 +201,27 @@ def _panel(title: str, columns: Sequence[Column], most: int, coloured: set[str])
     parts = [text(2, 12, title, "start", 11, bold=True)]
     lines = max(len(column.after) for column in columns)
     top, labels = 24, 90  # of the maps; of the first line below them
-    squares = labels + 13 * (3 + lines)
+    squares = labels + 13 * (4 + lines)
     for position, column in enumerate(columns):
         middle = ACROSS * position + ACROSS / 2
         ink = "train" if column.name in coloured else "test"
         parts += _maps(column, middle, top, ink)
+        maps, *size = column.shape
         words = [
             (column.name.rpartition(".")[2] if len(column.name) > 10 else column.name, "ink"),
-            (times(column.shape), "ink"),
+            (times(size) if size else "vector", "ink"),
+            (f"{maps} map{'s' if maps > 1 else ''}" if size else f"of {maps}", "ink"),
             (f"sees {column.sees}" if column.sees and column.name != "image" else "", "muted"),
             *((word, "muted") for word in column.after),
         ]
         for row, (word, shade) in enumerate(words):
-            parts.append(text(middle, labels + 13 * row, word, ink=shade, bold=row == 0))
+            parts.append(text(middle, labels + 13 * row, word, size=9.5, ink=shade, bold=row == 0))
         if column.parameters:
             side = SQUARE * math.sqrt(column.parameters / most)
             parts.append(rectangle(middle - side / 2, squares, side, side, ink, opacity=0.85))
-            parts.append(text(middle, squares + SQUARE + 12, f"{column.parameters:,}"))
+            parts.append(text(middle, squares + SQUARE + 12, f"{column.parameters:,}", size=9.5))
     alt = f"{title}. From left to right: {'; '.join(map(str, columns))}."
-    return drawn(parts, max(ACROSS * len(columns), 200), squares + SQUARE + 18, alt)
+    return drawn(parts, max(ACROSS * len(columns), 6.6 * len(title)), squares + SQUARE + 18, alt)
 
 
 def _maps(column: Column, middle: float, top: float, ink: str) -> list[str]:
@@ -236,9 +238,9 @@ def _maps(column: Column, middle: float, top: float, ink: str) -> list[str]:
     centre = top + 8 + MAP / 2
     parts = []
     for step in range(behind, -1, -1):
-        shift = 2.5 * step - 1.25 * behind
         # A map of one unit is smaller than a dot should be, so it is drawn as large as one.
-        shown = max(side, 2.0)
+        shown = max(side, 2.5)
+        shift = min(2.5, shown / 2) * (step - behind / 2)
         parts += [
             rectangle(middle - shown / 2 + shift, centre - shown / 2 - shift, shown, shown,
                       "grid", ink),

@@ -160,7 +160,10 @@ def loss_by_step(runs: Sequence[Run] | Mapping[str, Sequence[float]], steps: int
             + (f"falls below half of that first at step {below}" if below
                else f"is at {losses[-1]:.3f} after {len(losses)} steps")
         )  # fmt: skip
-    axes.legend(frameon=False, loc="best")
+    axes.legend(
+        frameon=False, ncols=len(runs), loc="lower left", bbox_to_anchor=(0, 1), fontsize=10,
+        handlelength=1.2, columnspacing=1.2, borderaxespad=0.2,
+    )  # fmt: skip
     axes.set(xlabel="step", ylabel="loss of the batch", ylim=(0, None), xlim=(0, steps))
     return finish(
         figure,
@@ -190,7 +193,7 @@ class OneStep:
     after: float
 
 
-def one_step(stage: Stage, rate: float, seed: int = SEED, count: int = 64) -> OneStep:
+def one_step(stage: Stage, rate: float, seed: int = SEED, count: int = 16) -> OneStep:
     """Follow the loss of one batch along its own gradient, from a network's first weights.
 
     rate: the learning rate; the loss is looked at up to six times as far
@@ -204,7 +207,7 @@ def one_step(stage: Stage, rate: float, seed: int = SEED, count: int = 64) -> On
     loss = F.nll_loss(model(images), some.labels)
     gradients = torch.autograd.grad(loss, weights)
     slope = -sum(gradient.square().sum().item() for gradient in gradients)
-    rates = [rate * part / 4 for part in range(25)]
+    rates = [rate * part / 2 for part in range(13)]
     first = [weight.detach().clone() for weight in weights]
     losses = []
     with torch.no_grad():
@@ -212,7 +215,7 @@ def one_step(stage: Stage, rate: float, seed: int = SEED, count: int = 64) -> On
             for weight, start, gradient in zip(weights, first, gradients, strict=True):
                 weight.copy_(start - one * gradient)
             losses.append(F.nll_loss(model(images), some.labels).item())
-    return OneStep(slope, rate, tuple(rates), tuple(losses), losses[0], losses[4])
+    return OneStep(slope, rate, tuple(rates), tuple(losses), losses[0], losses[2])
 
 
 def descent(step: OneStep) -> Figure:

@@ -69,7 +69,7 @@ mount("affine", (/** @type {Data} */ data) => {
   return [
     make("div", { class: "mv-controls" }, ...Object.values(sliders).map((one) => one.element),
       button("Reset", reset)),
-    make("div", { class: "mv-panels" },
+    make("div", { class: "mv-panels mv-pair" },
       panel("Input, and where the output looks", before, looks), panel("Output", after, straight)),
     table,
     told,

@@ -52,12 +52,16 @@ mount("average", (/** @type {Data} */ data) => {
     averages.forEach((one, i) => (one.textContent = signed(meanOf(maps[at], i))));
     const changes = charts.map(({ draw }) => draw(at));
     const answers = scores.map((stage) => stage[at].indexOf(Math.max(...stage[at])));
-    const said = data.stages.map((stage, i) => `stage ${stage} by ${signed(changes[i])} and reads ${answers[i]}`);
+    const said = data.stages.map((stage, i) => {
+      const part = (100 * changes[i]) / spreadOf(scores[i][still]);
+      return `those of stage ${stage} by ${signed(changes[i])}, ${signed(part, 0)}\u00a0% of their spread (it reads ${answers[i]})`;
+    });
+    const read = answers[0] === answers[1] ? `both networks read ${answers[0]}` : `they read ${answers.join(" and ")}`;
     told.textContent =
       at === still
-        ? `Not shifted, both networks read ${answers.join(" and ")}. Under each map stands its average: ` +
-          `that is the digit's score in stage ${data.stages[1]}.`
-        : `Shifted by ${inWords(data.shifts[at])}, scores move on average, ${said.join("; ")}.`;
+        ? `Not shifted, ${read}. Under each map stands its average: that is the digit's score in ` +
+          `stage ${data.stages[1]}.`
+        : `Shifted by ${inWords(data.shifts[at])}, scores move on average: ${said.join(", ")}.`;
   }
 
   /** @param {Float32Array} values @param {number} map */
@@ -116,6 +120,12 @@ mount("average", (/** @type {Data} */ data) => {
     told,
   ];
 });
+
+/** The standard deviation. @param {number[]} values */
+function spreadOf(values) {
+  const mean = values.reduce((a, b) => a + b, 0) / values.length;
+  return Math.sqrt(values.reduce((sum, one) => sum + (one - mean) ** 2, 0) / values.length);
+}
 
 /** The digit moved to the right, paper coming in. @param {Float32Array} ink @param {number} size @param {number} right */
 function moved(ink, size, right) {

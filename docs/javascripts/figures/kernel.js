@@ -123,7 +123,7 @@ mount("kernel", (/** @type {Data} */ data) => {
   return [
     make("div", { class: "mv-controls" }, which, place.element, slide),
     make(
-      "div", { class: "mv-panels" },
+      "div", { class: "mv-panels mv-pair" },
       make("div", {}, make("p", { class: "mv-title" }, "The digit, as a network sees it"), onDigit.element),
       make("div", {}, make("p", { class: "mv-title" }, `Its map behind ${layer}, stage ${data.stage}`), onMap.element),
     ),

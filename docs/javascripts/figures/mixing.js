@@ -64,10 +64,13 @@ mount("mixing", (/** @type {Data} */ data) => {
     old.show(vector, -1);
     made.show(given, now.made);
     weights.forEach((row, i) => row.classList.toggle("is-chosen", i === now.made));
-    const sum = matrix[now.made].map((weight, i) => `${signed(weight)} · ${bracketed(vector[i])}`);
+    const sum = matrix[now.made].map((weight, i) => {
+      const times = `${signed(Math.abs(weight))} · ${bracketed(vector[i])}`;
+      return weight < 0 ? ` − ${times}` : i ? ` + ${times}` : times;
+    });
     told.textContent =
       `Pixel in row ${now.row}, column ${now.column}. Its new channel ${now.made + 1} is ` +
-      `${sum.join(" + ")} = ${signed(given[now.made])}. The same ${matrix.length} × ${vector.length} ` +
+      `${sum.join("").trim()} = ${signed(given[now.made])}. The same ${matrix.length} × ${vector.length} ` +
       `weights serve every pixel.`;
   }
 

@@ -103,7 +103,7 @@ export function signed(value, digits = 2) {
 
 /** A number's three leading digits. @param {number} value */
 export function brief(value) {
-  if (value === 0) return "0";
+  if (Math.abs(value) < 5e-5) return "0";
   const digits = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value))));
   return signed(value, Math.min(digits, 6));
 }
@@ -127,7 +127,7 @@ export function numberGrid(side, title) {
     values.forEach((value, i) => {
       cells[i].textContent = signed(value);
       cells[i].classList.toggle("is-negative", value < 0);
-      cells[i].style.setProperty("--part", `${Math.round((45 * Math.abs(value)) / most)}%`);
+      cells[i].style.setProperty("--part", `${Math.round((30 * Math.abs(value)) / most)}%`);
     });
   };
   return { element, show };

@@ -93,7 +93,7 @@ mount("schedule", (/** @type {Data} */ data) => {
       `${short(first.rate)} to ${short(now.peak)}, while momentum falls from ${first.momentum} to ${now.low}. ` +
       `Annealing, for the other ${(data.epochs - epochs).toFixed(1)}: the rate falls to ` +
       `${short(last.rate)}, momentum rises back to ${last.momentum.toFixed(2)}. The mean rate is ` +
-      `${short(mean)}, ${signed((100 * mean) / data.constant, 0)} % of the constant ` +
+      `${short(mean)}, ${signed((100 * mean) / data.constant, 0)}\u00a0% of the constant ` +
       `${data.constant} (the line across) of the stage before.`;
     const marks = `${short(first.rate)}, ${short(now.peak)} at the peak, ${short(last.rate)} at the end`;
     set(rates.picture, { "aria-label": `Learning rate over the epochs: ${marks}` });
@@ -134,7 +134,7 @@ mount("schedule", (/** @type {Data} */ data) => {
   ];
 });
 
-/** @param {number} rate */
+/** Two leading digits, and never an exponent. @param {number} rate */
 function short(rate) {
-  return rate >= 0.001 ? rate.toFixed(4) : rate.toExponential(1).replace("e-", " · 10^−");
+  return rate.toFixed(1 - Math.floor(Math.log10(rate)));
 }

@@ -63,14 +63,22 @@ export class Network {
   }
 
   /**
+   * What the first layer takes.
+   * @param {Float32Array} pixels 28 × 28 values, 0 is paper and 1 is ink
+   * @returns {Tensor}
+   */
+  normalized(pixels) {
+    const { mean, sd } = this.description.normalize;
+    return { data: pixels.map((p) => (p - mean) / sd), shape: this.description.input_shape };
+  }
+
+  /**
    * Run the network on one image and keep what every layer gives.
    * @param {Float32Array} pixels 28 × 28 values, 0 is paper and 1 is ink
    * @returns {Tensor[]} one for each layer; the last holds the logarithms of ten probabilities
    */
   forward(pixels) {
-    const { mean, sd } = this.description.normalize;
-    /** @type {Tensor} */
-    let tensor = { data: pixels.map((p) => (p - mean) / sd), shape: this.description.input_shape };
+    let tensor = this.normalized(pixels);
     return this.layers.map((layer) => {
       tensor = KINDS[layer.kind](tensor, layer.tensors, layer.attributes);
       return tensor;
