@@ -331,9 +331,10 @@ Text(
 
 # %% [markdown]
 # Even a clean validation figure need not equal the test figure. The test digits of
-# MNIST were written by other people than the training digits ([LeCun, Cortes and
-# Burges](https://yann.lecun.com/exdb/mnist/)), while training and validation images
-# share their writers. Use validation figures to compare, not to foretell.
+# MNIST were written by other people than the training digits
+# ([LeCun, Cortes and Burges](https://yann.lecun.com/exdb/mnist/)), while training and
+# validation images share their writers. Use validation figures to compare, not to
+# foretell.
 #
 # ## Digits that everybody gets wrong
 #
@@ -353,8 +354,8 @@ print(f"wrong by all of them:              {len(everybody)}")
 worst = most[np.argsort(-wrong_by[most], kind="stable")][:24]
 seen_as = torch.mode(predictions[:, worst], dim=0).values
 titles = [
-    f"no. {position}\n{test.labels[position]}, seen as {digit}\nby "
-    f"{wrong_by[position]} of {networks}"
+    f"no. {position}\n{test.labels[position]}, seen as {digit}\n"
+    f"by {wrong_by[position]} of {networks}"
     for position, digit in zip(worst.tolist(), seen_as.tolist(), strict=True)
 ]
 figures.digits(
@@ -374,8 +375,9 @@ figures.digits(
 #
 # Others have asked people. Northcutt, Athalye and Mueller let five people look at each
 # test digit that their method flagged, and found fifteen of MNIST's test labels to be
-# wrong ([Pervasive Label Errors in Test Sets Destabilize Machine Learning
-# Benchmarks](https://arxiv.org/abs/2103.14749), NeurIPS 2021; the votes are
+# wrong
+# ([Pervasive Label Errors in Test Sets Destabilize Machine Learning Benchmarks](https://arxiv.org/abs/2103.14749),
+# NeurIPS 2021; the votes are
 # [published](https://github.com/cleanlab/label-errors/tree/main/mturk)). These are the
 # fifteen digits of which fewer than three of the five saw what the label says.
 
@@ -483,8 +485,8 @@ for run in records[:-1]:
     theirs = (run.predictions != test.labels).numpy()
     shared = (theirs & mistaken).sum()
     print(
-        f"stage {run.stage.number}: {theirs.sum()} mistakes, {shared} of the last "
-        f"stage's {mistaken.sum()}"
+        f"stage {run.stage.number}: {theirs.sum()} mistakes, "
+        f"{shared} of the last stage's {mistaken.sum()}"
     )
 
 # %% [markdown]
