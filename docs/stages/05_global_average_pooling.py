@@ -151,7 +151,7 @@ pages.predict(
 # ## What happened
 
 # %% tags=["hide-input"]
-figures.seeds([before, stage])
+figures.beside(figures.seeds([before, stage]), figures.all_curves([before, stage]))
 
 # %% tags=["hide-input"]
 fell = change.ranked and change.difference < 0
@@ -165,9 +165,6 @@ Text(f"""
 {-change.interval.low:.2f}), more than runs of one network differ among each other. One
 run alone says little: with seed {run.seed}, the difference is {gap:+.2f}.
 """)
-
-# %% tags=["hide-input"]
-figures.all_curves([before, stage])
 
 # %% tags=["hide-input"]
 pages.newly(before, stage)

@@ -169,7 +169,7 @@ pages.predict(
 # ## What happened
 
 # %% tags=["hide-input"]
-figures.seeds([before, stage])
+figures.beside(figures.seeds([before, stage]), figures.all_curves([before, stage]))
 
 # %% tags=["hide-input"]
 finals, finals_before = ([one.figures.final for one in made] for made in (now, earlier))
@@ -185,9 +185,6 @@ differ by {tested.difference:+.2f} points (95 % interval {tested.interval.low:+.
 {statistics.fmean(finals) - statistics.fmean(learnt):.2f} points, where it was
 {statistics.fmean(finals_before) - statistics.fmean(learnt_before):.2f}.
 """)
-
-# %% tags=["hide-input"]
-figures.all_curves([before, stage])
 
 # %% tags=["hide-input"]
 pages.newly(before, stage)

@@ -112,7 +112,7 @@ pages.predict(
 # ## What happened
 
 # %% tags=["hide-input"]
-figures.seeds([before, stage])
+figures.beside(figures.seeds([before, stage]), figures.all_curves([before, stage]))
 
 # %% tags=["hide-input"]
 above = change.interval.low > 0 and not change.ranked
@@ -132,9 +132,6 @@ seeds of stage 6 differ among each other, so a lucky seed of stage 6 often beats
 7. By the rule of this site the two are not ranked. Of training digits stage 7 reads
    {learnt.difference:.2f} points more, and on training digits the gain is beyond doubt.
 """)
-
-# %% tags=["hide-input"]
-figures.all_curves([before, stage])
 
 # %% tags=["hide-input"]
 pages.newly(before, stage)

@@ -114,7 +114,7 @@ pages.predict(
 # ## What happened
 
 # %% tags=["hide-input"]
-figures.all_curves([before, stage])
+figures.beside(figures.all_curves([before, stage]), figures.seeds([before, stage]))
 
 # %% tags=["hide-input"]
 finals, finals_before = (
@@ -145,9 +145,6 @@ Each single curve is calmer from epoch to epoch at the end: it moves by {calm:.2
 points, in stage 7 by {restless:.2f}. So the schedule calms a training, but it does not
 make trainings agree.
 """)
-
-# %% tags=["hide-input"]
-figures.seeds([before, stage])
 
 # %% tags=["hide-input"]
 pages.newly(before, stage)

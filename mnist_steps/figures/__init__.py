@@ -1,6 +1,6 @@
 """Every plot of the site, each in one call."""
 
-from mnist_steps.figures.containers import Moving, Panels
+from mnist_steps.figures.containers import Beside, Moving, Panels, beside
 from mnist_steps.figures.evidence import frontier, histories
 from mnist_steps.figures.fields import field, field_and_effective, growth, one_axis
 from mnist_steps.figures.images import confusion, digits, mistakes
@@ -34,11 +34,13 @@ from mnist_steps.figures.training import curves, learning_rates
 
 __all__ = [
     "PALETTE",
+    "Beside",
     "Figure",
     "Moving",
     "Panels",
     "affine_map",
     "all_curves",
+    "beside",
     "budget",
     "channel_profile",
     "confusion",
