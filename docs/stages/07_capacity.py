@@ -128,9 +128,10 @@ Text(f"""
 **A small gain, likely but not large.** The interval of the difference,
 {change.interval.low:+.2f} to {change.interval.high:+.2f} points, leaves out zero. But
 the gain of {change.difference:.2f} is smaller than the {change.spread:.2f} by which
-seeds of stage 6 differ among each other, so a lucky seed of stage 6 often beats stage
-7. By the rule of this site the two are not ranked. Of training digits stage 7 reads
-   {learnt.difference:.2f} points more, and on training digits the gain is beyond doubt.
+seeds of stage 6 differ among each other: a lucky run without the new channels often
+ends above one that has them. By the rule of this site the two are not ranked. Of
+training digits stage 7 reads {learnt.difference:.2f} points more, and on training
+digits the gain is beyond doubt.
 """)
 
 # %% tags=["hide-input"]
@@ -147,7 +148,8 @@ pages.newly(before, stage)
 # %% tags=["hide-input"]
 arms = {one.arm.name.removeprefix("ablation-"): one for one in ablation.effects()}
 narrower, shallower = arms["less-capacity"], arms["fewer-layers"]
-pages.hold_to("Both arms fit both answers", not narrower.comparison.ranked)
+one = shallower.comparison.ranked and not narrower.comparison.ranked
+pages.hold_to("only for the second is that larger than chance", one)
 rows = []
 for effect, words in ((narrower, "less width"), (shallower, "less depth")):
     fewer = effect.arm.stage.parameters - stage.parameters
@@ -162,11 +164,11 @@ pages.table(
 )
 
 # %% [markdown]
-# Without the wider layers, and without the third layer behind the pooling, accuracy
-# falls, and it falls more where more parameters go. Both arms fit both answers: that
-# depth is worth more, or that only the number of parameters counts. To tell them apart,
-# one would compare a wide and a deep network **with as many parameters**, and many
-# seeds.
+# Both means fall, more where more parameters go, and only for the second is that larger
+# than chance. That fits two answers: depth is worth more, or just the number of
+# parameters counts. To tell them apart, compare a wide and a deep network **with as
+# many parameters**, over many seeds. And [how much one more parameter
+# brings](../beyond/10_smaller.py) depends on how many there are.
 #
 # ## Check yourself
 

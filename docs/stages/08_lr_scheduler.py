@@ -2,7 +2,8 @@
 # # 8. Half the learning rate on average, and better: why?
 #
 # A large learning rate travels fast and cannot stand still. A small one stands still
-# and does not travel. A **schedule** has both, one after the other. Drag its peak:
+# and does not travel. Can a training have both? A **schedule** has one after the other.
+# Move its peak:
 
 # %% tags=["hide-input"]
 import bisect
@@ -39,9 +40,9 @@ figures.schedule(stage)
 # as $\eta$ lets them. So one begins large and ends small.
 #
 # **OneCycle** has two phases. In the **warm-up** the rate climbs from a small value to
-# its peak: at the beginning the gradients are wild, and large steps would do harm. Then
-# the **annealing**: it falls along half a cosine, almost to zero. With $t$ from 0 to 1
-# through a phase, the rate goes from $a$ to $b$ as
+# its peak, to spare a network that fits nothing yet the largest steps. Then comes the
+# **annealing**: the rate falls along half a cosine, almost to zero. With $t$ from 0 to
+# 1 through a phase, it goes from $a$ to $b$ as
 #
 # $$\eta(t) = b + \frac{a - b}{2} \, (1 + \cos \pi t)$$
 
@@ -66,27 +67,25 @@ for step in (0, 150, 300, 650, 999):
 # %% [markdown]
 # Look at the second column. You asked for a momentum, and it is gone: OneCycle moves
 # it, too, **the other way**. Down while the rate climbs, up again while it falls. If
-# the gradient stayed the same, $v$ would grow to $g / (1 - \mu)$. So what really counts
-# for the speed is
-#
-# $$\frac{\eta}{1 - \mu}$$
+# the gradient stayed the same, $v$ would grow to $g / (1 - \mu)$. So what counts for
+# the speed is $\eta / (1 - \mu)$.
 
-# %%
+# %% tags=["hide-input"]
 speeds = [rate / (1 - momentum) for rate, momentum in zip(rates, momenta, strict=True)]
 constant = 0.01 / (1 - 0.9)  # stage 7
-mean = sum(speeds) / len(speeds)
-print(f"mean rate:  {sum(rates) / len(rates) / 0.01:.0%} of stage 7's")
-print(f"mean speed: {mean / constant:.0%}, at most {max(speeds) / constant:.0%}")
+pages.hold_to("at every moment, even at its peak", max(speeds) < constant)
+Text(f"""
+On average the rate is {statistics.fmean(rates) / 0.01:.0%} of stage 7's, and the speed
+{statistics.fmean(speeds) / constant:.0%}. It is lower at every moment, even at its
+peak: {max(speeds) / constant:.0%}. Whatever this training gains, it does not gain by
+haste.
+""")
 
 # %% [markdown]
-# So this training is slower than stage 7's, at every moment, even at its peak. Whatever
-# it gains, it does not gain by haste.
-#
 # ## The change
 
 # %% tags=["hide-input"]
 pages.hold_to("The network stays: it is that of stage 7", stage.model is before.model)
-pages.hold_to("at every moment, even at its peak", max(speeds) < constant)
 pages.recipe_change(before, stage)
 
 # %% [markdown]
