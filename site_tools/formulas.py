@@ -1,6 +1,6 @@
 """Formulas: LaTeX between dollars becomes MathML, which browsers lay out without any script.
 
-`$…$` stands in a line, `$$…$$` in a box of its own. A formula is taken out of the Markdown before
+`$…$` stands in a line, `$$…$$` on lines of its own. A formula is taken out of the Markdown before
 that is rendered, for `_` and `*` mean something there, and put back as MathML afterwards. What
 stands in code stays as it is; in text, `\\$` is a dollar.
 """
@@ -43,9 +43,14 @@ class Formulas:
         """Markdown with a placeholder for each formula. Raises FormulaError."""
 
         def replaced(found: re.Match[str]) -> str:
-            alone, block, inline = found["alone"], found["block"], found["inline"]
-            if alone is not None or block is not None:
-                self.found.append(_boxed(alone if block is None else block))
+            alone, inline = found["alone"], found["inline"]
+            if found["block"] is not None:
+                raise FormulaError(
+                    f"the formula {found[0]} stands beside words: `$$` needs lines of its own, "
+                    "`$` may stand in a line."
+                )
+            if alone is not None:
+                self.found.append(_boxed(alone))
             elif inline is not None:
                 self.found.append(mathml(inline, "inline"))
             else:

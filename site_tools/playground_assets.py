@@ -32,7 +32,8 @@ DATA = "assets/playground"
 # Stages 1 and 2 are too heavy to answer at every stroke, and to be fetched for it.
 STAGES = (3, 4, 5, 6, 7, 8, 9, 10, 11)
 DEFAULT_STAGE = 8
-RARE = 0.01  # of the training digits: what so few of them have is a reason for doubt
+ONE_IN = 100  # training digits: what only so few have is a reason for doubt
+JUDGED = 2_000  # training digits whose scores are looked at
 MISREAD = 4  # how many of the digits that the default stage reads wrongly are offered
 
 ROOT = Path(__file__).parent.parent
@@ -110,7 +111,6 @@ def _digest(project: Path) -> str:
 
 def write_data(folder: Path) -> None:
     """Write stage-N/model.json and weights.bin for each stage, and playground.json."""
-    from mnist_steps import runs
     from mnist_steps.pages import export
 
     chosen = []
@@ -122,6 +122,7 @@ def write_data(folder: Path) -> None:
                 "title": description["title"],
                 "parameters": sum(layer["params"] for layer in description["layers"]),
                 "test_accuracy": one_view_accuracy(number),
+                "leastEvidence": least_evidence(number),
             }
         )
     content = {
@@ -141,24 +142,34 @@ def one_view_accuracy(number: int) -> float:
     return last.test_accuracy if last.one_view_accuracy is None else last.one_view_accuracy
 
 
-def usual() -> dict[str, Any]:
-    """What training digits are like, for doubt.js: mean images, and what is rare among them."""
+def usual() -> dict[str, float]:
+    """What training digits are like, for doubt.js: how much ink is rare, in full pixels."""
     from mnist_steps import data
 
-    train = data.mnist().full_train
-    images = train.images.float().flatten(1) / 255  # (60000, 784)
-    means = torch.stack([images[train.labels == digit].mean(dim=0) for digit in range(10)])
-    means = (255 * means).round() / 255  # as they travel
-    likeness = F.cosine_similarity(images[:, None], means[None], dim=2).amax(dim=1)
-    ink = images.sum(dim=1)
+    ink = data.mnist().full_train.images.float().flatten(1).sum(dim=1) / 255
     return {
-        "means": [
-            base64.b64encode(bytes((255 * mean).round().int().tolist())).decode() for mean in means
-        ],
-        "leastLikeness": round(likeness.quantile(RARE).item(), 4),
-        "leastInk": round(ink.quantile(RARE).item(), 1),
-        "mostInk": round(ink.quantile(1 - RARE).item(), 1),
+        "oneIn": ONE_IN,
+        "leastInk": round(ink.quantile(1 / ONE_IN).item(), 1),
+        "mostInk": round(ink.quantile(1 - 1 / ONE_IN).item(), 1),
     }
+
+
+def least_evidence(number: int) -> float:
+    """What all but one in ONE_IN training digits reach: the logarithm of the sum of e^score."""
+    import torch
+
+    from mnist_steps import data, evaluation, runs
+
+    run = runs.load(number)
+    network = torch.nn.Sequential(*list(run.build().children())[:-1])  # without the log-softmax
+    images = data.mnist().full_train.images[:JUDGED].float() / 255
+    with torch.inference_mode():
+        parts = [
+            network(evaluation.normalize(some, run.stage.recipe.normalize_test))
+            for some in images.split(500)
+        ]
+    evidence = torch.cat(parts).logsumexp(dim=1)
+    return round(evidence.quantile(1 / ONE_IN).item(), 3)
 
 
 def _presets() -> list[dict[str, Any]]:

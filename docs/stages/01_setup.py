@@ -35,8 +35,8 @@ Text(
 )
 
 # %% [markdown]
-# Two of its seven convolutions hold nine tenths. Which two, and why, you will have
-# computed in a minute.
+# Two of its seven convolutions hold nine tenths. Which two, and why so many? You will
+# have computed it in a minute.
 #
 # **You will be able to**
 #

@@ -31,10 +31,12 @@ Text(
     f"{before.parameters / stage.parameters:.0f} times fewer parameters. It learns, in "
     f"the end. But for {standstill(run)} steps, {standstill(run) / per_epoch:.1f} "
     "epochs, nothing happens, and then the loss falls as if nothing had been in its "
-    "way. What held it up?"
+    "way."
 )
 
 # %% [markdown]
+# What held it up? A suspect is soon found, and turns out to be only half the answer.
+#
 # **You will be able to**
 #
 # - say what a loss of $\log 10$ means;

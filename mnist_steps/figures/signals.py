@@ -145,7 +145,7 @@ def loss_by_step(runs: Sequence[Run] | Mapping[str, Sequence[float]], steps: int
     """
     if not isinstance(runs, Mapping):
         runs = {f"stage {run.stage.number}": [step.loss for step in run.steps] for run in runs}
-    figure, (axes,) = axes_grid(1, 1, 5.6, 2.6)
+    figure, (axes,) = axes_grid(1, 1, 4.6, 2.7)
     axes.axhline(GUESS, color=PALETTE["accent"], linewidth=1.2)
     axes.annotate(f"−log(1/10) = {GUESS:.3f}", (steps, GUESS), xytext=(0, 4), ha="right",
                   textcoords="offset points", color=PALETTE["accent"])  # fmt: skip
@@ -161,8 +161,8 @@ def loss_by_step(runs: Sequence[Run] | Mapping[str, Sequence[float]], steps: int
                else f"is at {losses[-1]:.3f} after {len(losses)} steps")
         )  # fmt: skip
     axes.legend(
-        frameon=False, ncols=len(runs), loc="lower left", bbox_to_anchor=(0, 1), fontsize=10,
-        handlelength=1.2, columnspacing=1.2, borderaxespad=0.2,
+        frameon=False, ncols=min(len(runs), 2), loc="lower left", bbox_to_anchor=(0, 1),
+        fontsize=10, handlelength=1.2, columnspacing=1.2, borderaxespad=0.2,
     )  # fmt: skip
     axes.set(xlabel="step", ylabel="loss of the batch", ylim=(0, None), xlim=(0, steps))
     return finish(
@@ -193,10 +193,13 @@ class OneStep:
     after: float
 
 
-def one_step(stage: Stage, rate: float, seed: int = SEED, count: int = 16) -> OneStep:
+def one_step(
+    stage: Stage, rate: float, reach: float = 30, seed: int = SEED, count: int = 16
+) -> OneStep:
     """Follow the loss of one batch along its own gradient, from a network's first weights.
 
-    rate: the learning rate; the loss is looked at up to six times as far
+    rate: the learning rate; the loss is looked at up to `reach` times as far
+    count: of images
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -207,7 +210,7 @@ def one_step(stage: Stage, rate: float, seed: int = SEED, count: int = 16) -> On
     loss = F.nll_loss(model(images), some.labels)
     gradients = torch.autograd.grad(loss, weights)
     slope = -sum(gradient.square().sum().item() for gradient in gradients)
-    rates = [rate * part / 2 for part in range(13)]
+    rates = [0, rate, *(rate * reach * part / 20 for part in range(1, 21))]
     first = [weight.detach().clone() for weight in weights]
     losses = []
     with torch.no_grad():
@@ -215,19 +218,19 @@ def one_step(stage: Stage, rate: float, seed: int = SEED, count: int = 16) -> On
             for weight, start, gradient in zip(weights, first, gradients, strict=True):
                 weight.copy_(start - one * gradient)
             losses.append(F.nll_loss(model(images), some.labels).item())
-    return OneStep(slope, rate, tuple(rates), tuple(losses), losses[0], losses[2])
+    return OneStep(slope, rate, tuple(rates), tuple(losses), losses[0], losses[1])
 
 
 def descent(step: OneStep) -> Figure:
     """One step of gradient descent: the loss, its tangent at the start, and where the step ends."""
     figure, (axes,) = axes_grid(1, 1, 4.4, 3.3)
-    axes.plot(step.rates, step.losses, color=PALETTE["test"], linewidth=2)
+    axes.plot(*zip(*sorted(zip(step.rates, step.losses, strict=True)), strict=True),
+              color=PALETTE["test"], linewidth=2)  # fmt: skip
     end = step.rates[-1]
     axes.plot([0, end], [step.before, step.before + step.slope * end], color=PALETTE["muted"],
               linewidth=1.2, linestyle=(0, (4, 3)))  # fmt: skip
     axes.plot([0, step.rate], [step.before, step.after], "o", color=PALETTE["train"])
-    axes.annotate("before", (0, step.before), xytext=(8, 4), textcoords="offset points")
-    axes.annotate(f"after a step of {step.rate:g}", (step.rate, step.after), xytext=(8, 6),
+    axes.annotate(f"a step of {step.rate:g}", (step.rate, step.after), xytext=(9, 5),
                   textcoords="offset points", color=PALETTE["train"])  # fmt: skip
     margin = 0.15 * (max(step.losses) - min(step.losses))
     axes.set(

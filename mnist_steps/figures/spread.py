@@ -109,9 +109,9 @@ def seeds(
     errors = [100 - final for row in rows for final in row.finals] + [100 - TARGET]
     axis = Axis(30 if sizes else 1.5, 76, 1.12 * max(errors), 0.88 * max(min(errors), 0.01))
     bottom = TOP + ROW * len(rows)
-    parts = _ground(axis, bottom)
+    parts = _ground(axis, len(rows))
     if sizes:
-        parts += _sizes(rows, bottom)
+        parts += _sizes(rows)
     for position, row in enumerate(rows):
         parts += _dots(row, axis, TOP + ROW * position)
     for x, words in ((86, "end"), (98, "hold")):
@@ -130,36 +130,43 @@ def _legend(several: bool) -> list[str]:
     return [
         "● a run, each test digit judged once",
         *ring,
-        "┃ mean   ━ its 95 % interval",
-        f"end, hold: runs at {TARGET} % after the last, or all three last epochs",
+        "┃ mean, its figure above   ━ its 95 % interval",
+        f"end: at {TARGET} % or above after the last epoch",
+        "hold: after each of the last three",
     ]
 
 
-def _ground(axis: Axis, bottom: float) -> list[str]:
+def _ground(axis: Axis, rows: int) -> list[str]:
     """Lines and names of the axis of accuracies, and the target."""
-    parts = []
-    last = -100.0
-    for mark in MARKS:
+    parts = [_text(axis(100 - TARGET), 14, "target", "accent", "middle", small=True)]
+    kept = [axis(100 - TARGET)]
+    for mark in sorted(MARKS, key=lambda mark: mark != TARGET):  # the target's name first
         x = axis(100 - mark)
-        if not axis.start <= x <= axis.end or (x - last < 9 and mark != TARGET):
-            continue
-        if x - last < 9:  # the target takes its neighbour's place
-            del parts[-2:]
-        last = x
         aim = mark == TARGET
-        parts.append(_line(x, TOP - 4, x, bottom, "accent" if aim else "grid", 1.4 if aim else 0.8))
-        parts.append(_text(x, bottom + 16, f"{mark:g}", "accent" if aim else "muted", "middle"))
-    parts.append(_text(axis(100 - TARGET), 14, "target", "accent", "middle", small=True))
+        if not aim and not (axis.start <= x <= axis.end and min(abs(x - at) for at in kept) > 9):
+            continue
+        kept.append(x)
+        parts += _upright(x, rows, *(("accent", 1.4) if aim else ("grid", 0.8)))
+        name = "accent" if aim else "muted"
+        parts.append(_text(x, TOP + ROW * rows + 16, f"{mark:g}", name, "middle"))
     return parts
 
 
-def _sizes(rows: Sequence[Row], bottom: float) -> list[str]:
+def _upright(x: float, rows: int, name: str, width: float) -> list[str]:
+    """A line down all rows that leaves out their words."""
+    return [
+        _line(x, TOP + ROW * row + 18, x, TOP + ROW * (row + 1) - 2, name, width)
+        for row in range(rows)
+    ]
+
+
+def _sizes(rows: Sequence[Row]) -> list[str]:
     counts = [row.stage.parameters for row in rows]
     axis = Axis(1.5, 24, 1.1 * max(counts), 0.9 * min(counts))
-    x = axis(BUDGET)
+    x = axis(BUDGET)  # fewer than so many are allowed
     parts = [
-        _line(x, TOP - 4, x, bottom, "accent", 1.4),
-        _text(x, bottom + 16, f"{BUDGET:,}", "accent", "middle"),
+        *_upright(x, len(rows), "accent", 1.4),
+        _text(x, TOP + ROW * len(rows) + 16, f"{BUDGET:,}", "accent", "middle"),
         _text(0, 14, "parameters", "muted", small=True),
     ]
     for position, count in enumerate(counts):

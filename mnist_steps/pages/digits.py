@@ -22,12 +22,14 @@ SHOWN = 8  # digits of each kind, at most
 class Misread:
     """How often each test image was not recognised.
 
-    runs: how many runs there are; of the study, or 1 for the record alone
+    runs: how many runs there are
     times: by the image's position, in how many of them; never 0
+    recorded: whether it is the record's run, and not the study's
     """
 
     runs: int
     times: Counter[int]
+    recorded: bool = False
 
     def share(self, position: int) -> float:
         return self.times[position] / self.runs
@@ -46,7 +48,7 @@ def misread(stage: Stage, store: Store | None = None) -> Misread:
     if record is None:
         raise MnistStepsError(f"stage {stage.number} has neither a study nor a record to look at.")
     wrong = (record.predictions.long() != data.mnist().test.labels).nonzero().flatten().tolist()
-    return Misread(1, Counter(wrong))
+    return Misread(1, Counter(wrong), recorded=True)
 
 
 def newly(before: Stage, after: Stage, store: Store | None = None) -> Html:
@@ -58,7 +60,8 @@ def newly(before: Stage, after: Stage, store: Store | None = None) -> Html:
     """
     old, new = misread(before, store), misread(after, store)
     right, wrong = (_turned(*pair) for pair in ((old, new), (new, old)))
-    counted = "" if min(old.runs, new.runs) > 1 else ", by the recorded run alone where only it is"
+    alone = [stage.number for stage, of in ((before, old), (after, new)) if of.recorded]
+    counted = f" (of stage {' and '.join(map(str, alone))}, the recorded run)" if alone else ""
     words = (
         f"At least half of the runs of stage {before.number} ({old.runs}) misread these, and fewer "
         f"than half of stage {after.number} ({new.runs}) do{counted}"

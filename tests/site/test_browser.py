@@ -6,7 +6,9 @@ are skipped. axe-core comes with axe-playwright-python. Screenshots are kept in 
 
 import functools
 import inspect
+import json
 import os
+import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -208,16 +210,73 @@ def test_a_page_refuses_a_script_that_was_not_in_it_when_it_was_built(contexts, 
     page.close()
 
 
-# --- Predict first --------------------------------------------------------------------------------
+# --- Stage pages ------------------------------------------------------------------------------
+
+STAGE_PAGES = [name for name in PAGES if name.startswith("stages/")]
+TALLEST = 5_500  # pixels at 1,280 wide, folds closed
+LONGEST = 120 * 1024  # bytes of a page's HTML without its figures
+WORDS = 900  # of prose that shows
+FIGURES = re.compile(r"<figure\b.*?</figure>|<svg\b.*?</svg>|data:image/[^\"']*", re.DOTALL)
+
+COUNT_WORDS = """() => {
+  const left = "math, code, pre, table, figure, details, .question, .page-buttons, .newly, nav";
+  return [...document.querySelectorAll(".notebook :is(p, li, dd)")]
+    .filter((one) => !one.closest(left) && !one.parentElement.closest("p, li, dd"))
+    .map((one) => {
+      const copy = one.cloneNode(true);
+      copy.querySelectorAll(left).forEach((inner) => inner.remove());
+      return (copy.textContent.match(/[A-Za-z][\\w'’-]*/g) ?? []).length;
+    })
+    .reduce((sum, words) => sum + words, 0);
+}"""
 
 
-def test_a_prediction_is_made_by_keyboard_kept_counted_and_erased(browser, address):
+@pytest.mark.parametrize("name", STAGE_PAGES)
+def test_a_stage_page_is_short_while_its_folds_are_closed(visit, name):
+    page = visit(name.removesuffix("index.html"), viewport={"width": 1280, "height": 900})
+    height = page.evaluate("document.querySelector('article').getBoundingClientRect().height")
+    words = page.evaluate(COUNT_WORDS)
+    print(f"\n{name}: {height:.0f} px, {words} words")
+    assert height <= TALLEST
+    assert words <= WORDS
+    assert page.locator("details[open]:not(nav *)").count() == 0
+
+
+@pytest.mark.parametrize("name", STAGE_PAGES)
+def test_a_stage_page_is_light_without_its_figures(name):
+    text = FIGURES.sub("", (SITE / name).read_text(encoding="utf-8"))
+    print(f"\n{name}: {len(text.encode()) / 1024:.0f} KB")
+    assert len(text.encode()) <= LONGEST
+
+
+@pytest.mark.parametrize("name", STAGE_PAGES)
+def test_a_stage_page_has_formulas_that_are_laid_out_and_its_audit_in_one_fold_at_its_end(
+    visit, name
+):
+    page = visit(name.removesuffix("index.html"))
+    boxes = page.eval_on_selector_all(
+        "math", "all => all.map((one) => [one.getBoundingClientRect().height, one.innerHTML])"
+    )
+    shown = [height for height, _ in boxes if height > 0]
+    assert shown and "$" not in page.locator("article").inner_text()
+    audit = page.locator("details.audit")
+    assert audit.count() == 1
+    rest = page.evaluate(
+        """() => [...document.querySelectorAll("details.audit ~ h2")].map((one) => one.id)"""
+    )
+    assert rest == ["next"]
+
+
+# --- Questions --------------------------------------------------------------------------------
+
+
+def test_a_prediction_is_made_by_keyboard_and_kept(browser, address):
     context = browser.new_context(service_workers="block")
     page = watch(context.new_page())
     page.goto(f"{address}stages/08_lr_scheduler/")
-    question = page.locator(".predict")
+    question = page.locator('[data-kind="prediction"]')
     assert not question.locator("details").is_visible(), "the answer hides until one is given"
-    page.focus(".predict .md-button")
+    question.get_by_role("button").focus()
     page.keyboard.press("Enter")
     assert "Choose" in question.locator("[role=status]").inner_text()
     right = int(question.get_attribute("data-answer"))
@@ -235,43 +294,160 @@ def test_a_prediction_is_made_by_keyboard_kept_counted_and_erased(browser, addre
     page.reload()
     assert question.locator("[role=status]").inner_text() == verdict
     page.goto(address)
-    ladder = page.locator(".predictions")
-    assert ladder.locator("[role=status]").inner_text().startswith("1 of 8 predicted, 0 as")
-    assert ladder.locator("li", has_text="8. ").inner_text().endswith("a surprise")
-    ladder.get_by_role("button").click()
-    assert ladder.locator("[role=status]").inner_text() == "Your answers are erased."
-    assert page.evaluate("localStorage.getItem('mnist-steps.predictions')") is None
+    assert "a surprise" in page.locator(".progress li", has_text="8. ").inner_text()
     page.goto(f"{address}stages/08_lr_scheduler/")
+    question.get_by_role("button").click()
     assert question.locator("[role=status]").inner_text() == ""
     assert page.complaints == []
     assert outside(page, address) == []
     context.close()
 
 
-def test_without_scripts_a_question_stands_there_with_its_answer_in_a_fold(visit):
+def test_a_check_says_why_a_choice_is_wrong_and_counts_the_first_try(browser, address):
+    context = browser.new_context(service_workers="block")
+    page = watch(context.new_page())
+    page.goto(f"{address}stages/08_lr_scheduler/")
+    checks = page.locator('[data-kind="check"]')
+    number = checks.count()
+    reasons = checks.first.locator(".question-reason").all_text_contents()
+    right = int(checks.first.get_attribute("data-answer"))
+    wrong = (right + 1) % len(reasons)
+    status = checks.first.locator("[role=status]")
+    choose(page, checks.first, wrong)
+    assert status.text_content() == f"No. {reasons[wrong]} Choose again."
+    assert not checks.first.locator("details").is_visible()
+    choose(page, checks.first, right)
+    assert status.text_content() == f"Right. {reasons[right]}"
+    assert checks.first.locator("details").is_visible(), "now all reasons may be read"
+    for check in checks.all()[1:]:
+        choose(page, check, int(check.get_attribute("data-answer")))
+
+    page.goto(address)
+    progress = page.locator(".progress")
+    said = progress.locator("[role=status]").inner_text()
+    all_checks = sum(
+        text.count('data-kind="check"')
+        for text in ((SITE / name).read_text(encoding="utf-8") for name in STAGE_PAGES)
+    )
+    assert said.startswith(f"1 of 8 read, {number - 1} of {all_checks} right at the first try.")
+    row = progress.locator("li", has_text="8. ")
+    assert row.inner_text().endswith(f"{number - 1} of {number} right")
+    progress.get_by_role("button").click()
+    assert progress.locator("[role=status]").inner_text() == "Your answers are erased."
+    assert page.evaluate("localStorage.length") == 0
+    page.goto(f"{address}stages/08_lr_scheduler/")
+    assert status.inner_text() == ""
+    assert page.complaints == []
+    context.close()
+
+
+def choose(page, check, place):
+    check.get_by_role("radio").nth(place).focus()
+    page.keyboard.press("Space")
+    check.get_by_role("button").focus()
+    page.keyboard.press("Enter")
+
+
+@pytest.mark.parametrize(
+    "damaged", ["{", "[1]", "null", '{"a": {"first": "one", "last": 0, "right": true}}']
+)
+def test_damaged_answers_are_put_aside_and_new_ones_kept(browser, address, damaged):
+    context = browser.new_context(service_workers="block")
+    page = watch(context.new_page())
+    page.goto(address)
+    page.evaluate("(text) => localStorage.setItem('mnist-steps.progress', text)", damaged)
+    page.reload()
+    said = page.locator(".progress [role=status]").inner_text()
+    assert "could not be read; it was put aside as mnist-steps.progress.damaged" in said
+    page.goto(f"{address}stages/08_lr_scheduler/")
+    choose(page, page.locator('[data-kind="prediction"]'), 0)
+    aside, kept = page.evaluate(
+        "['.damaged', ''].map((end) => localStorage.getItem(`mnist-steps.progress${end}`))"
+    )
+    assert aside == damaged and list(json.loads(kept).values())[0]["first"] == 0
+    assert page.complaints == []
+    context.close()
+
+
+def test_without_scripts_questions_stand_there_with_their_answers_in_folds(visit):
     page = visit("stages/08_lr_scheduler/", java_script_enabled=False)
-    question = page.locator(".predict")
-    assert question.locator("li").count() == 3
-    answer = question.locator("details p")
-    assert not answer.is_visible()
-    question.locator("summary").click()
-    assert answer.is_visible()
+    for question in page.locator(".question").all():
+        assert question.locator("> ol > li").count() >= 2
+        answer = question.locator("details > :last-child")
+        assert not answer.is_visible()
+        question.locator("summary").click()
+        assert answer.is_visible()
+
+
+# --- Words that are explained, and figures that are taken away ---------------------------------
+
+
+def test_a_word_is_explained_by_pointing_by_keyboard_and_without_a_script(visit, address):
+    page = visit("stages/08_lr_scheduler/")
+    term, bubble = page.locator("a.term").first, page.locator("#term-meaning")
+    meaning = term.get_attribute("data-meaning")
+    assert not bubble.is_visible()
+    term.hover()
+    assert bubble.inner_text() == meaning
+    page.mouse.move(0, 0)
+    bubble.wait_for(state="hidden")
+    term.focus()
+    assert bubble.is_visible() and term.get_attribute("aria-describedby") == "term-meaning"
+    box = bubble.bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= 1280
+    page.keyboard.press("Escape")
+    assert not bubble.is_visible()
+    assert term.evaluate("(one) => one === document.activeElement"), "focus stays on the word"
+    plain = visit("stages/08_lr_scheduler/", java_script_enabled=False)
+    plain.locator("a.term").first.click()
+    assert "/glossary/#" in plain.url
+
+
+def test_a_word_is_explained_by_a_tap_and_its_entry_opens_by_the_next(visit):
+    page = visit("stages/08_lr_scheduler/", viewport={"width": 360, "height": 740}, has_touch=True)
+    term, bubble = page.locator("a.term").first, page.locator("#term-meaning")
+    term.tap()
+    assert bubble.is_visible() and "stages/" in page.url
+    box = bubble.bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= 360
+    term.tap()
+    page.wait_for_url("**/glossary/#*")
+
+
+def test_a_figure_is_taken_away_as_a_file(visit):
+    page = visit("stages/08_lr_scheduler/")
+    links = page.locator("figure.plot .take a:visible")
+    with page.expect_download() as download:
+        links.first.click()
+    assert download.value.suggested_filename == "08_lr_scheduler-1.svg"
+    text = Path(download.value.path()).read_text(encoding="utf-8")
+    assert text.startswith("<svg") and "MNIST, step by step" in text and "var(" not in text
 
 
 # --- The index --------------------------------------------------------------------------------
 
 
-def test_the_first_screen_of_the_index_promises_shows_the_ladder_and_lets_draw(visit):
+def test_the_first_screen_of_the_index_answers_opens_three_doors_and_lets_draw(visit):
     page = visit(viewport={"width": 1280, "height": 800})
-    assert page.locator(".hero-promise").inner_text().startswith("You will be able to")
-    assert page.locator(".steps a").count() == 8
-    for selector in (".hero-promise", ".steps li >> nth=0", ".steps li >> nth=7", "#taste-pad"):
+    verdict = study.verdict_of(study.Store().outcomes(stages.get(8)))
+    assert f"{verdict.mean:.3f} %" in page.locator(".hero-answer").inner_text()
+    assert page.locator(".doors a").count() == 3
+    for selector in (".hero-promise", ".hero-answer", ".doors li >> nth=2", "#taste-pad"):
         box = page.locator(selector).bounding_box()
         assert box["y"] + box["height"] <= 800, f"{selector} ends at {box['y'] + box['height']:.0f}"
-    sides = page.eval_on_selector_all(
-        ".step-square", "all => all.map((one) => one.getBoundingClientRect().width)"
-    )
-    assert sides[0] / sides[1] == pytest.approx((6_379_786 / 261_216) ** 0.5, rel=0.01)
+    assert page.locator("#taste-pad").bounding_box()["width"] >= 300, "room for a hand"
+
+
+def test_the_ladder_shows_one_view_or_nine_by_keyboard_and_without_a_script(visit):
+    for options in ({}, {"java_script_enabled": False}):
+        page = visit(**options)
+        one, nine = page.locator(".ladder-1"), page.locator(".ladder-9")
+        assert one.is_visible() and not nine.is_visible()
+        page.locator(".ladder input").first.focus()
+        page.keyboard.press("ArrowDown")
+        assert nine.is_visible() and not one.is_visible()
+        assert "9 views" in nine.locator("svg").first.text_content()
+        assert "9 views" not in one.locator("svg").first.text_content()
 
 
 @pytest.mark.parametrize("where", ["server", "folder"])
@@ -321,6 +497,12 @@ def test_two_stages_are_picked_by_keyboard_compared_and_linked(visit):
     assert page.url.endswith("compare/?a=4&b=3")
 
 
+def test_the_comparison_opens_on_the_stages_that_differ_by_their_schedule_alone(visit):
+    page = visit("compare/", wait_for=".compare-result")
+    assert page.get_by_label("First stage").input_value() == "7"
+    assert page.get_by_label("Second stage").input_value() == "8"
+
+
 def test_the_table_of_stages_is_sorted_and_filtered(visit):
     page = visit("compare/", wait_for=".compare-result")
     rows = page.locator(".all-stages tbody tr")
@@ -346,7 +528,7 @@ def test_without_scripts_the_stages_stand_in_a_table_with_links_to_what_each_cha
     page = visit("compare/", java_script_enabled=False)
     assert page.locator(".all-stages tbody th a").count() >= 8
     links = page.locator(".compare a")
-    assert links.first.is_visible() and "#the-model" in links.first.get_attribute("href")
+    assert links.first.is_visible() and "stages/" in links.first.get_attribute("href")
 
 
 def test_stages_are_compared_from_a_folder(visit):

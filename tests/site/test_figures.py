@@ -168,7 +168,7 @@ def test_the_signal_at_the_start_is_what_a_forward_and_a_backward_pass_give():
 
 
 def test_one_step_starts_along_its_own_tangent():
-    step = figures.one_step(stages.get(8), rate=1e-4, count=8)
+    step = figures.one_step(stages.get(8), rate=1e-4, reach=4, count=8)
     measured = (step.losses[1] - step.losses[0]) / step.rates[1]
     assert measured == pytest.approx(step.slope, rel=0.1)
     assert step.after == step.losses[step.rates.index(step.rate)] < step.before

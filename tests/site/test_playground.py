@@ -204,6 +204,51 @@ def test_convolution_and_pooling_equal_pytorchs_for_any_window(
         assert torch.allclose(torch.tensor(numbers), expected.flatten(), atol=1e-5)
 
 
+ALL_UNITS = """async (stage) => {
+  const { loadNetwork } = await import("/javascripts/playground/network.js");
+  const { convolved } = await import("/javascripts/playground/arithmetic.js");
+  const { explain } = await import("/javascripts/playground/unit.js");
+  const network = await loadNetwork(`stage-${stage}`);
+  const bytes = new Uint8Array(await (await fetch("/digits.bin")).arrayBuffer());
+  const pixels = Float32Array.from(bytes.subarray(0, 784), (byte) => byte / 255);
+  const outputs = network.forward(pixels);
+  return network.layers.map((layer, i) => {
+    const input = outputs[i - 1] ?? network.normalized(pixels);
+    const [maps, height = 1, width = 1] = outputs[i].shape;
+    const middle = [maps >> 1, height >> 1, width >> 2];
+    const units = [[0, 0, 0], [maps - 1, height - 1, width - 1], middle];
+    return [layer.name, layer.kind, units.map(([map, row, column]) => {
+      const unit = { map, row, column };
+      const sum = layer.kind === "Conv2d"
+        ? convolved(input, layer.tensors, layer.attributes, unit).total : null;
+      const said = explain(layer, input, outputs[i], unit).map((node) => node.textContent);
+      return [unit, sum, said.join(" ")];
+    })];
+  });
+}"""
+
+
+@pytest.mark.parametrize("number", [3, 4, 6, 9, 11])
+def test_a_units_arithmetic_ends_in_its_value(calculator, number):
+    """Of every layer: the last number that is said is the one that PyTorch computes."""
+    model, normalization = network_of(number)
+    value = evaluation.normalize(data.mnist().test.images[:1].float() / 255, normalization)
+    children = dict(model.named_children())
+    for name, kind, units in calculator.evaluate(ALL_UNITS, number):
+        with torch.inference_mode():
+            value = children[name](value)
+        for unit, total, said in units:
+            expected = value[0][unit["map"]]
+            if value.dim() == 4:
+                expected = expected[unit["row"], unit["column"]]
+            if kind == "Conv2d":
+                assert total == pytest.approx(expected.item(), abs=TOLERANCE), name
+            said = said.split("e^")[0] if kind != "LogSoftmax" else said.partition("e^−")[0]
+            numbers = re.findall(r"−?\d+\.\d\d(?=\D|$)", said)
+            near = [float(one.replace("−", "-")) for one in numbers]
+            assert min(abs(one - expected.item()) for one in near) < 0.006, (name, said)
+
+
 # --- Fields and centring ----------------------------------------------------------------------
 
 
@@ -402,6 +447,99 @@ def test_a_click_on_a_unit_frames_what_it_sees(visit):
     frame = "(name) => getComputedStyle(document.querySelector(name), '::after').content"
     assert page.evaluate(frame, "[aria-label='Units of conv1'] > div") == '""'
     assert page.evaluate(frame, "[aria-label='Units of conv3'] > div") == "none"
+
+
+def test_a_click_on_a_unit_shows_patch_times_kernel_and_their_sums(visit):
+    page = visit()
+    box = page.locator("[aria-label='Units of conv2'] canvas").nth(2).bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    shown = page.locator(".pg-arithmetic")
+    value = re.search(r"is (−?[\d.]+)\.", unit_in_words(page))[1]
+    assert shown.locator(".pg-line").inner_text().endswith(f"= {value}")
+    assert shown.locator(".pg-parts li:visible").count() == 4
+    shown.locator("summary").click()
+    assert shown.locator(".pg-parts li:visible").count() == 10
+    sums = [float(one.replace("−", "-")) for one in shown.locator("li b").all_inner_texts()]
+    assert sum(sums) == pytest.approx(float(value.replace("−", "-")), abs=0.06)
+    assert sorted(sums, key=abs, reverse=True) == sums
+    # It stays open, and its numbers follow, while the reader goes on.
+    page.locator("[aria-label='Units of conv2']").focus()
+    page.keyboard.press("ArrowRight")
+    assert shown.locator(".pg-parts li:visible").count() == 10
+    page.keyboard.press("Escape")
+    assert shown.count() == 0
+
+
+def test_a_stroke_may_begin_anywhere_on_the_pad(visit):
+    page = visit()
+    page.click("#pg-clear")
+    for corner in ((97, 3), (3, 3), (3, 97), (97, 97)):
+        draw(page, [[corner, (50, 50)]])
+        assert verdict(page) != "–", corner
+        page.click("#pg-clear")
+
+
+ZIGZAG = [[(20 + 12 * (i % 6), 20 if i % 2 else 80) for i in range(24)],
+          [(20 if i % 2 else 80, 20 + 12 * (i % 6)) for i in range(24)]]  # fmt: skip
+
+
+def test_a_scribble_is_doubted_however_sure_the_network_is(visit):
+    page = visit()
+    page.click("#pg-clear")
+    draw(page, ZIGZAG)
+    page.wait_for_selector("#pg-doubt:not(:empty)")
+    said = page.inner_text("#pg-doubt")
+    assert said.startswith(f"Doubt this {verdict(page)}: ")
+    assert "more ink than in 99 of 100 training digits" in said and "none of them" in said
+    page.click("#pg-clear")
+    assert page.inner_text("#pg-doubt") == ""
+
+
+def test_an_ordinary_digit_is_not_doubted(visit):
+    page = visit()
+    for button in page.locator("#pg-presets button").all()[:10]:
+        button.click()
+        page.wait_for_timeout(400)
+        assert page.inner_text("#pg-doubt") == "", button.get_attribute("aria-label")
+
+
+def test_few_right_answers_and_most_wrong_ones_are_doubted(calculator):
+    """On test digits, none of which were used to say what is usual."""
+    right = runs.load(8).predictions == data.mnist().test.labels
+    chosen = [right.nonzero().flatten()[:40].tolist(), (~right).nonzero().flatten()[:20].tolist()]
+    of_right, of_wrong = calculator.evaluate(
+        """async (chosen) => {
+          const { loadNetwork } = await import("/javascripts/playground/network.js");
+          const { doubts } = await import("/javascripts/playground/doubt.js");
+          const told = await fetch("/assets/playground/playground.json");
+          const { stages, usual } = await told.json();
+          const network = await loadNetwork("stage-8");
+          const { leastEvidence } = stages.find(({ number }) => number === 8);
+          const bytes = new Uint8Array(await (await fetch("/digits.bin")).arrayBuffer());
+          const forward = (image) => network.forward(image);
+          return chosen.map((positions) => positions.filter((position) => {
+            const part = bytes.subarray(784 * position, 784 * (position + 1));
+            const pixels = Float32Array.from(part, (byte) => byte / 255);
+            return doubts(pixels, forward, { ...usual, leastEvidence }).length;
+          }).length);
+        }""",
+        chosen,
+    )
+    assert of_right <= 4 and of_wrong >= 10
+
+
+def test_a_small_drawing_brings_a_hint_and_a_large_one_none(visit):
+    page = visit()
+    page.click("#pg-clear")
+    draw(page, [[(45 + x / 10, 45 + y / 10) for x, y in stroke] for stroke in STROKES[4]])
+    page.click("#pg-clear")
+    assert page.inner_text("#pg-advice") == ""
+    draw(page, [[(40 + x / 5, 40 + y / 5) for x, y in stroke] for stroke in STROKES[4]])
+    said = page.inner_text("#pg-advice")
+    assert "Drawn larger" in said and re.search(r"fills \d\d % of the pad", said)
+    page.click("#pg-clear")
+    draw(page, STROKES[4])
+    assert page.inner_text("#pg-advice") == ""
 
 
 def test_a_stages_weights_travel_only_when_it_is_chosen(visit):

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 CONFIGURATION = f"""\
 INHERIT: {(ROOT / "mkdocs.yml").as_posix()}
 extra: {{executed_pages_use: [used], executed_pages_import: [wave]}}
-nav: [index.md, stages/one.py, stages/two.py]
+nav: [index.md, glossary.md, stages/one.py, stages/two.py]
 theme: {{custom_dir: "{(ROOT / "site_tools" / "overrides").as_posix()}"}}
 hooks: ["{(ROOT / "site_tools/hooks.py").as_posix()}"]
 watch: []
@@ -49,12 +49,32 @@ print("first half")
 # %% [markdown]
 # After the solution.
 
+# %% [markdown] tags=["hint"]
+# Think of $x_1 * 2$.
+
+# %% tags=["solution"]
+print("another")
+
 # %% tags=["hide-input"]
 hidden_source = print("shown output")
 
 # %% tags=["fold"]
 folded_source = 1
 folded_source + 1
+
+# %% [markdown] tags=["audit"]
+# ## The audit
+#
+# In words.
+
+# %% tags=["audit"]
+print("in code")
+
+# %% [markdown]
+# ## Next
+#
+# A kernel, and
+# $$y_1$$
 """
 
 TWO = """\
@@ -64,6 +84,22 @@ TWO = """\
 
 # %%
 "<quoted> & 'so'"
+"""
+
+# What the last cell of page two shows: a figure, three questions and the list of all pages'.
+SHOWN = """
+class Shown:
+    def _repr_html_(self):
+        return (
+            '<figure class="plot"><svg width="9" height="9" role="img" aria-label="A line">'
+            '<path stroke="var(--figure-test, #1d5fbf)"/></svg></figure>'
+            '<p data-question="aaaa" data-kind="check"></p>'
+            '<p data-question="bbbb" data-kind="check"></p>'
+            '<p data-question="cccc" data-kind="prediction"></p>'
+            '<ul><li data-page="stages/one.py"><li data-page="stages/two.py"></ul>'
+        )
+
+Shown()
 """
 
 
@@ -102,9 +138,10 @@ def built(tmp_path_factory):
     shutil.copytree(ROOT / "docs" / "assets", project.folder / "docs" / "assets")
     shutil.copytree(ROOT / "docs" / "stylesheets", project.folder / "docs" / "stylesheets")
     project.write("mkdocs.yml", CONFIGURATION)
-    project.write("docs/index.md", "# Home\n\n[Page one](stages/one.py)\n")
+    project.write("docs/index.md", "# Home\n\n[Page one](stages/one.py): a kernel.\n\n$$y_1$$\n")
+    project.write("docs/glossary.md", "# Glossary\n\n## Kernel\n\nA small grid.\n")
     project.write("docs/stages/one.py", ONE)
-    project.write("docs/stages/two.py", TWO)
+    project.write("docs/stages/two.py", f"{TWO}\n# %%{SHOWN}")
     project.write("used/__init__.py", "from used.inner.number import number\n")
     project.write("used/inner/__init__.py", "")
     project.write("used/inner/number.py", "number = 41\n")
@@ -138,10 +175,72 @@ def test_outputs_are_escaped_once(built):
 
 def test_neighbouring_solution_cells_share_one_closed_fold(page):
     folds = re.findall(r'<details class="solution">(.*?)</details>', page, re.DOTALL)
-    assert len(folds) == 1
+    assert len(folds) == 2
     assert "first half" in folds[0] and "Second <em>half</em>" in folds[0]
-    assert "After the solution" not in folds[0]
+    assert "After the solution" not in folds[0] and "another" in folds[1]
     assert "<details open" not in page
+
+
+def test_a_hint_is_a_fold_of_its_own_before_the_solution(page):
+    (hint,) = re.findall(r'<details class="hint">(.*?)</details>', page, re.DOTALL)
+    assert "<summary>Hint</summary>" in hint and "Think of <math" in hint and "another" not in hint
+    assert page.index("Think of") < page.index("another")
+
+
+def test_the_audit_is_one_fold_below_its_heading(page):
+    (audit,) = re.findall(r'<details class="audit">(.*?)</details>', page, re.DOTALL)
+    assert "every layer, the whole recipe, the original's claim</summary>" in audit
+    assert "In words." in audit and "in code" in audit and "<h2" not in audit
+    assert page.index('<h2 id="the-audit">') < page.index('<details class="audit">')
+    assert page.index("in code") < page.index('<h2 id="next">')
+
+
+def test_formulas_and_words_are_explained_on_executed_pages_and_on_others(built):
+    for name in ("stages/one/index.html", "index.html"):
+        page = built.page(name)
+        assert '<a class="term" href="' in page and 'data-meaning="A small grid."' in page
+        assert '<div class="formula"' in page and "$" not in page[page.index("<article") :]
+    assert 'href="../../glossary/#kernel"' in built.page("stages/one/index.html")
+
+
+@pytest.mark.parametrize("name", ["docs/stages/two.py", "docs/index.md"])
+def test_a_formula_that_cannot_be_converted_fails_the_build_by_name(project, name):
+    text = (project.folder / name).read_text(encoding="utf-8")
+    more = "\n# %% [markdown]\n# $\\nonsense$\n" if name.endswith(".py") else "\n$\\nonsense$\n"
+    project.write(name, text + more)
+    status, output, _ = project.build()
+    assert status != 0 and "Traceback" not in output
+    page = name.removeprefix("docs/")
+    assert re.search(rf"{page}: the formula \$\\nonsense\$ cannot be converted", output), output
+
+
+def test_a_figure_can_be_taken_away_as_a_file_with_a_line_of_credit(built):
+    page = built.page("stages/two/index.html")
+    assert '<a href="figures/1.svg" download="two-1.svg" aria-label="Figure 1 as an SVG' in page
+    figure = built.page("stages/two/figures/1.svg")
+    assert "Page two</text></svg>" in figure and "#1d5fbf" in figure and "var(" not in figure
+    worker = (built.folder / "site" / "offline.js").read_text(encoding="utf-8")
+    assert "figures/1.svg" not in worker and "stages/two/" in worker
+
+
+def test_the_list_of_what_was_answered_knows_each_page_s_questions(built):
+    page = built.page("stages/two/index.html")
+    listed = '<li data-page="stages/one.py" data-checks="" data-predictions="">'
+    assert listed in page
+    assert 'data-page="stages/two.py" data-checks="aaaa bbbb" data-predictions="cccc"' in page
+
+
+def test_a_notebook_folds_what_its_page_folds(built):
+    notebook = nbformat.read(built.folder / "site/stages/one/one.ipynb", as_version=4)
+    sources = {cell.source: cell for cell in notebook.cells}
+    (hint,) = (source for source in sources if "Think of" in source)
+    assert hint.startswith("<details><summary>Hint</summary>\n\n") and hint.endswith("</details>")
+    assert "$x_1 * 2$" in hint, "Jupyter shows formulas by itself"
+    for source, cell in sources.items():
+        hidden = cell.metadata.get("jupyter", {}).get("source_hidden", False)
+        assert hidden == bool({"hide-input", "fold", "solution", "audit"} & set(
+            cell.metadata.get("tags", [])
+        ) and cell.cell_type == "code"), source  # fmt: skip
 
 
 def test_tags_hide_or_fold_a_cells_input_and_keep_its_output(page):

@@ -66,11 +66,12 @@ mount("mixing", (/** @type {Data} */ data) => {
     weights.forEach((row, i) => row.classList.toggle("is-chosen", i === now.made));
     const sum = matrix[now.made].map((weight, i) => {
       const times = `${signed(Math.abs(weight))} · ${bracketed(vector[i])}`;
-      return weight < 0 ? ` − ${times}` : i ? ` + ${times}` : times;
+      if (!i) return weight < 0 ? `−${times}` : times;
+      return weight < 0 ? ` − ${times}` : ` + ${times}`;
     });
     told.textContent =
       `Pixel in row ${now.row}, column ${now.column}. Its new channel ${now.made + 1} is ` +
-      `${sum.join("").trim()} = ${signed(given[now.made])}. The same ${matrix.length} × ${vector.length} ` +
+      `${sum.join("")} = ${signed(given[now.made])}. The same ${matrix.length} × ${vector.length} ` +
       `weights serve every pixel.`;
   }
 

@@ -39,7 +39,7 @@ mount("normalization", (/** @type {Data} */ data) => {
     "Step",
     {
       least: 0, most: data.steps.length - 1, value: 0,
-      words: (i) => (data.steps[i] ? `after ${data.steps[i]} steps` : "before the first step"),
+      words: (i) => (data.steps[i] ? `after ${counted(data.steps[i])}` : "before the first step"),
     },
     show,
   );
@@ -61,7 +61,7 @@ mount("normalization", (/** @type {Data} */ data) => {
     }
     const [without, before, behind] = data.lines;
     const [weight, bias] = data.learnt[at];
-    const when = data.steps[at] ? `After ${data.steps[at]} steps of ${data.batch} digits` : "Before the first step";
+    const when = data.steps[at] ? `After ${counted(data.steps[at])} of ${data.batch} digits` : "Before the first step";
     told.textContent =
       `${when}, the values of one channel spread by ${brief(without.spread[at])} in ${without.name}, ` +
       `by ${brief(before.spread[at])} in ${before.name}, and by ${brief(behind.spread[at])} behind the ` +
@@ -77,3 +77,8 @@ mount("normalization", (/** @type {Data} */ data) => {
     told,
   ];
 });
+
+/** @param {number} steps */
+function counted(steps) {
+  return `${steps} step${steps === 1 ? "" : "s"}`;
+}

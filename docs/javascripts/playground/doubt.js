@@ -1,40 +1,39 @@
 // @ts-check
 /**
  * What speaks against an answer that sounds sure. A network spreads 100 % over ten digits, whatever
- * it is shown: 'none of them' is no answer of its. So what was drawn is compared with the digits that
- * it learnt from, and the answer with what it says when the drawing moves by a pixel.
+ * it is shown: 'none of them' is no answer of its. Probabilities hang on differences of the ten
+ * scores only. How large the scores are is lost in them, and so is how much ink there was; so both
+ * are compared with what training digits have. And an answer that changes when the drawing moves by a
+ * pixel was never sure.
  */
 
 import { inkBox } from "./center.js";
 
 /** @typedef {import("./center.js").Ink} Ink */
+/** @typedef {import("./layers.js").Tensor} Tensor */
 
 /**
- * Measured on the training digits when the site was built. means: for each digit the mean image;
- * leastLikeness: all but one in a hundred are at least as much like one of the means
- * mostInk: all but one in a hundred have at most so many full pixels; leastInk as many at least
- * @typedef {{means: Float32Array[], leastLikeness: number, leastInk: number, mostInk: number}} Usual
+ * What all but one in so many training digits have, measured when the site was built: at least so
+ * much evidence, and ink between these two.
+ * @typedef {{oneIn: number, leastEvidence: number, leastInk: number, mostInk: number}} Usual
  */
 
 const SIZE = 28;
 // Of strokes after scaling; MNIST's are 2 to 3 pixels wide.
 const [BOX, WIDE] = [20, 4];
 
-/**
- * How much an image is like the mean of a digit, at best: 1 is the same up to a factor, 0 is nothing
- * in common. @param {Float32Array} pixels @param {Float32Array[]} means
- */
-export function likeness(pixels, means) {
-  const length = (/** @type {Float32Array} */ one) => Math.sqrt(one.reduce((sum, ink) => sum + ink * ink, 0));
-  const own = length(pixels);
-  return Math.max(
-    ...means.map((mean) => pixels.reduce((sum, ink, i) => sum + ink * mean[i], 0) / (own * length(mean) || 1)),
-  );
-}
-
 /** How many pixels the ink would fill. @param {Float32Array} pixels */
 export function inkOf(pixels) {
   return pixels.reduce((sum, ink) => sum + ink, 0);
+}
+
+/**
+ * How much the scores speak for any digit at all: about the largest of them. It is what the softmax
+ * takes away from each score. @param {Tensor} scores
+ */
+export function evidenceOf({ data }) {
+  const largest = Math.max(...data);
+  return largest + Math.log(data.reduce((sum, score) => sum + Math.exp(score - largest), 0));
 }
 
 /** The image moved by whole pixels. @param {Float32Array} pixels @param {number} right @param {number} down */
@@ -49,26 +48,33 @@ export function moved(pixels, right, down) {
 /**
  * What speaks against the answer, in words; nothing when nothing does.
  * @param {Float32Array} pixels that the network got
- * @param {(pixels: Float32Array) => number} read the digit that the network reads in an image
+ * @param {(pixels: Float32Array) => Tensor[]} forward gives the output of each layer
  * @param {Usual} usual
  * @returns {string[]}
  */
-export function doubts(pixels, read, { means, leastLikeness, leastInk, mostInk }) {
+export function doubts(pixels, forward, { oneIn, leastEvidence, leastInk, mostInk }) {
   const found = [];
+  const most = `${oneIn - 1} of ${oneIn} training digits`;
   const ink = inkOf(pixels);
-  if (ink > mostInk) found.push("it has more ink than 99 of 100 training digits");
-  if (ink < leastInk) found.push("it has less ink than 99 of 100 training digits");
-  if (likeness(pixels, means) < leastLikeness) {
-    found.push("it is less like any digit's mean image than 99 of 100 training digits");
+  if (ink > mostInk) found.push(`there is more ink than in ${most}`);
+  if (ink < leastInk) found.push(`there is less ink than in ${most}`);
+  const outputs = forward(pixels);
+  if (evidenceOf(outputs[outputs.length - 2]) < leastEvidence) {
+    found.push(`its scores, whose size no probability shows, are weaker than for ${most}`);
   }
-  const answer = read(pixels);
   const others = new Set();
   for (const down of [-1, 0, 1]) {
-    for (const right of [-1, 0, 1]) others.add(read(moved(pixels, right, down)));
+    for (const right of [-1, 0, 1]) others.add(answerOf(forward(moved(pixels, right, down))));
   }
-  others.delete(answer);
+  others.delete(answerOf(outputs));
   if (others.size) found.push(`moved by a pixel, it reads as ${[...others].join(" or ")}`);
   return found;
+}
+
+/** @param {Tensor[]} outputs */
+function answerOf(outputs) {
+  const { data } = outputs[outputs.length - 1];
+  return data.indexOf(Math.max(...data));
 }
 
 /**

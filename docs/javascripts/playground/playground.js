@@ -20,7 +20,8 @@ import { explain } from "./unit.js";
 /** @typedef {import("./network.js").Network} Network */
 /** @typedef {{layer: number, map: number, row: number, column: number}} Unit */
 /** @typedef {{index: number, label: number, note: string, pixels: string}} Preset */
-/** @typedef {{number: number, title: string, parameters: number, test_accuracy: number}} Stage */
+/** @typedef {{number: number, title: string, parameters: number, test_accuracy: number,
+ *             leastEvidence: number}} Stage */
 /** @typedef {import("./doubt.js").Usual} Usual */
 
 const now = {
@@ -30,7 +31,7 @@ const now = {
   milliseconds: Infinity, // of the network's fastest pass so far
   /** @type {Unit | null} */ unit: null,
   isPreset: false,
-  /** @type {Usual | null} what training digits are like */ usual: null,
+  /** @type {Usual | null} what training digits are like for this network */ usual: null,
 };
 
 const page = {
@@ -56,14 +57,16 @@ arithmetic.className = "pg-arithmetic";
 const pad = new Pad(page.pad, { onStart: startStroke, onInk: () => later(readPad) });
 /** @type {HTMLElement[]} the element with a layer's maps, for each layer */
 let strips = [];
+/** @type {Map<number, Usual>} by stage, what training digits are like */
+const usuals = new Map();
 
 start().catch(complain);
 
 async function start() {
   /** @type {{stages: Stage[], default: number, presets: Preset[],
-   *          usual: Omit<Usual, "means"> & {means: string[]}}} */
+   *          usual: Omit<Usual, "leastEvidence">}} */
   const { stages, default: first, presets, usual } = await readJson("playground.json");
-  now.usual = { ...usual, means: usual.means.map(imageOf) };
+  for (const { number, leastEvidence } of stages) usuals.set(number, { ...usual, leastEvidence });
   for (const stage of stages) page.stage.append(optionOf(stage));
   page.stage.value = String(first);
   const buttons = presets.map((preset) => buttonOf(preset));
@@ -89,6 +92,7 @@ async function choose(stage) {
   const network = await loadNetwork(`stage-${stage}`);
   if (Number(page.stage.value) !== stage) return; // the reader chose again in the meantime
   now.network = network;
+  now.usual = usuals.get(stage) ?? null;
   now.milliseconds = Infinity;
   now.unit = null;
   strips = buildLayers(network.layers);
@@ -217,11 +221,7 @@ let thought = 0;
 function showDoubts(answer) {
   const { network, usual, pixels } = now;
   if (!network || !usual) return;
-  const read = (/** @type {Float32Array} */ image) => {
-    const scores = network.forward(image).at(-1)?.data ?? [];
-    return scores.indexOf(Math.max(...scores));
-  };
-  const found = doubts(pixels, read, usual);
+  const found = doubts(pixels, (image) => network.forward(image), usual);
   if (!found.length) return;
   page.doubt.textContent =
     `Doubt this ${answer}: ${found.join(", and ")}. The network cannot say "none of them": it ` +
@@ -442,12 +442,7 @@ function sizeOf({ shape: [maps, height = 1, width = 1] }) {
 
 /** @param {Preset} preset */
 function pixelsOf(preset) {
-  return imageOf(preset.pixels);
-}
-
-/** @param {string} bytes 28 × 28, in base64 */
-function imageOf(bytes) {
-  return Float32Array.from(bytesOf(bytes), (byte) => byte / 255);
+  return Float32Array.from(bytesOf(preset.pixels), (byte) => byte / 255);
 }
 
 /** @param {number} probability */
