@@ -7,6 +7,7 @@ converts them. Its own cache and execution are not used: they know nothing of th
 and run page after page.
 """
 
+import itertools
 import json
 import posixpath
 import re
@@ -42,16 +43,14 @@ from site_tools.rendering import Rendered  # noqa: E402
 log = get_plugin_logger("site")
 
 PAGE_LINK = re.compile(r'\b(href|src)="([^"#:?]+)(#[^"]*)?"')
-FIGURE = re.compile(r'<figure class="plot">(<svg\b.*?</svg>)</figure>', re.DOTALL)
+FIGURE = re.compile(r'(<figure class="plot">.*?)</figure>', re.DOTALL)
 STEP = re.compile(r'<li data-page="([^"]+)"')
-QUESTION = re.compile(r'data-question="(\w+)" data-kind="(\w+)"')
+QUESTION = re.compile(r'data-kind="(\w+)"[^>]*? data-question="(\w+)"')
 
 # The executed pages of this build, by their path under docs/.
 rendered: dict[str, Rendered] = {}
 # Those of other pages, likewise.
 formulas: dict[str, Formulas] = {}
-# The figures of executed pages, as files.
-figures: dict[str, list[str]] = {}
 serving = False
 
 
@@ -172,41 +171,35 @@ def _executed(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
         return found[0]
 
     html = STEP.sub(lambda found: f"{found[0]}{_questions_of(found[1])}", html)
-    html = _with_figures_to_take(PAGE_LINK.sub(resolved, html), page, config)
+    html = _with_figures_to_take(PAGE_LINK.sub(resolved, html), source)
     if page.is_homepage:
         return html
     return html.replace("</h1>", f"</h1>\n{_buttons(source, config)}", 1)
 
 
-def _with_figures_to_take(html: str, page: Page, config: MkDocsConfig) -> str:
-    """A small link below each figure, to a file of it with a line of credit."""
-    source = page.file.src_uri
+def _with_figures_to_take(html: str, source: str) -> str:
+    """A small link below each figure, to a file of it."""
     stem = posixpath.basename(posixpath.splitext(source)[0])
-    where = config.site_url or config.extra["repository"]
-    credit = " · ".join(part for part in (config.site_name, page.title, where) if part)
-    taken: list[str] = []
+    numbers = itertools.count(1)
 
     def linked(found: re.Match[str]) -> str:
-        taken.append(standalone(found[1], str(credit)))
-        number = len(taken)
+        number = next(numbers)
         link = (
             f'<a href="figures/{number}.svg" download="{stem}-{number}.svg" '
             f'aria-label="Figure {number} as an SVG file">SVG</a>'
         )
-        return (
-            f'<figure class="plot">{found[1]}<figcaption class="take">{link}</figcaption></figure>'
-        )
+        return f'{found[1]}<figcaption class="take">{link}</figcaption></figure>'
 
-    html = FIGURE.sub(linked, html)
-    figures[source] = taken
-    return html
+    return FIGURE.sub(linked, html)
 
 
 def _questions_of(source: str) -> str:
     """The names of a page's questions, for the list of what was answered."""
     found = QUESTION.findall(rendered[source].content) if source in rendered else []
-    names = {kind: " ".join(name for name, one in found if one == kind) for _, kind in found}
-    checks, predictions = names.get("check", ""), names.get("prediction", "")
+    checks, predictions = (
+        " ".join(name for kind, name in found if kind == wanted)
+        for wanted in ("check", "prediction")
+    )
     return f' data-checks="{checks}" data-predictions="{predictions}"'
 
 
@@ -222,12 +215,15 @@ def _buttons(source: str, config: MkDocsConfig) -> str:
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> None:
     """Write what an executed page links to beside it: its notebook, and its figures as files."""
-    for number, figure in enumerate(figures.get(page.file.src_uri, []), start=1):
-        folder = Path(page.file.abs_dest_path).parent
-        _write(folder / "figures" / f"{number}.svg", figure)
-    if page.file.src_uri in rendered and not page.is_homepage:
+    if page.file.src_uri not in rendered:
+        return
+    folder = Path(page.file.abs_dest_path).parent
+    where = config.site_url or config.extra["repository"]
+    credit = " · ".join(str(part) for part in (config.site_name, page.title, where) if part)
+    for number, figure in enumerate(rendered[page.file.src_uri].figures, start=1):
+        _write(folder / "figures" / f"{number}.svg", standalone(figure, credit))
+    if not page.is_homepage:
         source = Path(config.docs_dir, page.file.src_uri)
-        folder = Path(page.file.abs_dest_path).parent
         notebook = downloads.notebook_of(source, config.extra["repository"])
         _write(folder / f"{source.stem}.ipynb", notebook)
 

@@ -9,6 +9,7 @@ import html
 import logging
 import re
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,17 +39,22 @@ FOLDS = {
     "solution": "Solution",
     "audit": "The audit: every layer, the whole recipe, the original's claim",
 }
+FIGURE = re.compile(r'<figure class="plot">\s*(<svg\b.*?</svg>)\s*</figure>', re.DOTALL)
 FIRST_HEADING = re.compile(r"\s*##+ [^\n]*(?:\n|$)")
 COPY_FOR_CLIPBOARD = re.compile(r'<div class="clipboard-copy-txt"[^>]*>.*?</div>\n?', re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """contents: nested tokens as the `toc` extension of Python-Markdown makes them."""
+    """contents: nested tokens as the `toc` extension of Python-Markdown makes them.
+
+    figures: the SVG of each figure that the content holds, in its order, as it was drawn
+    """
 
     content: str
     contents: list[dict[str, Any]]
     title: str | None
+    figures: list[str]
 
 
 def render(notebook: NotebookNode) -> Rendered:
@@ -61,6 +67,9 @@ def render(notebook: NotebookNode) -> Rendered:
     notebook.cells = _with_folds(notebook.cells)
     formulas = Formulas()
     _take_formulas(notebook, formulas)
+    # From the cells: nbconvert writes all names in small letters, which no SVG file may do.
+    shown = [output.get("data", {}).get("text/html", "") for output in _outputs(notebook)]
+    figures = [svg for text in shown for svg in FIGURE.findall(text)]
     settings.templates_dir = str(TEMPLATES)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "page.ipynb")
@@ -70,7 +79,7 @@ def render(notebook: NotebookNode) -> Rendered:
     content = content[: content.rindex("<!-- end of notebook -->")]
     content = COPY_FOR_CLIPBOARD.sub("", content)
     content = formulas.put_back(CODE.sub(_as_the_theme_writes_code, content))
-    return _with_contents(content)
+    return _with_contents(content, figures)
 
 
 def _take_formulas(notebook: NotebookNode, formulas: Formulas) -> None:
@@ -78,12 +87,16 @@ def _take_formulas(notebook: NotebookNode, formulas: Formulas) -> None:
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = formulas.take(cell.source)
-        for output in cell.get("outputs", []):
-            shown = output.get("data", {})
-            if "text/markdown" in shown:
-                shown["text/markdown"] = formulas.take(shown["text/markdown"])
-            if 'class="question"' in shown.get("text/html", ""):
-                shown["text/html"] = formulas.take(shown["text/html"])
+    for output in _outputs(notebook):
+        shown = output.get("data", {})
+        if "text/markdown" in shown:
+            shown["text/markdown"] = formulas.take(shown["text/markdown"])
+        if 'class="question"' in shown.get("text/html", ""):
+            shown["text/html"] = formulas.take(shown["text/html"])
+
+
+def _outputs(notebook: NotebookNode) -> Iterator[NotebookNode]:
+    return (output for cell in notebook.cells for output in cell.get("outputs", []))
 
 
 def _as_the_theme_writes_code(found: re.Match[str]) -> str:
@@ -117,7 +130,7 @@ def _with_folds(cells: list[NotebookNode]) -> list[NotebookNode]:
     return shown
 
 
-def _with_contents(content: str) -> Rendered:
+def _with_contents(content: str, figures: list[str]) -> Rendered:
     """Give headings unique ids and the theme's kind of link, and collect them."""
     tokens: list[dict[str, Any]] = []
     taken: set[str] = set()
@@ -134,4 +147,4 @@ def _with_contents(content: str) -> Rendered:
 
     content = HEADING.sub(replaced, content)
     title = next((html.unescape(token["name"]) for token in tokens if token["level"] == 1), None)
-    return Rendered(content, nest_toc_tokens(tokens), title)
+    return Rendered(content, nest_toc_tokens(tokens), title, figures)

@@ -27,7 +27,7 @@
         const found = JSON.parse(text);
         const sound = Object.entries(found).filter(([, answer]) => isAnswer(answer));
         kept = Object.fromEntries(sound);
-        damaged = Array.isArray(found) || sound.length < Object.keys(found).length;
+        damaged = typeof found !== "object" || Array.isArray(found) || sound.length < Object.keys(found).length;
       } catch {
         damaged = true;
       }

@@ -136,3 +136,50 @@ def test_the_data_survives_json():
     data = summary.summarize(networks.Functional(), (1, 12, 12)).as_data()
     assert json.loads(json.dumps(data)) == data
     assert data["rows"][0]["output_shape"] == [2, 10, 10]
+
+
+# ---- Multiplications ----------------------------------------------------------------------------
+
+
+def test_multiplications_are_those_of_convolutions_and_linear_layers_without_biases():
+    model = nn.Sequential(
+        nn.Conv2d(2, 6, 3, bias=True, groups=2), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(),
+        nn.Linear(6 * 4 * 5, 7),
+    )  # fmt: skip
+    table = summary.summarize(model, (2, 6, 7))
+    by_kind = {row.kind: row.multiplications for row in table.rows}
+    assert by_kind["Conv2d"] == 6 * (1 * 3 * 3) * (4 * 5)
+    assert by_kind["BatchNorm2d"] == 0 and by_kind["Linear"] == 120 * 7
+    assert table.total_multiplications == by_kind["Conv2d"] + by_kind["Linear"]
+    assert table.total_macs > table.total_multiplications, "biases and normalization"
+
+
+def test_each_multiplication_of_a_network_happens():
+    """Counted by hooks, from what each layer takes and gives when it runs."""
+    for number in (1, 6, 8, 11):
+        model, counted = stages.get(number).build().eval(), []
+
+        def count(layer, taken, given, counted=counted):
+            patch = layer.in_channels // layer.groups * layer.kernel_size[0] * layer.kernel_size[1]
+            counted.append(given[0].numel() * patch)
+
+        for layer in model.modules():
+            if isinstance(layer, nn.Conv2d):
+                layer.register_forward_hook(count)
+        model(torch.zeros(1, 1, 28, 28))
+        assert summary.summarize(model, (1, 28, 28)).total_multiplications == sum(counted)
+
+
+def test_a_transposed_convolution_multiplies_once_per_input_position():
+    row = summary.summarize(nn.Sequential(nn.ConvTranspose2d(3, 5, 4, stride=2)), (3, 6, 7)).rows[0]
+    assert row.multiplications == 3 * 5 * 4 * 4 * 6 * 7
+
+
+def test_the_table_shows_multiplications_and_keeps_macs_as_data():
+    table = summary.summarize(stages.get(8).build(), (1, 28, 28))
+    assert "multiplications" in str(table) and "MACs" not in str(table)
+    (row,) = (line for line in str(table).splitlines() if line.startswith("batch_norm1 "))
+    assert row.split()[4] == "–", "it has parameters, and no multiplications that count"
+    described = table.as_data()
+    assert described["total_macs"] == table.total_macs
+    assert described["rows"][0]["macs"] and described["rows"][0]["multiplications"]

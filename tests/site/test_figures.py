@@ -6,10 +6,12 @@ import re
 
 import pytest
 import torch
+from simulated import simulate
 from torch.utils.flop_counter import FlopCounterMode
 
 from mnist_steps import data, figures, receptive_field, runs, stages
 from mnist_steps.errors import MnistStepsError
+from mnist_steps.experiments import study
 from mnist_steps.figures import networks, style
 
 
@@ -180,3 +182,130 @@ def test_the_loss_of_guessing_is_marked_beside_the_first_steps():
     assert "−log(1/10) = 2.303" in figure.svg and "stage 4" in figure.svg
     fell = next(i for i, step in enumerate(run.steps, 1) if step.loss < 2.302585 / 2)
     assert f"stage 4 falls below half of that first at step {fell}" in figure.alt
+
+
+# --- All seeds ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Five made-up runs of stages 7 and 9; those of stage 9 note what one view says, too."""
+    store = study.Store(tmp_path)
+    for number in (7, 9):
+        for place, task in enumerate(study.tasks_for(stages.get(number), range(5))):
+            wrong = {position: 0 for position in range(50 + 5 * place)}
+            final = 100 - len(wrong) / 100
+            epochs = {"test_accuracy": [98.0, 99.4, 99.45, final]}
+            if number == 9:
+                epochs["one_view_accuracy"] = [None, 99.3, 99.35, final - 0.1]
+            store.put(dataclasses.replace(simulate(task), wrong=wrong, epochs=epochs))
+    return store
+
+
+def circles(figure, what):
+    return [float(x) for x in re.findall(rf'<circle cx="([\d.]+)%"[^>]*{what}', figure.svg)]
+
+
+def test_each_run_is_a_dot_further_right_the_fewer_its_mistakes(store):
+    figure = figures.seeds([stages.get(7)], store=store)
+    dots = circles(figure, 'fill-opacity="0.65"')
+    assert len(dots) == 5 and dots == sorted(dots)
+    target = float(re.search(r'<text x="([\d.]+)%"[^>]*>target<', figure.svg)[1])
+    finals = sorted(one.test_accuracies[-1] for one in store.outcomes(stages.get(7)))
+    assert [dot >= target for dot in dots] == [final >= 99.4 for final in finals]
+    verdict = study.verdict_of(store.outcomes(stages.get(7)))
+    for shown in (f"{verdict.mean:.3f}", f"{verdict.end}/5", f"{verdict.hold}/5"):
+        assert f">{shown}</text>" in figure.svg
+    assert f"95 % interval {verdict.interval.low:.3f} to" in figure.alt
+
+
+def test_one_view_and_nine_are_told_apart(store):
+    own = stages.get(9)
+    both = figures.seeds([own], store=store)
+    filled, rings = circles(both, 'fill-opacity="0.65"'), circles(both, 'fill="none"')
+    assert len(filled) == len(rings) == 5
+    assert all(one < nine for one, nine in zip(filled, rings, strict=True)), "0.1 points less"
+    assert "by one view: mean 99.300" in both.alt
+    assert "by the mean of 9 views: mean 99.400" in both.alt
+    assert circles(figures.seeds([own], views=1, store=store), 'fill="none"') == []
+    assert circles(figures.seeds([own], views=9, store=store), "fill-opacity") == []
+    seven = figures.seeds([stages.get(7)], views=9, store=store)
+    assert len(circles(seven, 'fill-opacity="0.65"')) == 5, "it has no other figures than these"
+
+
+def test_runs_that_noted_nothing_by_one_view_are_not_guessed(store):
+    own = stages.get(9)
+    outcomes = store.outcomes(own)
+    for outcome in outcomes[:2]:
+        epochs = {"test_accuracy": outcome.epochs["test_accuracy"]}
+        store.put(dataclasses.replace(outcome, epochs=epochs))
+    some = figures.seeds([own], views=1, store=store)
+    assert "9. Reliable (3 of 5 runs)" in some.svg
+    assert len(circles(some, "fill-opacity")) == 3
+    for outcome in outcomes:
+        epochs = {"test_accuracy": outcome.epochs["test_accuracy"]}
+        store.put(dataclasses.replace(outcome, epochs=epochs))
+    none = figures.seeds([own], views=1, store=store)
+    assert "not judged by one view yet" in none.svg and circles(none, "") == []
+    assert "by one view no run was judged" in none.alt
+
+
+def test_few_runs_have_a_mean_without_an_interval(store):
+    for seed in (2, 3, 4):
+        (store.folder / stages.get(7).slug / f"seed-{seed}.json").unlink()
+    figure = figures.seeds([stages.get(7)], store=store)
+    assert "interval" not in figure.alt and ">99.475</text>" in figure.svg
+
+
+def test_sizes_stand_beside_accuracies(store):
+    figure = figures.seeds([stages.get(1), stages.get(7)], sizes=True, store=study.Store())
+    large, small = circles(figure, 'r="4.5"')
+    assert large < small, "from many parameters to few"
+    assert ">6,379,786</text>" in figure.svg and ">7,884</text>" in figure.svg
+
+
+def test_curves_of_all_seeds_have_a_thin_line_a_run_and_a_thick_one_a_stage(store):
+    chosen = [stages.get(7), stages.get(9)]
+    figure = figures.all_curves(chosen, store=store)
+    assert figure.svg.count('stroke-width="0.8" stroke-opacity') == 10
+    assert figure.svg.count('stroke-width="2.6"') == 2
+    thick = re.findall(r'points="([^"]+)"[^>]*stroke-width="2.6"', figure.svg)
+    heights = [float(point.split(",")[1]) for point in thick[0].split()]
+    assert heights[0] > heights[1], "an accuracy that grows goes up"
+    assert "stage 7, 5 runs: the mean goes from 98.00" in figure.alt and "to 99.40" in figure.alt
+    with pytest.raises(MnistStepsError, match="found 5 lines .* at most 4"):
+        figures.all_curves(stages.STAGES[:5])
+
+
+def test_a_loss_that_falls_goes_down():
+    figure = figures.all_curves([stages.get(8)], of="train_loss")
+    thick = re.search(r'points="([^"]+)"[^>]*stroke-width="2.6"', figure.svg)[1]
+    heights = [float(point.split(",")[1]) for point in thick.split()]
+    assert heights[0] < heights[-1]
+
+
+@pytest.mark.parametrize("width", [328, 640])
+def test_words_of_a_fluid_figure_keep_their_size_and_stay_inside(browser, width):
+    page = browser.new_page(viewport={"width": width + 16, "height": 600})
+    page.set_content(
+        '<body style="margin: 8px">'
+        + "".join(
+            figures.seeds(stages.STAGES, sizes=sizes)._repr_html_() for sizes in (False, True)
+        ).replace("<figure", '<figure style="margin: 0"')
+        + figures.all_curves([stages.get(7), stages.get(8)])
+        ._repr_html_()
+        .replace("<figure", '<figure style="margin: 0"')
+    )
+    outside = page.evaluate(
+        """(width) => [...document.querySelectorAll("text")]
+          .filter((one) => one.getBoundingClientRect().right > width + 9
+            || one.getBoundingClientRect().left < 7)
+          .map((one) => one.textContent)""",
+        width,
+    )
+    sizes = page.eval_on_selector_all(
+        "text", "all => all.map((one) => parseFloat(getComputedStyle(one).fontSize))"
+    )
+    page.close()
+    assert outside == []
+    assert min(sizes) >= 11

@@ -419,14 +419,16 @@ def test_a_study_stands_below_the_run_with_mean_least_and_share_that_passes(stud
 
 
 def test_the_home_page_answers_with_the_verdict_of_the_last_stage(studied, tmp_path):
-    shown = pages.hero(studied)
-    assert "Yes, on average." in shown.text and "mean is 99.400 %" in shown.text
-    assert "2 of them end at 99.4 % or above, 1 hold it" in shown.text
+    outcomes = studied.outcomes(stages.get(8))
+    answer, evidence = home.answer_of(study.verdict_of(outcomes))
+    assert pages.hero(studied).text.endswith(f"{answer} {evidence}")
+    assert "2 of them end at 99.4 % or above, 1 hold it" in evidence
     assert "not known yet" in pages.hero(Store(tmp_path / "empty")).text
-    poor = [dataclasses.replace(one, epochs={"test_accuracy": [99.1]})
-            for one in studied.outcomes(stages.get(8))]  # fmt: skip
-    answer, evidence = home.answer_of(study.verdict_of(poor))
-    assert answer == "Not on average." and "0 of them end" in evidence
+    for final, said in ((99.1, "Not on average."), (99.5, "Yes, on average.")):
+        made = [dataclasses.replace(one, epochs={"test_accuracy": [final]}) for one in outcomes]
+        assert home.answer_of(study.verdict_of(made))[0] == said
+    sure = study.verdict_of([*made, *made])
+    assert home.answer_of(sure)[0] == "Yes, on average, and beyond doubt."
 
 
 @pytest.mark.parametrize("stage", stages.STAGES[:8], ids=lambda stage: stage.slug)

@@ -137,6 +137,9 @@ def built(tmp_path_factory):
     project = Project(tmp_path_factory.mktemp("site"))
     shutil.copytree(ROOT / "docs" / "assets", project.folder / "docs" / "assets")
     shutil.copytree(ROOT / "docs" / "stylesheets", project.folder / "docs" / "stylesheets")
+    for name in ("glossary.js", "questions.js"):
+        script = (ROOT / "docs" / "javascripts" / name).read_text(encoding="utf-8")
+        project.write(f"docs/javascripts/{name}", script)
     project.write("mkdocs.yml", CONFIGURATION)
     project.write("docs/index.md", "# Home\n\n[Page one](stages/one.py): a kernel.\n\n$$y_1$$\n")
     project.write("docs/glossary.md", "# Glossary\n\n## Kernel\n\nA small grid.\n")
