@@ -574,6 +574,8 @@ def test_listeners_hear_the_answer_once_it_is_still(visit):
 @pytest.mark.parametrize("width", [320, 400, 1280])
 def test_nothing_is_wider_than_the_screen(visit, width):
     page = visit(viewport={"width": width, "height": 800})
+    page.locator("[aria-label='Units of conv2'] canvas").nth(2).click()
+    assert page.locator(".pg-arithmetic").is_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
