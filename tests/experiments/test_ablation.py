@@ -306,7 +306,8 @@ def test_the_chart_ranks_effects_and_names_each_in_its_text():
         "the baseline",
     )  # fmt: skip
     assert figure.alt.endswith(
-        "great +0.40 from +0.30 to +0.50; small -0.05 from -0.10 to +0.01; broken -40.00."
+        "larger than chance, 2 of 3: great +0.40 from +0.30 to +0.50; broken -40.00. "
+        "not larger than chance, 1 of 3: small -0.05 from -0.10 to +0.01."
     )
     for colour in figures.PALETTE.values():
         assert colour not in re.sub(r"var\([^)]*\)", "", figure.svg)

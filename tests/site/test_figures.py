@@ -4,7 +4,6 @@ import dataclasses
 import re
 
 import pytest
-from simulated import simulate
 import torch
 from simulated import simulate
 from torch.utils.flop_counter import FlopCounterMode

@@ -99,7 +99,10 @@ def calls(page, name):
 
 @stage_page
 def test_every_stage_page_has_the_same_headings_in_the_same_order(page):
-    assert [heading for heading in sections(page) if heading] == ORDER
+    order = list(ORDER)
+    if page.stem.startswith("08"):  # the last one ends with the verdict
+        order.insert(-1, "Was it reached?")
+    assert [heading for heading in sections(page) if heading] == order
 
 
 @stage_page
