@@ -1,8 +1,7 @@
 """What the Lab begins with: networks and recipes of stages as designs, and digits to move about.
 
 Designs come from the stages themselves and from the assignment's starter, so that a preset is
-what trained for the record. They have the form that docs/javascripts/lab/design.js describes. As
-with the playground's files, a process of its own makes them, and they are kept under .cache/.
+what trained for the record. They have the form that docs/javascripts/lab/design.js describes.
 """
 
 import base64
@@ -18,7 +17,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from mkdocs.utils import get_relative_url
 
-from site_tools import playground_assets
+from site_tools import made, playground_assets
 
 PAGE = "lab.md"
 SCRIPTS = "javascripts/lab"
@@ -38,7 +37,7 @@ PIXELS = 28
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the presets to the site, and folder.js, the Lab for pages opened from a folder."""
     cache = Path(config.config_file_path).resolve().parent / ".cache" / "lab"
-    data = playground_assets.cached_data(cache, "site_tools.lab_presets")
+    data = made.kept(cache, "site_tools.lab_presets", "the Lab's presets")
     files.append(File.generated(config, f"{DATA}/{NAME}", abs_src_path=str(data / NAME)))
     packed = playground_assets.pack(Path(config.docs_dir, SCRIPTS, "start.js"), data)
     files.append(File.generated(config, f"{SCRIPTS}/folder.js", content=packed))

@@ -79,34 +79,32 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
 # --- The data, and its cache ----------------------------------------------------------------
 
 
-def cached_data(cache: Path, maker: str = "site_tools.playground_assets") -> Path:
+def cached_data(cache: Path) -> Path:
     """The folder with today's data; made now when what it depends on changed.
 
-    maker: a module that writes the data into the folder that its command line names
-    Raises PluginError when it cannot, such as when a record cannot be exported.
+    Raises PluginError when a record cannot be exported.
     """
-    folder = cache / _digest(ROOT, maker)[:24]
+    folder = cache / _digest(ROOT)[:24]
     if folder.is_dir():
         return folder
     shutil.rmtree(cache, ignore_errors=True)
     unfinished = cache / "unfinished"
     done = subprocess.run(
-        [sys.executable, "-m", maker, str(unfinished)],
+        [sys.executable, "-m", "site_tools.playground_assets", str(unfinished)],
         cwd=ROOT,
         capture_output=True,
         text=True,
         encoding="utf-8",
     )
     if done.returncode:
-        raise PluginError(f"{maker} could not write its files:\n{done.stderr}")
+        raise PluginError(f"the playground's networks could not be exported:\n{done.stderr}")
     unfinished.rename(folder)
     return folder
 
 
-def _digest(project: Path, maker: str = "site_tools.playground_assets") -> str:
-    """Of the maker's file, and of all of the package that it imports and reads."""
-    code = ROOT.joinpath(*maker.split(".")).with_suffix(".py").read_text(encoding="utf-8")
-    return Imports(project, ["mnist_steps"]).digest(code)
+def _digest(project: Path) -> str:
+    """Of this file, and of all that the functions below import and read."""
+    return Imports(project, ["mnist_steps"]).digest(Path(__file__).read_text(encoding="utf-8"))
 
 
 def write_data(folder: Path) -> None:

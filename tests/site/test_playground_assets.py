@@ -21,7 +21,7 @@ def test_the_data_is_made_once_and_again_when_a_record_changes(tmp_path, monkeyp
 
     monkeypatch.setattr(playground_assets.subprocess, "run", pretend)
     digests = iter(["one", "one", "two"])
-    monkeypatch.setattr(playground_assets, "_digest", lambda project, maker: next(digests))
+    monkeypatch.setattr(playground_assets, "_digest", lambda project: next(digests))
     folders = [playground_assets.cached_data(tmp_path) for _ in range(3)]
     assert len(calls) == 2
     assert folders[0] == folders[1] != folders[2]
