@@ -60,8 +60,8 @@ import { places } from "../playground/layers.js";
  *            weights: {}}} Layer as a line of model.json
  */
 
-/** What the course's assignment asks for; tests compare it with assignment.toml. */
-export const ASSIGNMENT = { budget: 8000, target: 99.4, epochs: 15 };
+/** What the course's assignment asks for, work in multiplications; a test compares it. */
+export const ASSIGNMENT = { budget: 8000, target: 99.4, epochs: 15, work: 20_000_000 };
 
 export const SIDE = 28; // of an image, in pixels
 export const CLASSES = 10;
@@ -544,6 +544,11 @@ export function analyze(design) {
     const text = `${count(parameters)} parameters: fewer than ${count(budget)} are asked for`;
     problems.push({ row: null, part: "budget", text, fatal: false });
   }
+  const multiplications = sum(facts.map((row) => row.multiplications));
+  if (multiplications > ASSIGNMENT.work) {
+    const text = `${count(multiplications)} multiplications for one image: the assignment's grader does at most ${count(ASSIGNMENT.work)}`;
+    problems.push({ row: null, part: "work", text, fatal: false });
+  }
   if (!problem && last && last.size < SIDE) {
     const text = `the last layer's units see ${last.size}×${last.size} of ${SIDE}×${SIDE} pixels: no unit sees the whole image`;
     problems.push({ row: null, part: "field", text, fatal: false });
@@ -552,7 +557,7 @@ export function analyze(design) {
   return {
     rows: layers.map((_, i) => facts[i] ?? null),
     parameters,
-    multiplications: sum(facts.map((row) => row.multiplications)),
+    multiplications,
     problems,
   };
 }
