@@ -7,19 +7,23 @@
  * multiply, so three of them still cost one resample. mnist_steps/augment.py does the same.
  *
  * @typedef {object} Moves
- * @property {number} crop the smallest share of the image's area that a random crop keeps; 1 is none
+ * @property {number} centerCrop how probably the middle of the image is enlarged
+ * @property {number} crop the smallest share of the area that a random crop keeps; 1 is none
  * @property {number} rotation degrees to either side
- * @property {number} shift to each side, as a share of the image's side; whole pixels come out
+ * @property {number} shift pixels to each side, drawn in between and rounded
  *
  * @typedef {[number, number, number, number, number, number]} Map
  */
 
-const SIZE = 28;
+import { CENTER, SIDE } from "./design.js";
+
 const TRIES = 10; // for a box that fits
 const RATIO = Math.log(4 / 3); // of a box's sides, at most
 
 /** @param {Moves} moves whether any image moves */
-export const doesMove = ({ crop, rotation, shift }) => crop < 1 || rotation > 0 || shift > 0;
+export function doesMove({ centerCrop, crop, rotation, shift }) {
+  return centerCrop > 0 || crop < 1 || rotation > 0 || shift > 0;
+}
 
 /**
  * A map for each image, one after the other.
@@ -37,10 +41,11 @@ export function drawMaps(moves, count, uniform) {
  * Crop, then turn, then shift, as far as wanted.
  * @param {Moves} moves @param {() => number} uniform @returns {Map}
  */
-export function drawMap({ crop, rotation, shift }, uniform) {
+export function drawMap({ centerCrop, crop, rotation, shift }, uniform) {
   /** @type {Map} */
   let map = [1, 0, 0, 0, 1, 0];
-  if (crop < 1) map = cropped(crop, uniform);
+  if (centerCrop > 0 && uniform() < centerCrop) map = [CENTER / SIDE, 0, 0, 0, CENTER / SIDE, 0];
+  if (crop < 1) map = then(map, cropped(crop, uniform));
   if (rotation > 0) map = then(map, turned(rotation, uniform));
   if (shift > 0) map = then(map, shifted(shift, uniform));
   return map;
@@ -64,19 +69,19 @@ function then([a, b, c, d, e, f], [g, h, i, j, k, l]) {
 function cropped(smallest, uniform) {
   const shares = Array.from({ length: TRIES }, uniform);
   const ratios = Array.from({ length: TRIES }, uniform);
-  let width = SIZE, height = SIZE;
+  let width = SIDE, height = SIDE;
   for (let i = 0; i < TRIES; i++) {
-    const area = SIZE * SIZE * (smallest + (1 - smallest) * shares[i]);
+    const area = SIDE * SIDE * (smallest + (1 - smallest) * shares[i]);
     const ratio = Math.exp(RATIO * (2 * ratios[i] - 1));
     const [wide, high] = [Math.round(Math.sqrt(area * ratio)), Math.round(Math.sqrt(area / ratio))];
-    if (wide > SIZE || high > SIZE || wide < 1 || high < 1) continue;
+    if (wide > SIDE || high > SIDE || wide < 1 || high < 1) continue;
     [width, height] = [wide, high];
     break;
   }
-  const top = Math.floor(uniform() * (SIZE - height + 1));
-  const left = Math.floor(uniform() * (SIZE - width + 1));
-  const across = (2 * left + width) / SIZE - 1, down = (2 * top + height) / SIZE - 1;
-  return [width / SIZE, 0, across, 0, height / SIZE, down];
+  const top = Math.floor(uniform() * (SIDE - height + 1));
+  const left = Math.floor(uniform() * (SIDE - width + 1));
+  const across = (2 * left + width) / SIDE - 1, down = (2 * top + height) / SIDE - 1;
+  return [width / SIDE, 0, across, 0, height / SIDE, down];
 }
 
 /** About the middle. @param {number} degrees @param {() => number} uniform @returns {Map} */
@@ -88,10 +93,10 @@ function turned(degrees, uniform) {
 
 /**
  * By whole pixels; 2 is the image's side.
- * @param {number} share @param {() => number} uniform @returns {Map}
+ * @param {number} most @param {() => number} uniform @returns {Map}
  */
-function shifted(share, uniform) {
-  const step = () => (Math.round((2 * uniform() - 1) * share * SIZE) * 2) / SIZE;
+function shifted(most, uniform) {
+  const step = () => (Math.round((2 * uniform() - 1) * most) * 2) / SIDE;
   const right = step(), down = step();
   return [1, 0, -right, 0, 1, -down];
 }

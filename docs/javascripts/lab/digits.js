@@ -35,7 +35,10 @@ export async function digitsOf(set, folder, onProgress) {
     return { name: file.name, bytes: await read(file, folder, onProgress) };
   };
   const labels = await of("labels"), images = await of("images");
-  const digits = { images: imagesIn(images.bytes, images.name), labels: labelsIn(labels.bytes, labels.name) };
+  const digits = {
+    images: imagesIn(images.bytes, images.name),
+    labels: labelsIn(labels.bytes, labels.name),
+  };
   if (digits.images.length !== PIXELS * digits.labels.length) {
     const found = digits.images.length / PIXELS;
     throw new Error(`found ${found} images and ${digits.labels.length} labels in ${set}`);
@@ -50,7 +53,7 @@ export async function listed(folder) {
 }
 
 /**
- * A file, unpacked: the one that is kept, otherwise fetched and, once it is known to be right, kept.
+ * A file, unpacked: the one that is kept, or fetched and, once it is known to be right, kept.
  * @param {File} file @param {string} folder
  * @param {(name: string, received: number) => void} onProgress
  */
@@ -65,7 +68,8 @@ async function read(file, folder, onProgress) {
       await kept?.delete(address); // damaged on the disk, or of another day: fetch it anew
     }
   }
-  const packed = await received(await answered(address), file, (bytes) => onProgress(file.name, bytes));
+  const answer = await answered(address);
+  const packed = await received(answer, file, (bytes) => onProgress(file.name, bytes));
   const bytes = await checked(packed, file);
   try {
     await kept?.put(address, new Response(packed));
@@ -99,28 +103,24 @@ async function answered(address) {
 }
 
 /**
- * The bytes of an answer.
+ * The bytes of an answer. Its length is looked at later: some servers unpack on the way.
  * @param {Response} answer @param {File} file @param {(bytes: number) => void} onProgress
  */
 async function received(answer, file, onProgress) {
-  const bytes = new Uint8Array(Math.max(file.packed, file.unpacked));
+  const parts = [];
   let count = 0;
   const reader = /** @type {ReadableStream<Uint8Array>} */ (answer.body).getReader();
   try {
     for (let part = await reader.read(); !part.done; part = await reader.read()) {
-      if (count + part.value.length > bytes.length) {
-        throw new Error(`${file.name} is longer than it should be: more than ${bytes.length} bytes`);
-      }
-      bytes.set(part.value, count);
+      parts.push(part.value);
       count += part.value.length;
       onProgress(count);
     }
-  } catch (error) {
-    if (error instanceof Error && error.message.startsWith(file.name)) throw error;
+  } catch {
     const of = `${count} of ${file.packed} bytes`;
     throw new Error(`${file.name} broke off after ${of}: start again to fetch it anew`);
   }
-  return bytes.slice(0, count);
+  return new Uint8Array(await new Blob(parts).arrayBuffer());
 }
 
 /**
