@@ -48,7 +48,7 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
     """Point the page's own HTML at the site's files; MkDocs does so only for Markdown."""
     if page.file.src_uri != PAGE:
         return None
-    for folder in ("stylesheets/", "javascripts/", "assets/"):
+    for folder in ("stylesheets/", "javascripts/", "assets/", "assignment/"):
         html = html.replace(f'="{folder}', f'="{get_relative_url(folder, page.url)}')
     return html
 

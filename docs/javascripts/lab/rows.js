@@ -58,7 +58,9 @@ export function mountRows(place, change) {
   const body = withRole("tbody", "rowgroup");
   const titles = ["layer", "kind", ...Object.keys(PARTS), "bias", ...FACTS];
   const head = withRole("tr", "row", ...titles.map((text) => withRole("th", "columnheader", text)));
-  head.append(withRole("th", "columnheader", make("span", { class: "lab-unseen" }, "change")));
+  for (const unseen of ["change", "note"]) {
+    head.append(withRole("th", "columnheader", make("span", { class: "lab-unseen" }, unseen)));
+  }
   const table = withRole("table", "table", withRole("thead", "rowgroup", head), body);
   table.className = "lab-table";
   table.setAttribute("aria-label", "Layers, with what each gives out, costs and sees");
@@ -244,9 +246,10 @@ export function mountRows(place, change) {
     for (const [what, one] of Object.entries(buttons)) one.dataset.part = what;
     const last = withRole("td", "cell", ...Object.values(buttons));
     last.className = "lab-buttons";
-    const note = make("p", { class: "lab-note", id: `lab-note-${i}` });
-    last.append(note);
-    element.append(last);
+    const note = withRole("td", "cell");
+    note.className = "lab-note";
+    note.id = `lab-note-${i}`;
+    element.append(last, note);
     return { element, name, select, inputs, facts, note, buttons };
   }
 
@@ -257,7 +260,7 @@ export function mountRows(place, change) {
 function imageRow() {
   const row = withRole("tr", "row", withRole("th", "rowheader", "image"));
   row.className = "lab-image";
-  const texts = ["", "", "", "", "", "", "1×28×28", "", "", "1", "1", ""];
+  const texts = ["", "", "", "", "", "", "1×28×28", "", "", "1", "1", "", ""];
   for (const text of texts) row.append(withRole("td", "cell", text));
   return row;
 }
