@@ -11,6 +11,7 @@
 import { Trainer } from "../engine/trainer.js";
 import { drawMaps } from "./augmentation.js";
 import { initialWeights } from "./initialization.js";
+import { PIXELS } from "./pixels.js";
 import { Random } from "./random.js";
 import { hasMomentum, ratesAt } from "./schedule.js";
 
@@ -28,9 +29,6 @@ import { hasMomentum, ratesAt } from "./schedule.js";
  * Of one step, or of an epoch: the mean loss, how many of how many images were recognized.
  * @typedef {{loss: number, right: number, images: number}} Trained
  */
-
-/** The mean and the standard deviation of MNIST's training pixels, as in mnist_steps/recipes.py. */
-export const PIXELS = { mean: 0.1307, sd: 0.3081 };
 
 const TOGETHER = 16; // images that the engine takes at a time
 const WEIGHTS = 0, ORDER = 1; // what random numbers are for

@@ -18,7 +18,8 @@
 import { Trainer, compiled } from "../engine/trainer.js";
 import { digitsOf, listed } from "./digits.js";
 import { asText, fromText } from "./numbers.js";
-import { PIXELS, Training } from "./training.js";
+import { PIXELS } from "./pixels.js";
+import { Training } from "./training.js";
 import { judge } from "./views.js";
 
 export const VALIDATION = 5000; // the last of the training images, as in mnist_steps/data.py
@@ -54,9 +55,9 @@ const breathe = () =>
 
 /** @type {Record<string, (given: any) => Promise<void> | void>} */
 const WANTED = {
-  /** How fast a design would train here: {plan} → {kind: "measured", trained, judged}, images/s. */
-  measure: async ({ plan }) => {
-    postMessage({ kind: "measured", ...speedOf(plan, await engine) });
+  /** How fast a design would train here: {plan, key} → {kind: "measured", key, trained, judged}. */
+  measure: async ({ plan, key }) => {
+    postMessage({ kind: "measured", key, ...speedOf(plan, await engine) });
   },
 
   /**
