@@ -5,7 +5,6 @@ Node runs the page's own modules; without it these tests are skipped, and under 
 
 import base64
 import io
-import json
 import random
 import shutil
 import subprocess
@@ -13,41 +12,30 @@ import zipfile
 from math import prod
 from pathlib import Path
 
+import in_node
 import pytest
 import safetensors.torch
 import torch
 from browser import missing
 from torch import nn
 
-from mnist_steps import graph, runs, stages, summary
+from mnist_steps import augment, data, graph, runs, stages, summary
 from mnist_steps.assignment import checking, recipe_toml
 from mnist_steps.assignment.rules import Assignment
+from mnist_steps.augment import RandomResizedCrop, RandomRotation, RandomTranslation
 from mnist_steps.errors import MnistStepsError
 from site_tools import lab_presets
 
-HELPERS = Path(__file__).parents[1] / "helpers"
 DESIGNS = 200
 
 
-def node(*arguments, given=""):
-    """What node prints."""
-    program = shutil.which("node")
-    if not program:
-        missing("no node to run the Lab's modules with")
-    done = subprocess.run(
-        [program, *map(str, arguments)],
-        input=given,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 def ask(designs):
-    """What the Lab says of each design, and its constants."""
-    return json.loads(node(HELPERS / "lab.mjs", given=json.dumps(designs)))
+    """What the Lab says of each design."""
+    code = """
+      const { tell } = await load("../../tests/helpers/lab.mjs");
+      return given.designs.map(tell);
+    """
+    return in_node.run(code, designs=designs)
 
 
 # --- Designs that nobody thought of ---------------------------------------------------------------
@@ -107,7 +95,7 @@ def designs():
 
 @pytest.fixture(scope="module")
 def told(designs):
-    return ask(designs)["told"]
+    return ask(designs)
 
 
 def built(told):
@@ -178,7 +166,7 @@ def test_what_is_refused_at_a_row_torch_refuses_or_the_engine(designs):
         changed["kernel"] = number.randint(1, 28)
         broken.append({"layers": layers, "recipe": {}})
     refused = 0
-    for design, one in zip(broken, ask(broken)["told"], strict=True):
+    for design, one in zip(broken, ask(broken), strict=True):
         fatal = [one for one in one["analysis"]["problems"] if one["fatal"]]
         at = fatal[0]["row"] if fatal else None
         found = [row is not None for row in one["analysis"]["rows"]]
@@ -207,8 +195,10 @@ def torch_network(rows):
             layers.append(nn.BatchNorm2d(channels))
         elif row["kind"] == "AdaptiveAvgPool2d":
             layers.append(nn.AdaptiveAvgPool2d(1))
+        elif row["kind"] == "ReLU":
+            layers.append(nn.ReLU())
         else:
-            layers.append(getattr(nn, row["kind"])(*[row["kernel"]] * ("kernel" in row)))
+            layers.append(getattr(nn, row["kind"])(row["kernel"]))
     return nn.Sequential(*layers)
 
 
@@ -237,7 +227,7 @@ def presets():
 
 
 def test_presets_are_the_stages_networks_by_name_and_figure(presets):
-    answers = ask([preset["design"] for preset in presets])["told"]
+    answers = ask([preset["design"] for preset in presets])
     assert [preset["id"] for preset in presets] == [*map(str, range(3, 12)), "starter"]
     for preset, one in zip(presets[:-1], answers, strict=False):
         stage = stages.get(int(preset["id"]))
@@ -252,7 +242,7 @@ def test_presets_are_the_stages_networks_by_name_and_figure(presets):
 
 def test_presets_train_as_their_stages(presets):
     """The submission's recipe is the stage's, but for what submissions do not have."""
-    answers = ask([preset["design"] for preset in presets])["told"]
+    answers = ask([preset["design"] for preset in presets])
     for preset, one in zip(presets[:-1], answers, strict=False):
         recipe = stages.get(int(preset["id"])).recipe
         parsed = recipe_toml.parse(unpacked(one)["recipe.toml"], Assignment())
@@ -264,8 +254,8 @@ def test_presets_train_as_their_stages(presets):
 
 
 def test_the_lab_asks_for_what_the_assignment_asks_for():
-    found, rules = ask([]), Assignment()
-    assert found["assignment"] == {
+    rules = Assignment()
+    assert in_node.run("return (await load('lab/design.js')).ASSIGNMENT") == {
         "budget": rules.parameters, "target": rules.accuracy, "epochs": rules.epochs,
         "work": rules.macs,
     }  # fmt: skip
@@ -281,7 +271,7 @@ def test_exported_submissions_pass_the_check_but_for_prose(
     presets, designs, tmp_path, trace_without_jail
 ):
     several = [*(preset["design"] for preset in presets), *designs[:15]]
-    for number, one in enumerate(ask(several)["told"]):
+    for number, one in enumerate(ask(several)):
         place = tmp_path / f"{number}.zip"
         place.write_bytes(base64.b64decode(one["zip"]))
         checked = checking.check(place, Assignment(), unsafe=True)
@@ -304,4 +294,31 @@ def test_exported_submissions_pass_the_check_but_for_prose(
 
 
 def test_addresses_from_strangers_do_no_harm():
-    node("--test", HELPERS / "lab_fragments.test.mjs")
+    node = shutil.which("node")
+    if not node:
+        missing("no node to read addresses with")
+    file = Path(__file__).parents[1] / "helpers" / "lab_fragments.test.mjs"
+    done = subprocess.run(
+        [node, "--test", str(file)], capture_output=True, text=True, encoding="utf-8"
+    )
+    assert done.returncode == 0, done.stdout
+
+
+# --- Examples of augmentation -------------------------------------------------------------------
+
+
+def test_example_digits_are_resampled_as_torch_does():
+    images = data.mnist().full_train.images[:8].float() / 255
+    moves = (RandomResizedCrop(0.6, 1.0), RandomRotation(20), RandomTranslation(0.1))
+    maps = augment.draw(moves, 8, torch.Generator().manual_seed(1))
+    found = in_node.run(
+        """
+        const { moved } = await load("lab/resample.js");
+        return given.images.map((image, i) => [...moved(image, given.maps[i])]);
+        """,
+        images=images.flatten(1).tolist(),
+        maps=maps.flatten(1).tolist(),
+    )
+    expected = augment.batch_affine(images, maps).flatten(1)
+    torch.testing.assert_close(torch.tensor(found), expected, rtol=0, atol=1e-5)
+    assert (expected - images.flatten(1)).abs().max() > 0.5

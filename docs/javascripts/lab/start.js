@@ -69,13 +69,15 @@ async function start() {
     change({ ...design, layers: layers.map((row) => ({ ...row })) }, { said: "Back at the start." });
   });
   mountTaskForm(part("lab-class"), () => design, copy);
+  /** @type {{show: () => void} | null} */
+  let taken = null;
   const { trained } = mount(part("lab-train"), part("lab-after"), {
     design: () => design,
     onChange: (callback) => listeners.push(callback),
-    onTrained: () => taken.show(),
+    onTrained: () => taken?.show(),
     adopt: (next) => change({ ...next, task: design.task }, { said: "The design of the kept training." }),
   });
-  const taken = mountExport(part("lab-export"), () => design, trained, announce);
+  taken = mountExport(part("lab-export"), () => design, trained, announce);
 
   // --- What the reader does -------------------------------------------------------------------
 
@@ -165,7 +167,7 @@ async function start() {
       one.setAttribute("aria-pressed", String(now === write(presets[i].design)));
     });
     for (const listener of listeners) listener();
-    taken.show();
+    taken?.show();
   }
 
   /** @param {string} text nothing is wrong when it is empty */
