@@ -26,6 +26,7 @@ PAGE = """<!doctype html>
 <style>* {{ box-sizing: border-box }} html {{ font-size: 125% }} body {{ margin: 0.6rem }}
 [data-md-color-scheme="default"] {{ --md-default-bg-color: #fff; --md-default-fg-color: #222 }}
 body {{ background: var(--md-default-bg-color); color: var(--md-default-fg-color) }}
+a {{ color: var(--md-typeset-a-color) }}
 </style></head>
 <body class="md-typeset" data-md-color-scheme="{scheme}">
 <main>{content}</main></body></html>
@@ -138,7 +139,7 @@ def test_a_network_is_designed_by_keyboard_alone(visit):
     assert [row[0] for row in rows(page)] == ["conv1", "batch_norm1", "relu1", "gap", "conv2"]
     assert focused(page) == "move gap up" and "place 4 of 5" in said(page)
     assert "kernel spans 3" in page.locator(".lab-warnings").inner_text()
-    tab_to(page, "remove layer 5")
+    tab_to(page, "remove conv2")
     page.keyboard.press("Enter")
     assert focused(page) == "remove gap" and "Removed" in said(page)
 
@@ -195,16 +196,15 @@ def test_a_mistake_is_explained_at_its_row_and_nothing_after_it_counts(visit):
     kernel.fill("25")
     note = page.locator(".lab-table .lab-note:visible.is-fatal")
     assert note.inner_text() == "kernel: the kernel spans 25, but its input only 24"
-    wrong = page.get_by_label("kernel of layer 7")
-    assert wrong.get_attribute("aria-invalid") == "true"
+    assert kernel.get_attribute("aria-invalid") == "true"
     assert rows(page)[6][1:] == ["–"] * 5 and rows(page)[5][1:] != ["–"] * 5
     assert "cannot be trained" in page.locator(".lab-verdict").inner_text()
     assert page.get_by_role("button", name="Submission").is_disabled()
     for text in ("", "0", "2.5", "99"):
-        wrong.fill(text)
+        kernel.fill(text)
         assert note.inner_text() == "kernel: a whole number from 1 to 28"
     assert "net=c10k3.n.r.c10k3.n.r.c10k25" in fragment(page), "the last that was a design"
-    wrong.fill("3")
+    kernel.fill("3")
     assert note.count() == 0
     assert "can be trained" in page.locator(".lab-verdict").inner_text()
 
@@ -222,7 +222,7 @@ def test_what_works_and_is_hardly_meant_gets_a_hint(visit):
 
 
 @pytest.mark.parametrize(
-    "address, words",
+    "stranger, words",
     [
         ("#lab=2&net=c10k3", "later Lab"),
         ("#lab=1&net=c10k3.x9", "layer 2 is “x9”"),
@@ -230,8 +230,8 @@ def test_what_works_and_is_hardly_meant_gets_a_hint(visit):
         ("#preset=1", "only 3, 4"),
     ],
 )
-def test_an_address_that_is_no_design_gives_one_line_and_the_first_design(visit, address, words):
-    page = visit(address)
+def test_an_address_that_is_no_design_gives_one_line_and_the_first_design(visit, stranger, words):
+    page = visit(stranger)
     problem = page.locator("#lab-problem")
     assert words in problem.inner_text() and "\n" not in problem.inner_text()
     assert len(rows(page)) == len(list(stages.get(FIRST).build())) - 2
@@ -255,10 +255,11 @@ def test_a_place_on_the_page_is_no_design_and_loses_none(visit):
 
 def test_the_recipe_shows_what_counts_and_moves_the_examples(visit):
     page = visit("#preset=4")
-    assert page.get_by_label("peak").is_hidden() and page.get_by_label("momentum").is_visible()
+    peak, momentum = page.locator("#lab-peak"), page.locator("#lab-momentum")
+    assert peak.is_hidden() and momentum.is_visible()
     page.get_by_label("schedule").select_option("one-cycle")
-    assert page.get_by_label("peak").is_visible() and page.get_by_label("momentum").is_hidden()
-    page.get_by_label("peak").fill("0.3")
+    assert peak.is_visible() and momentum.is_hidden()
+    peak.fill("0.3")
     curve = page.locator(".lab-rate svg")
     assert "rises from 0.012 to 0.3" in curve.get_attribute("aria-label")
     first = "document.querySelector('.lab-digits canvas').toDataURL()"

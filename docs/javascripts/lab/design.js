@@ -53,8 +53,8 @@ import { places } from "../playground/layers.js";
  * @typedef {{row: number | null, part: string | null, text: string, fatal: boolean}} Problem
  *   row, part: which of the design's layers, or setting of the recipe; with a fatal one nothing can
  *   be trained
- * @typedef {{rows: (Facts | null)[], parameters: number, multiplications: number,
- *            problems: Problem[]}} Analysis null: the row or one before it cannot work
+ * @typedef {{rows: (Facts | null)[], names: string[], parameters: number, multiplications: number,
+ *            problems: Problem[]}} Analysis null: the row or one before it cannot work; names: of all
  *
  * @typedef {import("../engine/description.js").Layer & {output_shape: number[], params: number,
  *            weights: {}}} Layer as a line of model.json
@@ -556,6 +556,7 @@ export function analyze(design) {
   problems.push(...rowWarnings(layers, chain));
   return {
     rows: layers.map((_, i) => facts[i] ?? null),
+    names: namesOf(layers, chain.map((layer) => layer.output_shape)),
     parameters,
     multiplications,
     problems,

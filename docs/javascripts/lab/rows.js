@@ -155,8 +155,7 @@ export function mountRows(place, change) {
     const found = analysis.rows[i];
     const problems = analysis.problems.filter(({ row }) => row === i);
     const fatal = problems.some((one) => one.fatal);
-    name.textContent = found ? found.name : `layer ${i + 1}`;
-    const called = name.textContent;
+    const called = (name.textContent = analysis.names[i]);
     select.value = layer.kind;
     select.setAttribute("aria-label", `kind of ${called}`);
     for (const [part, input] of Object.entries(inputs)) {

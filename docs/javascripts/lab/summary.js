@@ -21,7 +21,7 @@ export function mountSummary(place) {
   place.append(make("div", { class: "lab-measures" }, budget.element, field.element), verdict, warnings, shown);
 
   /** @param {Design} design @param {Analysis} analysis */
-  function show({ task }, { rows, parameters, multiplications, problems }) {
+  function show({ task }, { rows, names, parameters, multiplications, problems }) {
     const working = /** @type {Facts[]} */ (rows.filter(Boolean));
     const most = task?.budget ?? ASSIGNMENT.budget;
     budget.show(
@@ -50,7 +50,7 @@ export function mountSummary(place) {
     verdict.textContent = fatal.length ? "This cannot be trained yet:" : `This can be trained: ${work}.`;
     verdict.classList.toggle("is-fatal", fatal.length > 0);
     const lines = [...fatal, ...general].map(({ row, text, fatal }) => {
-      const where = row === null ? "" : `layer ${row + 1}: `;
+      const where = row === null ? "" : `${names[row]}, `;
       return make("li", fatal ? { class: "is-fatal" } : {}, `${where}${text}`);
     });
     if (atRows) {
