@@ -18,6 +18,7 @@ export function mountSummary(place) {
   const verdict = make("p", { class: "lab-verdict" });
   const warnings = make("ul", { class: "lab-warnings" });
   const shown = make("div", { class: "lab-network" });
+  const legend = make("p", { class: "lab-quiet" }, "Maps to scale, one sheet for each channel; below, the parameters as an area.");
   place.append(make("div", { class: "lab-measures" }, budget.element, field.element), verdict, warnings, shown);
 
   /** @param {Design} design @param {Analysis} analysis */
@@ -59,7 +60,7 @@ export function mountSummary(place) {
     }
     warnings.replaceChildren(...lines);
     warnings.hidden = !lines.length;
-    shown.replaceChildren(picture(rows));
+    shown.replaceChildren(picture(rows), legend);
   }
 
   return { show };
