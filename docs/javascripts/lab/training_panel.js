@@ -15,7 +15,9 @@ import { chart } from "./chart.js";
 import { analyze, isWritable, networkOf, write } from "./design.js";
 import * as keeping from "./keeping.js";
 import { fromText } from "./numbers.js";
-import { accuracyOf, inPercent, meanAndSpread, tableOfRuns, testInWords } from "./results.js";
+import {
+  accuracyOf, inPercent, meanAndSpread, resultOf, tableOfRuns, testInWords,
+} from "./results.js";
 
 /** @typedef {import("./design.js").Design} Design */
 /** @typedef {import("./keeping.js").Run} Run */
@@ -27,14 +29,16 @@ import { accuracyOf, inPercent, meanAndSpread, tableOfRuns, testInWords } from "
  * @property {Design} design
  * @property {Layer[]} layers
  * @property {Record<string, Float32Array>} weights by their names in a state dict
- * @property {number} seed
+ * @property {number} batches that these weights were trained with
  * @property {Run} run the one that these weights are of
  * @property {Run[]} runs all finished ones of this design
+ * @property {string[]} results each of these in a sentence
  *
  * @typedef {object} Options
  * @property {() => Design} design the one on the page
  * @property {(callback: () => void) => void} onChange called back whenever it is another
  * @property {(design: Design) => void} [adopt] show this design: a kept training goes on with it
+ * @property {() => void} [onTrained] called when `trained` says something else than before
  *
  * @typedef {{target: number, stages: Recorded[], frontier: {label: string, parameters: number,
  *   seeds: number, oneView: number | null, nineViews: number | null}[]}} Records
@@ -45,6 +49,7 @@ import { accuracyOf, inPercent, meanAndSpread, tableOfRuns, testInWords } from "
 const POINTS = 300; // of the loss curve
 const SETTLED = 700; // ms without an edit before a design is timed
 const IMAGES = 55000, VALIDATION = 5000;
+const TOGETHER = 16; // images that the engine takes at a time
 const CHANCE = Math.log(10); // the loss of who knows nothing
 
 /**
@@ -365,7 +370,9 @@ class Panel {
     if (!network || !weights) return null;
     const { design, run } = network;
     const runs = this.runsOf(run.design);
-    return { design, layers: networkOf(design), weights, seed: run.seed, run, runs };
+    const batches = run.epochs.length * stepsPerEpoch(design.recipe.batchSize);
+    const results = runs.map((one) => resultOf(one));
+    return { design, layers: networkOf(design), weights, batches, run, runs, results };
   }
 
   async fetchRecords() {
@@ -399,7 +406,7 @@ class Panel {
       note: make("p", { class: "lt-quiet" }),
       over: make("select", {}, new Option("nothing", "0")),
       curves: make("div", { class: "lt-curves" }),
-      epochs: make("details", { class: "lt-epochs" }),
+      epochs: make("details", {}),
       judged: make("div", {}),
       test: make("button", { type: "button", class: "md-button" }, "Open the test set"),
       testText: make("p", {}),
@@ -465,14 +472,14 @@ class Panel {
   estimate(design) {
     if (!design) return "The design has a mistake: what it is stands above. Then it can be trained.";
     const { epochs, batchSize } = design.recipe;
-    const left = IMAGES % 16;
+    const left = IMAGES % TOGETHER;
     const data = "The digits, about 12 MB, come with the first start and are then kept by this browser.";
     const what = `${epochs} ${epochs === 1 ? "epoch" : "epochs"} of ${IMAGES.toLocaleString("en")} images in batches of ${batchSize}, judged on ${VALIDATION.toLocaleString("en")} others after each`;
     const { measured } = this.now;
     const time = measured
       ? `about ${duration(this.secondsOf(design, measured))} on this device`
       : "its time is measured once the design stays as it is";
-    return `${what}: ${time}. ${data} An epoch leaves out ${left} images, others each time, because batches are multiples of 16.`;
+    return `${what}: ${time}. ${data} An epoch leaves out ${left} images, others each time, because batches are multiples of ${TOGETHER}.`;
   }
 
   /** @param {Design} design @param {{trained: number, judged: number}} measured */
@@ -583,7 +590,7 @@ class Panel {
         line: 100 - (this.records?.target ?? 99.4),
       }),
       recorded
-        ? `Yours: 55,000 images train, 5,000 validate, each judged by one view. Stage ${recorded.number}: its record, seed ${recorded.seed}, trained on all 60,000 and judged on the test images by one view${recorded.test.length ? "" : ""}.`
+        ? `Yours: 55,000 images train, 5,000 validate, each judged by one view. Stage ${recorded.number}: its record, seed ${recorded.seed}, trained on all 60,000 and judged on the test images by one view.`
         : "55,000 images train, 5,000 validate, each judged by one view.",
     );
     return [loss, accuracy];
@@ -678,8 +685,10 @@ class Panel {
     );
   }
 
+  /** The network, or what is known of it, is another. */
   showAfter() {
     const { now } = this;
+    this.options.onTrained?.();
     const trained = this.trained();
     showNetwork(this.after, trained, {
       mistakes: now.mistakes,
@@ -718,6 +727,9 @@ function keyOf({ layers, recipe }) {
 function planOf(design, seed) {
   return { layers: networkOf(design), recipe: design.recipe, seed };
 }
+
+/** As training.js counts them. @param {number} batchSize */
+const stepsPerEpoch = (batchSize) => Math.ceil((IMAGES - (IMAGES % TOGETHER)) / batchSize);
 
 /** Nothing to go on from yet. @returns {import("./worker.js").Kept} */
 const none = () => ({ epochs: 0, weights: {}, velocities: {} });

@@ -22,7 +22,7 @@ import { PIXELS } from "./pixels.js";
 import { Training } from "./training.js";
 import { judge } from "./views.js";
 
-export const VALIDATION = 5000; // the last of the training images, as in mnist_steps/data.py
+const VALIDATION = 5000; // the last of the training images, as in mnist_steps/data.py
 
 const CHUNK = 40; // ms of steps between two looks at what the page wants
 const REPORT = 250; // ms between two reports
