@@ -482,7 +482,7 @@ function described(row, shape) {
     case "MaxPool2d":
       return { attributes: { ...window, ceil_mode: false }, outputShape: [channels, ...map], parameters: 0 };
     default:
-      return { attributes: { inplace: false }, outputShape: shape, parameters: 0 };
+      return { attributes: {}, outputShape: shape, parameters: 0 };
   }
 }
 
@@ -515,7 +515,7 @@ export function networkOf(design) {
   const end = { output_shape: [CLASSES], params: 0, weights: {} };
   return [
     ...chain,
-    { name: "flatten", kind: "Flatten", attributes: { start_dim: 1, end_dim: -1 }, ...end },
+    { name: "flatten", kind: "Flatten", attributes: { start_dim: 1, end_dim: 3 }, ...end },
     { name: "log_softmax", kind: "LogSoftmax", attributes: { dim: 1 }, ...end },
   ];
 }

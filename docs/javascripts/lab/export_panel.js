@@ -10,11 +10,7 @@ import { modelFile, recipeFile, reportFile, weightsFile } from "./submission.js"
 import { zip } from "./zip.js";
 
 /** @typedef {import("./design.js").Design} Design */
-/**
- * What was trained: the design that it was, its weights by name, and each run in a sentence.
- * @typedef {{design: Design, weights: Record<string, Float32Array>, batches: number,
- *            results: string[]}} Trained
- */
+/** @typedef {import("./training_panel.js").Trained} Trained */
 
 /**
  * @param {HTMLElement} place @param {() => Design} design the present one
@@ -27,14 +23,14 @@ export function mountExport(place, design, trained, announce) {
     const files = {
       "model.py": modelFile(design()),
       "recipe.toml": recipeFile(design()),
-      "REPORT.md": reportFile(design(), ofThis()?.results),
+      "REPORT.md": reportFile(design(), measured(ofThis())),
     };
     save("submission.zip", "application/zip", zip(files));
   });
   const weights = button("Weights (safetensors)", () => {
     const found = ofThis();
     if (!found) return;
-    const file = weightsFile(networkOf(found.design), found.weights, found.batches);
+    const file = weightsFile(networkOf(found.design), found.weights, batchesOf(found));
     save("weights.safetensors", "application/octet-stream", file);
   });
   const note = make("p", { class: "lab-quiet", id: "lab-export-note" });
@@ -66,4 +62,21 @@ export function mountExport(place, design, trained, announce) {
   }
 
   return { show };
+}
+
+/** How many batches the weights have seen. @param {Trained} trained */
+function batchesOf({ run, design }) {
+  return run.epochs.reduce((sum, { trained }) => {
+    return sum + Math.ceil(trained.images / design.recipe.batchSize);
+  }, 0);
+}
+
+/** What the Lab measured of a design, in sentences for its report. @param {Trained | null} trained */
+function measured(trained) {
+  if (!trained?.runs.length) return [];
+  const lines = trained.runs.map(({ seed, epochs }) => {
+    const judged = /** @type {typeof epochs[0]} */ (epochs.at(-1)).oneView;
+    return `- seed ${seed}: ${((100 * judged.right) / judged.images).toFixed(2)} %`;
+  });
+  return [`In the Lab, after the last epoch, of the validation images:\n\n${lines.join("\n")}`];
 }

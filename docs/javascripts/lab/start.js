@@ -42,7 +42,7 @@ async function start() {
   let edits = history.state?.labEdits ?? 0;
   /** The field whose edits go on in one entry, until the focus leaves it. */
   let typing = /** @type {string | undefined} */ (undefined);
-  /** @type {((design: Design) => void)[]} */
+  /** @type {(() => void)[]} */
   const listeners = [];
 
   // --- The page's parts -----------------------------------------------------------------------
@@ -72,6 +72,8 @@ async function start() {
   const { trained } = mount(part("lab-train"), part("lab-after"), {
     design: () => design,
     onChange: (callback) => listeners.push(callback),
+    onTrained: () => taken.show(),
+    adopt: (next) => change({ ...next, task: design.task }, { said: "The design of the kept training." }),
   });
   const taken = mountExport(part("lab-export"), () => design, trained, announce);
 
@@ -162,7 +164,7 @@ async function start() {
     chosen.forEach((one, i) => {
       one.setAttribute("aria-pressed", String(now === write(presets[i].design)));
     });
-    for (const listener of listeners) listener(design);
+    for (const listener of listeners) listener();
     taken.show();
   }
 
