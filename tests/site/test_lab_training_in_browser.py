@@ -8,10 +8,13 @@ import functools
 import json
 import re
 
+import in_node
 import pytest
 from browser import served, watch
-from lab_page import SMALL, write_page
+from lab_page import SMALL, STAGE_11, write_page
 from playwright.sync_api import expect
+
+from site_tools import lab_presets
 
 ENOUGH = 180_000  # ms for a training or a judgement, on a machine that does other things, too
 DIGITS = "**/train-images-idx3-ubyte.gz"
@@ -53,7 +56,7 @@ def losses(page):
 
 def wait_for_loss(page):
     page.wait_for_function(
-        "/loss/.test(document.querySelector('.lt-figures').textContent)", timeout=ENOUGH
+        "() => /loss/.test(document.querySelector('.lt-figures').textContent)", timeout=ENOUGH
     )
 
 
@@ -73,7 +76,7 @@ def wait_until_kept(page, epochs):
 
 def wait_until_idle(page):
     page.wait_for_function(
-        "document.querySelector('.lt-buttons button').checkVisibility()", timeout=ENOUGH
+        "() => document.querySelector('.lt-buttons button').checkVisibility()", timeout=ENOUGH
     )
 
 
@@ -233,19 +236,29 @@ def test_a_record_is_drawn_over_the_curves(visit_trained):
 
 
 def test_stage_3_begins_beside_stage_4_so_that_its_standstill_is_seen(visit):
-    stage_3 = json.loads(
-        page_records(visit())  # as the build made them
-    )["stages"][0]
-    layers = "c12k3.r.c14k3.r.c14k3.r.c14k3.r.m2.c16k3.r.c18k3.r.c18k3.r.c18k3.r.c10k2"
-    page = visit(f"lab=1&net={layers}&batch=512")
-    assert stage_3["number"] == 3
-    if str(stage_3["parameters"]) not in page.inner_text("body"):
-        page.evaluate("scrollTo(0, 0)")
-    expect(page.get_by_label("Draw over the curves")).to_have_value("4")
+    page = visit(fragment_of(3))
+    over = page.get_by_label("Draw over the curves")
+    expect(over).to_have_value("4")
+    words = page.locator(".lt-curves svg").first.get_attribute("aria-label")
+    assert "stage 4: from 2." in words
+    page = visit(fragment_of(8))
+    expect(page.get_by_label("Draw over the curves")).not_to_have_value("0")
 
 
-def page_records(page):
-    return page.evaluate("fetch('assets/lab/records.json').then((answer) => answer.text())")
+def test_what_is_measured_is_stage_11_as_the_build_makes_its_preset():
+    assert STAGE_11 == fragment_of(11)
+
+
+def fragment_of(stage):
+    (preset,) = [one for one in lab_presets.presets() if one["id"] == str(stage)]
+    return in_node.run(
+        """
+        const { RECIPE, write } = await load("lab/design.js");
+        const { layers, recipe } = given.design;
+        return write({ layers, recipe: { ...RECIPE, ...recipe } });
+        """,
+        design=preset["design"],
+    )
 
 
 # --- What is not right is told, and nothing is lost -----------------------------------------------

@@ -12,7 +12,7 @@
 import { make, table } from "../compare/make.js";
 import { showNetwork } from "./after.js";
 import { chart } from "./chart.js";
-import { analyze, isWritable, networkOf, write } from "./design.js";
+import { ASSIGNMENT, analyze, isWritable, networkOf, write } from "./design.js";
 import * as keeping from "./keeping.js";
 import { fromText } from "./numbers.js";
 import {
@@ -40,7 +40,7 @@ import {
  * @property {(design: Design) => void} [adopt] show this design: a kept training goes on with it
  * @property {() => void} [onTrained] called when `trained` says something else than before
  *
- * @typedef {{target: number, stages: Recorded[], frontier: {label: string, parameters: number,
+ * @typedef {{stages: Recorded[], frontier: {label: string, parameters: number,
  *   seeds: number, oneView: number | null, nineViews: number | null}[]}} Records
  * @typedef {{number: number, title: string, parameters: number, seed: number, train: number[],
  *   test: number[], loss: [number, number][]}} Recorded
@@ -66,7 +66,7 @@ export function mount(trainSection, afterSection, options) {
 }
 
 function needsServer() {
-  const command = make("code", {}, "python -m http.server");
+  const command = make("code", {}, "python3 -m http.server");
   const before = "Training needs a server: browsers let no page from a folder start it. Run ";
   return make("p", {}, before, command, " in the site’s folder, and open the address that it prints.");
 }
@@ -331,6 +331,11 @@ class Panel {
     this.show();
   }
 
+  /** In percent: the task's, where an instructor gave one. */
+  get target() {
+    return this.options.design().task?.target ?? ASSIGNMENT.target;
+  }
+
   // --- What is known ------------------------------------------------------------------------------
 
   /** The design on the page, if it can be trained. @returns {Design | null} */
@@ -559,7 +564,6 @@ class Panel {
     const name = recorded ? `stage ${recorded.number}` : "";
     const loss = figureOf(
       chart({
-        title: "epoch; training loss by step, logarithmic; dashed: −log(1/10), knowing nothing",
         words: `Training loss by step. ${ofCurve("Yours", own)} ${ofCurve(name, other)}`,
         x,
         y: { from: 0.01, to: 4, log: true, marks: [0.01, 0.03, 0.1, 0.3, 1, 2.3] },
@@ -569,7 +573,8 @@ class Panel {
         ],
         line: CHANCE,
       }),
-      "",
+      "Training loss by step over the epochs, on a logarithmic axis. Dashed: −log(1/10), the loss of " +
+        "who knows nothing.",
     );
     const by = (/** @type {number[]} */ values) =>
       /** @type {[number, number][]} */ (values.map((value, i) => [i + 1, 100 - value]));
@@ -578,7 +583,6 @@ class Panel {
     const training = done.map(({ trained }) => accuracyOf(trained));
     const accuracy = figureOf(
       chart({
-        title: "epoch; accuracy in percent",
         words: `Accuracy by epoch. ${ofAccuracies("Yours, validation", validation)} ${ofAccuracies("yours, training", training)} ${ofAccuracies(name, recorded?.test ?? [])}`,
         x,
         y: errors(100),
@@ -587,11 +591,13 @@ class Panel {
           { label: "training", kind: "site", points: by(training) },
           { label: "validation", kind: "own", points: by(validation) },
         ],
-        line: 100 - (this.records?.target ?? 99.4),
+        line: 100 - this.target,
       }),
-      recorded
-        ? `Yours: 55,000 images train, 5,000 validate, each judged by one view. Stage ${recorded.number}: its record, seed ${recorded.seed}, trained on all 60,000 and judged on the test images by one view.`
-        : "55,000 images train, 5,000 validate, each judged by one view.",
+      ["Accuracy in percent over the epochs. Yours: 55,000 images train, 5,000 validate, each judged " +
+        "by one view.",
+        recorded && `Stage ${recorded.number}: its record with seed ${recorded.seed}, trained on all ` +
+          "60,000 and judged on the test images by one view.",
+        `Dashed: ${this.target} %.`].filter(Boolean).join(" "),
     );
     return [loss, accuracy];
   }
@@ -614,9 +620,9 @@ class Panel {
 
   /** @param {Design | null} design */
   showJudged(design) {
-    const { page, now, records } = this;
+    const { page, now } = this;
     const runs = design ? this.runsOf(keyOf(design)) : [];
-    page.judged.replaceChildren(...(runs.length ? tableOfRuns(runs, records?.target ?? 99.4) : []));
+    page.judged.replaceChildren(...(runs.length ? tableOfRuns(runs, this.target) : []));
 
     const run = now.network?.run;
     page.test.hidden = !run?.finished || Boolean(run.test);
@@ -664,7 +670,6 @@ class Panel {
     const marks = [500, 1000, 2000, 4000, 8000, 16000, 32000, 64000, 128000, 256000];
     page.frontier.replaceChildren(
       chart({
-        title: "parameters, logarithmic; accuracy in percent",
         words: `Parameters and accuracy of networks. ${words.join("; ")}.`,
         x: {
           from: least / 1.3, to: most * 1.3, log: true,
@@ -674,11 +679,11 @@ class Panel {
         y: errors(8),
         series: /** @type {any} */ (series),
         right: 90,
-        line: 100 - records.target,
+        line: 100 - this.target,
       }),
       make(
         "figcaption", {},
-        "Dots: judged by one view of each image; rings: by nine. The site’s networks, numbered by " +
+        "Accuracy in percent over parameters. Dots: judged by one view of each image; rings: by nine. The site’s networks, numbered by " +
           "their stages, are means over seeds on the test images. Yours are means over your runs, on " +
           "the validation images until you have opened the test set for them.",
       ),
@@ -784,7 +789,7 @@ function ofAccuracies(name, values) {
 
 /** @param {number} seconds */
 function duration(seconds) {
-  if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`;
+  if (seconds < 100) return `${Math.max(1, Math.round(seconds))} s`;
   return seconds < 5400 ? `${Math.round(seconds / 60)} minutes` : `${(seconds / 3600).toFixed(1)} hours`;
 }
 
