@@ -68,10 +68,7 @@ def digits() -> list[dict[str, Any]]:
 
 def recorded() -> dict[str, Any]:
     """Curves of the stages' records, and what is known of networks over several seeds."""
-    from mnist_steps.original import TARGET
-
-    return {"target": TARGET, "stages": [_curve(number) for number in STAGES],
-            "frontier": _frontier()}  # fmt: skip
+    return {"stages": [_curve(number) for number in STAGES], "frontier": _frontier()}
 
 
 def _curve(number: int) -> dict[str, Any]:

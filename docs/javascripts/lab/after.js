@@ -27,9 +27,11 @@ const views = new WeakMap();
  * @param {Mistakes} mistakes
  */
 export function showNetwork(place, trained, mistakes) {
+  place.classList.add("lab-after");
   if (!trained) {
     views.delete(place);
     place.replaceChildren(
+      make("h2", {}, "Your network"),
       make("p", { class: "lt-quiet" }, "Train a network first; then draw digits for it here."),
     );
     return;
@@ -113,6 +115,7 @@ class View {
       this.compute(new Float32Array(SIDE * SIDE));
     });
     place.replaceChildren(
+      make("h2", {}, "Your network"),
       make("div", { class: "playground lt-playground" },
         make("div", { class: "pg-side" },
           make("div", { class: "pg-draw" }, canvas, this.clear),

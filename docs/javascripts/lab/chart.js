@@ -16,18 +16,18 @@
  * @property {boolean} [log]
  */
 
-const WIDTH = 640, HEIGHT = 280;
-const LEFT = 46, TOP = 14, BOTTOM = 40;
-const APART = 15; // from one label to the next
+const WIDTH = 640, HEIGHT = 270;
+const LEFT = 50, TOP = 14, BOTTOM = 28;
+const APART = 15; // from one label to the next below it, where they lie side by side otherwise
+const WIDE = 60; // a label
 
 /**
- * @param {{title: string, words: string, x: Axis, y: Axis, series: Series[], right?: number,
- *          line?: number}} chart
- *   title: what the axes are; words: what the chart shows, for who does not see it; right: room for
- *   labels; line: a value of y to draw a line at
+ * @param {{words: string, x: Axis, y: Axis, series: Series[], right?: number, line?: number}} chart
+ *   words: what it shows, for who does not see it; right: room for labels; line: a value of y to
+ *   draw a line at
  * @returns {SVGElement}
  */
-export function chart({ title, words, x, y, series, right = 120, line }) {
+export function chart({ words, x, y, series, right = 125, line }) {
   const width = WIDTH - LEFT - right, height = HEIGHT - TOP - BOTTOM;
   /** @param {number} value */
   const across = (value) => LEFT + width * placeOn(x, value);
@@ -42,18 +42,17 @@ export function chart({ title, words, x, y, series, right = 120, line }) {
     svg.append(draw("text", place, y.text?.(mark) ?? `${mark}`));
   }
   for (const mark of x.marks) {
-    const place = { class: "mark", x: across(mark), y: HEIGHT - BOTTOM + 18, "text-anchor": "middle" };
+    const place = { class: "mark", x: across(mark), y: HEIGHT - 8, "text-anchor": "middle" };
     svg.append(draw("text", place, x.text?.(mark) ?? `${mark}`));
   }
-  svg.append(draw("text", { class: "mark", x: LEFT, y: HEIGHT - 5 }, title));
   if (line !== undefined) {
     const at = down(line);
     svg.append(draw("line", { class: "target", x1: LEFT, x2: WIDTH - right, y1: at, y2: at }));
   }
 
   const drawn = series.filter(({ points }) => points.length);
-  /** @type {{at: number, node: SVGElement}[]} */
-  const ends = [];
+  /** @type {Label[]} */
+  const labels = [];
   for (const { label, kind, points, dots, open } of drawn) {
     const group = draw("g", { class: `is-${kind}` });
     const places = points.map(([one, other]) => [across(one), down(other)]);
@@ -69,18 +68,23 @@ export function chart({ title, words, x, y, series, right = 120, line }) {
     const node = draw("text", { x: endX + 8, y: endY + 4 }, label);
     group.append(node);
     svg.append(group);
-    if (label) ends.push({ at: endY + 4, node });
+    if (label) labels.push({ x: endX, y: endY + 4, node });
   }
-  if (!drawn.some(({ dots }) => dots)) spread(ends);
+  spread(labels);
   return svg;
 }
 
-/** Labels that would stand on each other move apart. @param {{at: number, node: SVGElement}[]} ends */
-function spread(ends) {
-  ends.sort((one, other) => one.at - other.at);
-  ends.forEach((end, i) => {
-    if (i) end.at = Math.max(end.at, ends[i - 1].at + APART);
-    end.node.setAttribute("y", end.at.toFixed(1));
+/**
+ * Labels that would stand on each other move apart.
+ * @typedef {{x: number, y: number, node: SVGElement}} Label
+ * @param {Label[]} labels
+ */
+function spread(labels) {
+  labels.sort((one, other) => one.y - other.y);
+  labels.forEach((label, i) => {
+    const beside = labels.slice(0, i).filter(({ x }) => Math.abs(x - label.x) < WIDE);
+    for (const { y } of beside) label.y = Math.max(label.y, y + APART);
+    label.node.setAttribute("y", label.y.toFixed(1));
   });
 }
 

@@ -87,3 +87,14 @@ export function testInWords({ oneView, nineViews }) {
   const images = oneView.images.toLocaleString("en");
   return `Of the ${images} test images it reads ${of(oneView)} by one view each, ${of(nineViews)} by nine.`;
 }
+
+/** A finished run in a sentence. @param {Run} run */
+export function resultOf({ seed, epochs, test }) {
+  const last = /** @type {Run["epochs"][0]} */ (epochs.at(-1));
+  const of = (/** @type {Judgement | null} */ one) => (one ? inPercent(accuracyOf(one)) : "unknown");
+  const judged = `${of(last.oneView)} of the validation images by one view, ${of(last.nineViews)} by nine`;
+  const opened = test
+    ? `; ${of(test.oneView)} of the test images by one view, ${of(test.nineViews)} by nine`
+    : "";
+  return `Seed ${seed}: ${judged}${opened}.`;
+}

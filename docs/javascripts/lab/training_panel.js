@@ -12,10 +12,12 @@
 import { make, table } from "../compare/make.js";
 import { showNetwork } from "./after.js";
 import { chart } from "./chart.js";
-import { analyze, isWritable, networkOf, write } from "./design.js";
+import { ASSIGNMENT, analyze, isWritable, networkOf, write } from "./design.js";
 import * as keeping from "./keeping.js";
 import { fromText } from "./numbers.js";
-import { accuracyOf, inPercent, meanAndSpread, tableOfRuns, testInWords } from "./results.js";
+import {
+  accuracyOf, inPercent, meanAndSpread, resultOf, tableOfRuns, testInWords,
+} from "./results.js";
 
 /** @typedef {import("./design.js").Design} Design */
 /** @typedef {import("./keeping.js").Run} Run */
@@ -27,16 +29,18 @@ import { accuracyOf, inPercent, meanAndSpread, tableOfRuns, testInWords } from "
  * @property {Design} design
  * @property {Layer[]} layers
  * @property {Record<string, Float32Array>} weights by their names in a state dict
- * @property {number} seed
+ * @property {number} batches that these weights were trained with
  * @property {Run} run the one that these weights are of
  * @property {Run[]} runs all finished ones of this design
+ * @property {string[]} results each of these in a sentence
  *
  * @typedef {object} Options
  * @property {() => Design} design the one on the page
  * @property {(callback: () => void) => void} onChange called back whenever it is another
  * @property {(design: Design) => void} [adopt] show this design: a kept training goes on with it
+ * @property {() => void} [onTrained] called when `trained` says something else than before
  *
- * @typedef {{target: number, stages: Recorded[], frontier: {label: string, parameters: number,
+ * @typedef {{stages: Recorded[], frontier: {label: string, parameters: number,
  *   seeds: number, oneView: number | null, nineViews: number | null}[]}} Records
  * @typedef {{number: number, title: string, parameters: number, seed: number, train: number[],
  *   test: number[], loss: [number, number][]}} Recorded
@@ -45,6 +49,7 @@ import { accuracyOf, inPercent, meanAndSpread, tableOfRuns, testInWords } from "
 const POINTS = 300; // of the loss curve
 const SETTLED = 700; // ms without an edit before a design is timed
 const IMAGES = 55000, VALIDATION = 5000;
+const TOGETHER = 16; // images that the engine takes at a time
 const CHANCE = Math.log(10); // the loss of who knows nothing
 
 /**
@@ -61,7 +66,7 @@ export function mount(trainSection, afterSection, options) {
 }
 
 function needsServer() {
-  const command = make("code", {}, "python -m http.server");
+  const command = make("code", {}, "python3 -m http.server");
   const before = "Training needs a server: browsers let no page from a folder start it. Run ";
   return make("p", {}, before, command, " in the site’s folder, and open the address that it prints.");
 }
@@ -326,6 +331,11 @@ class Panel {
     this.show();
   }
 
+  /** In percent: the task's, where an instructor gave one. */
+  get target() {
+    return this.options.design().task?.target ?? ASSIGNMENT.target;
+  }
+
   // --- What is known ------------------------------------------------------------------------------
 
   /** The design on the page, if it can be trained. @returns {Design | null} */
@@ -365,7 +375,9 @@ class Panel {
     if (!network || !weights) return null;
     const { design, run } = network;
     const runs = this.runsOf(run.design);
-    return { design, layers: networkOf(design), weights, seed: run.seed, run, runs };
+    const batches = run.epochs.length * stepsPerEpoch(design.recipe.batchSize);
+    const results = runs.map((one) => resultOf(one));
+    return { design, layers: networkOf(design), weights, batches, run, runs, results };
   }
 
   async fetchRecords() {
@@ -399,7 +411,7 @@ class Panel {
       note: make("p", { class: "lt-quiet" }),
       over: make("select", {}, new Option("nothing", "0")),
       curves: make("div", { class: "lt-curves" }),
-      epochs: make("details", { class: "lt-epochs" }),
+      epochs: make("details", {}),
       judged: make("div", {}),
       test: make("button", { type: "button", class: "md-button" }, "Open the test set"),
       testText: make("p", {}),
@@ -465,14 +477,14 @@ class Panel {
   estimate(design) {
     if (!design) return "The design has a mistake: what it is stands above. Then it can be trained.";
     const { epochs, batchSize } = design.recipe;
-    const left = IMAGES % 16;
+    const left = IMAGES % TOGETHER;
     const data = "The digits, about 12 MB, come with the first start and are then kept by this browser.";
     const what = `${epochs} ${epochs === 1 ? "epoch" : "epochs"} of ${IMAGES.toLocaleString("en")} images in batches of ${batchSize}, judged on ${VALIDATION.toLocaleString("en")} others after each`;
     const { measured } = this.now;
     const time = measured
       ? `about ${duration(this.secondsOf(design, measured))} on this device`
       : "its time is measured once the design stays as it is";
-    return `${what}: ${time}. ${data} An epoch leaves out ${left} images, others each time, because batches are multiples of 16.`;
+    return `${what}: ${time}. ${data} An epoch leaves out ${left} images, others each time, because batches are multiples of ${TOGETHER}.`;
   }
 
   /** @param {Design} design @param {{trained: number, judged: number}} measured */
@@ -552,7 +564,6 @@ class Panel {
     const name = recorded ? `stage ${recorded.number}` : "";
     const loss = figureOf(
       chart({
-        title: "epoch; training loss by step, logarithmic; dashed: −log(1/10), knowing nothing",
         words: `Training loss by step. ${ofCurve("Yours", own)} ${ofCurve(name, other)}`,
         x,
         y: { from: 0.01, to: 4, log: true, marks: [0.01, 0.03, 0.1, 0.3, 1, 2.3] },
@@ -562,7 +573,8 @@ class Panel {
         ],
         line: CHANCE,
       }),
-      "",
+      "Training loss by step over the epochs, on a logarithmic axis. Dashed: −log(1/10), the loss of " +
+        "who knows nothing.",
     );
     const by = (/** @type {number[]} */ values) =>
       /** @type {[number, number][]} */ (values.map((value, i) => [i + 1, 100 - value]));
@@ -571,7 +583,6 @@ class Panel {
     const training = done.map(({ trained }) => accuracyOf(trained));
     const accuracy = figureOf(
       chart({
-        title: "epoch; accuracy in percent",
         words: `Accuracy by epoch. ${ofAccuracies("Yours, validation", validation)} ${ofAccuracies("yours, training", training)} ${ofAccuracies(name, recorded?.test ?? [])}`,
         x,
         y: errors(100),
@@ -580,11 +591,13 @@ class Panel {
           { label: "training", kind: "site", points: by(training) },
           { label: "validation", kind: "own", points: by(validation) },
         ],
-        line: 100 - (this.records?.target ?? 99.4),
+        line: 100 - this.target,
       }),
-      recorded
-        ? `Yours: 55,000 images train, 5,000 validate, each judged by one view. Stage ${recorded.number}: its record, seed ${recorded.seed}, trained on all 60,000 and judged on the test images by one view${recorded.test.length ? "" : ""}.`
-        : "55,000 images train, 5,000 validate, each judged by one view.",
+      ["Accuracy in percent over the epochs. Yours: 55,000 images train, 5,000 validate, each judged " +
+        "by one view.",
+        recorded && `Stage ${recorded.number}: its record with seed ${recorded.seed}, trained on all ` +
+          "60,000 and judged on the test images by one view.",
+        `Dashed: ${this.target} %.`].filter(Boolean).join(" "),
     );
     return [loss, accuracy];
   }
@@ -607,9 +620,9 @@ class Panel {
 
   /** @param {Design | null} design */
   showJudged(design) {
-    const { page, now, records } = this;
+    const { page, now } = this;
     const runs = design ? this.runsOf(keyOf(design)) : [];
-    page.judged.replaceChildren(...(runs.length ? tableOfRuns(runs, records?.target ?? 99.4) : []));
+    page.judged.replaceChildren(...(runs.length ? tableOfRuns(runs, this.target) : []));
 
     const run = now.network?.run;
     page.test.hidden = !run?.finished || Boolean(run.test);
@@ -657,7 +670,6 @@ class Panel {
     const marks = [500, 1000, 2000, 4000, 8000, 16000, 32000, 64000, 128000, 256000];
     page.frontier.replaceChildren(
       chart({
-        title: "parameters, logarithmic; accuracy in percent",
         words: `Parameters and accuracy of networks. ${words.join("; ")}.`,
         x: {
           from: least / 1.3, to: most * 1.3, log: true,
@@ -667,19 +679,21 @@ class Panel {
         y: errors(8),
         series: /** @type {any} */ (series),
         right: 90,
-        line: 100 - records.target,
+        line: 100 - this.target,
       }),
       make(
         "figcaption", {},
-        "Dots: judged by one view of each image; rings: by nine. The site’s networks, numbered by " +
+        "Accuracy in percent over parameters. Dots: judged by one view of each image; rings: by nine. The site’s networks, numbered by " +
           "their stages, are means over seeds on the test images. Yours are means over your runs, on " +
           "the validation images until you have opened the test set for them.",
       ),
     );
   }
 
+  /** The network, or what is known of it, is another. */
   showAfter() {
     const { now } = this;
+    this.options.onTrained?.();
     const trained = this.trained();
     showNetwork(this.after, trained, {
       mistakes: now.mistakes,
@@ -718,6 +732,9 @@ function keyOf({ layers, recipe }) {
 function planOf(design, seed) {
   return { layers: networkOf(design), recipe: design.recipe, seed };
 }
+
+/** As training.js counts them. @param {number} batchSize */
+const stepsPerEpoch = (batchSize) => Math.ceil((IMAGES - (IMAGES % TOGETHER)) / batchSize);
 
 /** Nothing to go on from yet. @returns {import("./worker.js").Kept} */
 const none = () => ({ epochs: 0, weights: {}, velocities: {} });
@@ -772,7 +789,7 @@ function ofAccuracies(name, values) {
 
 /** @param {number} seconds */
 function duration(seconds) {
-  if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`;
+  if (seconds < 100) return `${Math.max(1, Math.round(seconds))} s`;
   return seconds < 5400 ? `${Math.round(seconds / 60)} minutes` : `${(seconds / 3600).toFixed(1)} hours`;
 }
 
