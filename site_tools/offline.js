@@ -3,7 +3,8 @@
 //
 // The site's build writes this file to the site's root with the list of the site's files. When it is
 // installed it keeps all of them; then every request goes to the network first, so nobody reads an
-// old page while there is one, and to what was kept when that fails.
+// old page while there is one, and to what was kept when that fails. The Lab keeps the digits that it
+// trains with by itself, in a cache with a name of another kind, which stays.
 
 const VERSION = "__VERSION__"; // changes with any file, and then the browser installs this anew
 /** @type {string[]} */

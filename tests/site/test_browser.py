@@ -147,7 +147,10 @@ def dead_links(page):
         file = SITE / unquote(parts.path).lstrip("/")
         file = file / "index.html" if file.is_dir() else file
         known = file.is_file() and (
-            not parts.fragment or file.suffix != ".html" or unquote(parts.fragment) in anchors(file)
+            not parts.fragment
+            or "=" in parts.fragment  # a state of the page, which its script reads
+            or file.suffix != ".html"
+            or unquote(parts.fragment) in anchors(file)
         )
         if not known:
             yield link
