@@ -200,7 +200,9 @@ def test_digits_are_drawn_for_the_own_network_and_its_insides_shown(visit_traine
     page.mouse.up()
     expect(page.locator("#pg-verdict")).to_contain_text("1,")
     assert page.locator("#after .lt-maps").count() == len(page.evaluate("trained().layers"))
-    assert page.locator("#after [data-layer=conv2] canvas").count() == 100
+    # 10 × 10 kernels of 3 × 3 in one picture, with a cell between neighbours.
+    picture = page.locator("#after section", has_text="10 × 10 kernels").locator("canvas")
+    assert picture.evaluate("({ width, height }) => [width, height]") == [39, 39]
     button(page, "Show its surest mistakes").click()
     mistakes = page.locator(".lt-mistakes li button")
     expect(mistakes.first).to_be_visible(timeout=ENOUGH)
@@ -240,7 +242,7 @@ def test_stage_3_begins_beside_stage_4_so_that_its_standstill_is_seen(visit):
     over = page.get_by_label("Draw over the curves")
     expect(over).to_have_value("4")
     words = page.locator(".lt-curves svg").first.get_attribute("aria-label")
-    assert "stage 4: from 2." in words
+    assert "stage 4: from 0." in words
     page = visit(fragment_of(8))
     expect(page.get_by_label("Draw over the curves")).not_to_have_value("0")
 

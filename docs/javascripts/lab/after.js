@@ -124,7 +124,7 @@ class View {
         make("div", { class: "pg-main" }, make("h3", {}, "What each layer makes of it"), this.maps)),
       make("h3", {}, "Its kernels"),
       make("p", { class: "lt-quiet" },
-        "Zero is the paper’s colour, positive and negative weights have theirs. Of each convolution: a row for each channel that it reads, a kernel for each that it makes."),
+        "Zero is the paper’s colour, positive and negative weights have theirs. Each convolution has a row for each channel that it reads, and a column for each that it makes."),
       this.kernels,
       make("h3", {}, "Its mistakes"),
       this.mistakes,
@@ -140,18 +140,24 @@ class View {
     if (this.weights === weights) return;
     this.weights = weights;
     this.network = networkFrom(layers, weights);
-    const parts = this.network.layers.map(({ name, output_shape: [maps, height = 1, width = 1] }) => {
+    const shape = JSON.stringify(layers);
+    if (shape !== this.shape) this.build(this.network.layers);
+    this.shape = shape; // an epoch later the pictures are others, their places are the same
+    this.draw();
+  }
+
+  /** Places for all pictures. @param {import("../playground/network.js").Layer[]} layers */
+  build(layers) {
+    const maps = layers.map(({ name, output_shape: [count, height = 1, width = 1] }) => {
       const strip = make("div", { class: "lt-maps" });
       strip.style.setProperty("--units", `${width}`);
-      for (let map = 0; map < maps; map++) strip.append(canvasOf(width, height));
-      const size = height * width > 1 ? `${maps} × ${height} × ${width}` : `${maps} numbers`;
+      for (let map = 0; map < count; map++) strip.append(canvasOf(width, height));
+      const size = height * width > 1 ? `${count} × ${height} × ${width}` : `${count} numbers`;
       return make("section", {}, make("h4", {}, make("code", {}, name), ` ${size}`), strip);
     });
-    this.maps.replaceChildren(...parts);
-    const convolutions = this.network.layers.filter(({ kind }) => kind === "Conv2d");
+    this.maps.replaceChildren(...maps);
+    const convolutions = layers.filter(({ kind }) => kind === "Conv2d");
     this.kernels.replaceChildren(...convolutions.map((layer) => kernelsOf(layer)));
-    this.compute(this.pixels);
-    this.draw();
   }
 
   /** At the next frame, however often a stroke asks. */
@@ -198,11 +204,12 @@ class View {
     if (!network || !weights) return;
     this.compute(this.pixels);
     const colors = palette();
-    for (const section of this.kernels.children) {
-      const canvases = [...section.querySelectorAll("canvas")];
-      const data = weights[`${/** @type {HTMLElement} */ (section).dataset.layer}.weight`];
-      drawMaps(canvases, { data, shape: [] }, colors);
-    }
+    const convolutions = network.layers.filter(({ kind }) => kind === "Conv2d");
+    [...this.kernels.querySelectorAll("canvas")].forEach((canvas, i) => {
+      const layer = convolutions[i];
+      const data = sideBySide(layer, weights[`${layer.name}.weight`]);
+      drawMaps([canvas], { data, shape: [] }, colors);
+    });
     for (const canvas of this.mistakes.querySelectorAll("canvas")) {
       const mistake = drawn.get(canvas);
       if (mistake) drawInk(canvas, inkOf(mistake), colors);
@@ -258,24 +265,40 @@ function canvasOf(width, height) {
   return make("canvas", { width: `${width}`, height: `${height}`, "aria-hidden": "true" });
 }
 
-const MOST_KERNELS = 512; // pictures of one layer
+/** How many cells the kernels of a layer take, with one cell between neighbours. @param {Layer} layer */
+function sizeOfKernels({ attributes: { in_channels, out_channels, kernel_size } }) {
+  const [height, width] = kernel_size;
+  return { height: in_channels * (height + 1) - 1, width: out_channels * (width + 1) - 1 };
+}
 
 /** @param {Layer} layer */
-function kernelsOf({ name, attributes: { in_channels, out_channels, kernel_size } }) {
-  const [height, width] = kernel_size;
-  const section = make("section", { "data-layer": name });
-  const count = in_channels * out_channels;
-  const size = `${out_channels} × ${in_channels} kernels of ${height} × ${width}`;
-  section.append(make("h4", {}, make("code", {}, name), ` ${size}`));
-  if (count > MOST_KERNELS) {
-    section.append(make("p", { class: "lt-quiet" }, "Too many to show."));
-    return section;
+function kernelsOf(layer) {
+  const { in_channels, out_channels, kernel_size } = layer.attributes;
+  const { height, width } = sizeOfKernels(layer);
+  const size = `${out_channels} × ${in_channels} kernels of ${kernel_size.join(" × ")}`;
+  const canvas = canvasOf(width, height);
+  canvas.style.setProperty("--cells", `${width}`);
+  return make("section", {}, make("h4", {}, make("code", {}, layer.name), ` ${size}`), canvas);
+}
+
+/**
+ * All kernels of a layer in one picture: to the right those that it makes, down those that it reads.
+ * @param {Layer} layer @param {Float32Array} weights by output, then input, then row and column
+ */
+function sideBySide(layer, weights) {
+  const { in_channels, out_channels, kernel_size } = layer.attributes;
+  const [rows, columns] = kernel_size;
+  const { height, width } = sizeOfKernels(layer);
+  const picture = new Float32Array(height * width);
+  let next = 0;
+  for (let output = 0; output < out_channels; output++) {
+    for (let input = 0; input < in_channels; input++) {
+      for (let row = 0; row < rows; row++) {
+        const place = (input * (rows + 1) + row) * width + output * (columns + 1);
+        picture.set(weights.subarray(next, next + columns), place);
+        next += columns;
+      }
+    }
   }
-  const strip = make("div", { class: "lt-kernels" });
-  strip.style.setProperty("--columns", `${out_channels}`);
-  // In memory they lie by output, then by input; the same order fills the columns one by one.
-  strip.style.setProperty("--rows", `${in_channels}`);
-  for (let i = 0; i < count; i++) strip.append(canvasOf(width, height));
-  section.append(strip);
-  return section;
+  return picture;
 }

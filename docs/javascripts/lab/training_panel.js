@@ -144,6 +144,8 @@ class Panel {
       now.weights = null;
     }
     const network = /** @type {Network} */ (now.network);
+    const done = network.run.epochs.length; // what came after the last whole epoch begins anew
+    network.losses = network.losses.filter(([at]) => at <= done);
     Object.assign(now, { phase: "starting", speed: 0, received: 0, total: 0, loss: NaN, note: "" });
     Object.assign(now, { bucket: { sum: 0, count: 0 }, mistakes: null });
     this.problem("");
@@ -214,6 +216,7 @@ class Panel {
       this.worker.addEventListener("message", ({ data }) => this.receive(data));
       this.worker.addEventListener("error", (event) => {
         event.preventDefault();
+        this.worker = null;
         this.complain(`the worker did not start (${event.message || "no reason is given"})`);
       });
     }
@@ -622,7 +625,11 @@ class Panel {
   showJudged(design) {
     const { page, now } = this;
     const runs = design ? this.runsOf(keyOf(design)) : [];
-    page.judged.replaceChildren(...(runs.length ? tableOfRuns(runs, this.target) : []));
+    const said = JSON.stringify([runs.map(({ design, seed, test }) => [design, seed, test]), this.target]);
+    if (said !== this.said) {
+      page.judged.replaceChildren(...(runs.length ? tableOfRuns(runs, this.target) : []));
+    }
+    this.said = said; // a table that is the same stays: who reads it by keyboard stays in it
 
     const run = now.network?.run;
     page.test.hidden = !run?.finished || Boolean(run.test);
