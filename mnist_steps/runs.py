@@ -25,7 +25,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from mnist_steps import data, evaluation, graph, stages, training
-from mnist_steps.data import write_atomically
+from mnist_steps.data import CannotWrite, write_atomically
 from mnist_steps.errors import MnistStepsError, RecordMismatch
 from mnist_steps.original import SEED
 from mnist_steps.stages import Stage
@@ -214,11 +214,15 @@ def record(
 
     Killed at any moment, a second call goes on from the last checkpoint and ends with the same
     run.json and tensors as an uninterrupted one: it uses the same number of CPU threads.
+    Raises CannotWrite before it trains when record or checkpoint cannot be written, and when the
+    record cannot be in the end; then the checkpoint stays.
     """
     stage = stages.get(number)
     seed = SEED if seed is None else seed
-    under_way = Training(stage, seed, training.pick_device(device), engine="torch")
     checkpoint = checkpoint_path(stage, seed)
+    data.demand_writable(folder_of(stage, seed, records))
+    data.demand_writable(checkpoint.parent)
+    under_way = Training(stage, seed, training.pick_device(device), engine="torch")
     threads = torch.get_num_threads()
     if checkpoint.is_file():
         threads, state = _read_checkpoint(checkpoint)
@@ -232,7 +236,13 @@ def record(
     with training.cpu_threads(threads):
         training.run_to_end(under_way, progress, save_checkpoint)
         run = under_way.result()
-    save(run, records)
+    try:
+        save(run, records)
+    except CannotWrite as error:
+        raise CannotWrite(
+            f"{error} The training is kept in {checkpoint}: the same command saves it without "
+            "training again."
+        ) from error
     checkpoint.unlink(missing_ok=True)
     return run
 

@@ -107,7 +107,7 @@ def check(
         if not as_json:
             show_parts(parts, len(accuracies))
     if as_json:
-        print(json.dumps(described, indent=1, ensure_ascii=False))
+        print(json.dumps(described, indent=1))
     if checked.findings:
         raise typer.Exit(1)
 
@@ -253,7 +253,7 @@ def grade(
             notes = [*notes, f"wrote {target}", *more]
         if as_json:
             grades = [made.as_data(one) for one in made.grades]
-            print(json.dumps({"grades": grades, "notes": notes}, indent=1, ensure_ascii=False))
+            print(json.dumps({"grades": grades, "notes": notes}, indent=1))
         else:
             print_grades(made, out, notes)
     failed = [one for one in made.grades if one.status == grading.INFRASTRUCTURE]
@@ -336,4 +336,4 @@ def print_ranking(ranking: "Table", out: Path) -> None:
 
 def ranking_as_json(ranking: "Table") -> str:
     rows = [dict(zip(ranking.header, row, strict=True)) for row in ranking.rows]
-    return json.dumps(rows, indent=1, ensure_ascii=False)
+    return json.dumps(rows, indent=1)

@@ -326,6 +326,32 @@ def test_a_killed_recording_resumes_to_the_same_bytes(tmp_path):
         assert straight.read_bytes() == resumed.read_bytes()
 
 
+def test_a_record_that_cannot_be_saved_keeps_its_checkpoint_and_is_saved_by_a_second_call(
+    empty_cache, tmp_path, monkeypatch
+):
+    def trained(under_way, progress, save_checkpoint):
+        under_way.epochs = under_way.epochs or [training.Epoch(0.1, 90.0, 0.1, 90.0)]
+        under_way.losses = under_way.losses or [torch.ones(1)]
+        under_way.learning_rates = under_way.learning_rates or [0.1]
+        save_checkpoint(under_way)
+
+    monkeypatch.setattr(training, "run_to_end", trained)
+    monkeypatch.setattr(training.Training, "finished", True)
+    full = tmp_path / "records"
+
+    def disk_full(run, records):
+        raise data.CannotWrite(f"cannot write {records} (No space left on device).")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "save", disk_full)
+        with pytest.raises(data.CannotWrite, match=r"No space .* kept in .*the same command saves"):
+            runs.record(8, device="cpu", progress=False, records=full)
+    assert runs.checkpoint_path(stages.get(8), 8).is_file()
+    runs.record(8, device="cpu", progress=False, records=full)
+    assert (full / "08_lr_scheduler" / "seed-8" / "run.json").is_file()
+    assert not runs.checkpoint_path(stages.get(8), 8).exists()
+
+
 def test_a_damaged_checkpoint_is_one_clear_line(empty_cache):
     path = runs.checkpoint_path(stages.get(8), 8)
     path.parent.mkdir(parents=True)
