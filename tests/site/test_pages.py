@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 STAGE_PAGES = sorted((ROOT / "docs" / "stages").glob("*.py"))
 PAGES = STAGE_PAGES + sorted(
     path
-    for folder in ("guides", "beyond", "assignment")
+    for folder in ("guides", "beyond", "assignment", "reference")
     for path in (ROOT / "docs" / folder).glob("*.py")
 )
 ORDER = [
