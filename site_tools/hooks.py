@@ -10,9 +10,11 @@ and run page after page.
 import json
 import posixpath
 import re
+import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -25,7 +27,7 @@ from mkdocs_jupyter.plugin import NotebookFile
 
 # MkDocs loads this file by its path: the project's folder need not be where Python looks.
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from site_tools import checks, downloads, execution, offline, privacy, rendering  # noqa: E402
+from site_tools import checks, downloads, execution, kernels, offline, privacy, rendering  # noqa: E402
 from site_tools.dependencies import Imports, digests_of  # noqa: E402
 from site_tools.rendering import Rendered  # noqa: E402
 
@@ -42,6 +44,16 @@ def on_startup(command: str, dirty: bool) -> None:
     """`mkdocs serve` puts a script of its own into pages, which their policy would refuse."""
     global serving
     serving = command == "serve"
+    if not serving:
+        signal.signal(signal.SIGINT, _stop)
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    """Ctrl-C: one line, the status that shells give it, and nothing that goes on running."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one does not wait for the rest of this
+    print("\nmkdocs: stopped.", file=sys.stderr)
+    kernels.end_all()
+    raise SystemExit(128 + number)  # on its way out, what else was started is ended
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:

@@ -13,20 +13,26 @@ new MutationObserver((changes) => {
   }
 }).observe(document.documentElement, { childList: true, subtree: true });
 
-// The theme keeps its colours in the browser's storage, and stops when it cannot read them. What is
-// damaged is put aside, under another name, and the theme begins anew.
+// The theme keeps the reader's choices in the browser's storage, and stops when it cannot read them.
+// What is damaged is put aside, under another name, and the theme begins anew.
 try {
-  const keeps = (/** @type {string} */ key) => /\.__[a-z]+$/.test(key);
-  for (const key of Object.keys(localStorage).filter(keeps)) {
-    const kept = localStorage.getItem(key) ?? "null";
-    try {
-      const { color } = JSON.parse(kept) ?? {};
-      if (color === undefined || (color && typeof color === "object")) continue;
-    } catch {} // no JSON
-    localStorage.setItem(`${key}.damaged`, kept);
+  for (const key of Object.keys(localStorage)) {
+    if (!/\.__[a-z]+$/.test(key) || readable(key)) continue;
+    localStorage.setItem(`${key}.damaged`, localStorage.getItem(key) ?? "");
     localStorage.removeItem(key);
   }
 } catch {} // a browser that keeps nothing
+
+/** @param {string} key */
+function readable(key) {
+  try {
+    const kept = JSON.parse(localStorage.getItem(key) ?? "null");
+    if (!key.endsWith(".__palette") || kept === null) return true;
+    return Number.isInteger(kept.index) && kept.color !== null && typeof kept.color === "object";
+  } catch {
+    return false; // no JSON
+  }
+}
 
 // A script that cannot be loaded says nothing by itself: the page would only lack what it does.
 /** @type {Set<string>} */
