@@ -102,7 +102,7 @@ def test_the_site_and_a_release_wait_for_all_tests():
         assert "always()" not in str(jobs[last].get("if"))
     built = [name for name, step in STEPS if re.search(r"make site|mkdocs", step.get("run", ""))]
     assert built == [], "the site online is the one that .ci/run built and looked at"
-    assert "make site\nmake browser-test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "step site\nstep browser-test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
 def test_pythons_and_systems_are_all_tried_and_only_one_kind_of_job_fills_the_cache():
