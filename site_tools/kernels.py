@@ -43,12 +43,12 @@ def end_all() -> None:
     """Kill every kernel that still runs, with all processes that its page started."""
     for kernel in _managers:
         provisioner = kernel.provisioner
-        process = getattr(provisioner, "process", None)
-        if process is None or process.poll() is not None:
+        process, pid = getattr(provisioner, "process", None), getattr(provisioner, "pid", None)
+        if process is None or pid is None or process.poll() is not None:
             continue
         with contextlib.suppress(OSError):
             if sys.platform != "win32":
-                os.killpg(provisioner.pid, signal.SIGKILL)  # each leads a group of its own
+                os.killpg(pid, signal.SIGKILL)  # each leads a group of its own
             process.kill()
 
 

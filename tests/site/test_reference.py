@@ -68,7 +68,8 @@ def test_a_docstring_becomes_a_text_with_a_list_of_its_fields():
     )
     assert found == (
         "Resample each image.\n\n\n- `images`: float tensor (N, 1, H, W)\n"
-        "- `mean`, `sd`: of pixels;\n    both\n\nReturns a tensor. See https://example.org: it is there.\n\nRaises ValueError."
+        "- `mean`, `sd`: of pixels;\n    both\n\n"
+        "Returns a tensor. See https://example.org: it is there.\n\nRaises ValueError."
     )
 
 
