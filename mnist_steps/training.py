@@ -174,6 +174,8 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Step:
+    """One batch of a training: its loss, and the learning rate that it was taken with."""
+
     loss: float
     learning_rate: float
 

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import jupytext
 from nbclient import NotebookClient
@@ -51,6 +51,10 @@ async def _execute_all(
     then: Callable[[NotebookNode], T],
     at_once: int,
 ) -> list[T | PageError]:
+    loop = asyncio.get_running_loop()
+    # Each page's client would take Ctrl-C for itself and end its kernel, which then looks like a page
+    # that fails, and afterwards leave nobody to take it. It belongs to the build (hooks.py).
+    loop.add_signal_handler = loop.remove_signal_handler = _refuse  # type: ignore[method-assign]
     free = asyncio.Semaphore(at_once)
     threads = max(1, (os.cpu_count() or 1) // at_once)
     # Passive: a thread that waits leaves its core to the other kernels. torch reads this when it
@@ -67,6 +71,10 @@ async def _execute_all(
         return then(notebook)  # while other kernels compute
 
     return await asyncio.gather(*(one(page) for page in pages))
+
+
+def _refuse(*_: object) -> NoReturn:
+    raise RuntimeError("as outside of the main thread, where clients do without")
 
 
 async def _execute(

@@ -90,7 +90,8 @@ def print_table(headings: Iterable[str], rows: Iterable[Iterable[str]], **option
     table = Table(**options)
     cells = [list(row) for row in rows]
     if output.options.ascii_only:  # before columns are measured: some replacements are longer
-        cells = [[cell.translate(str.maketrans(PLAIN)) for cell in row] for row in cells]
+        plain = {ord(sign): text for sign, text in PLAIN.items()}
+        cells = [[cell.translate(plain) for cell in row] for row in cells]
     for column, heading in enumerate(headings):
         figures = heading.startswith(">")
         justify: Literal["left", "right"] = "right" if figures else "left"

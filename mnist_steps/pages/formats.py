@@ -28,7 +28,9 @@ def describe(sample: Any, meanings: Mapping[str, str], caption: str) -> Html:
             f"{caption}: no meaning is given for {', '.join(sorted(unknown)) or 'none'}; "
             f"no key is there for {', '.join(sorted(gone)) or 'none'}. Put the page right."
         )
-    rows = [[_code(key), kind, meanings[key]] for key, kind in found.items()]
+    rows: list[list[str | Html]] = [
+        [_code(key), kind, meanings[key]] for key, kind in found.items()
+    ]
     return table(["key", "holds", "meaning"], rows, caption, words=(1, 2))
 
 
