@@ -52,8 +52,8 @@ async def _execute_all(
     at_once: int,
 ) -> list[T | PageError]:
     loop = asyncio.get_running_loop()
-    # Each page's client would take Ctrl-C for itself and end its kernel, which then looks like a page
-    # that fails, and afterwards leave nobody to take it. It belongs to the build (hooks.py).
+    # Each page's client would take Ctrl-C for itself and end its kernel, which then looks like a
+    # page that fails, and afterwards leave nobody to take it. It belongs to the build (hooks.py).
     loop.add_signal_handler = loop.remove_signal_handler = _refuse  # type: ignore[method-assign]
     free = asyncio.Semaphore(at_once)
     threads = max(1, (os.cpu_count() or 1) // at_once)
