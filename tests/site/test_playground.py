@@ -351,11 +351,6 @@ def broken(browser, address):
     context.close()
 
 
-def test_a_missing_network_is_told(broken):
-    told = broken("stage-8/model.json", status=404)
-    assert told == "The playground cannot go on: stage-8/model.json cannot be read (404)."
-
-
 @pytest.mark.parametrize("value", ["nan", "inf"])
 def test_weights_that_are_no_numbers_are_told_with_their_place(broken, site, value):
     folder = site / playground_assets.DATA / "stage-8"
