@@ -147,3 +147,11 @@ def test_modules_that_the_page_lists_can_be_imported_under_these_names():
     for module, names in PUBLIC.items():
         found = importlib.import_module(module)
         assert all(hasattr(found, name) for name in names), module
+
+
+def test_every_variable_that_the_package_reads_is_explained_beside_the_commands():
+    read = set()
+    for file in (ROOT / "mnist_steps").rglob("*.py"):
+        read |= set(re.findall(r'environ(?:\.get\(|\[)"(\w+)"', file.read_text(encoding="utf-8")))
+    text = (REFERENCE / "commands.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\w+)`", text, flags=re.MULTILINE)) == read
