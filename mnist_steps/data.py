@@ -34,7 +34,7 @@ CHECKSUMS = {
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
 
-VALIDATION_SIZE = 5_000
+TRAIN_SIZE, VALIDATION_SIZE, TEST_SIZE = 60_000, 5_000, 10_000  # validation is a part of train
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,12 @@ def mnist() -> Mnist:
     folder = unpack()
     return Mnist(
         full_train=Split(
-            _read_images(folder / "train-images-idx3-ubyte", 60_000),
-            _read_labels(folder / "train-labels-idx1-ubyte", 60_000),
+            _read_images(folder / "train-images-idx3-ubyte", TRAIN_SIZE),
+            _read_labels(folder / "train-labels-idx1-ubyte", TRAIN_SIZE),
         ),
         test=Split(
-            _read_images(folder / "t10k-images-idx3-ubyte", 10_000),
-            _read_labels(folder / "t10k-labels-idx1-ubyte", 10_000),
+            _read_images(folder / "t10k-images-idx3-ubyte", TEST_SIZE),
+            _read_labels(folder / "t10k-labels-idx1-ubyte", TEST_SIZE),
         ),
     )
 
@@ -152,10 +152,24 @@ def write_atomically(target: Path, content: bytes) -> None:
             os.unlink(temporary)
             raise
     except OSError as error:
+        cached = target.is_relative_to(root())
         raise MnistStepsError(
-            f"cannot write {target} ({error.strerror or error}). "
-            "Free the folder for writing; for the data set, MNIST_STEPS_DATA names another one."
+            f"cannot write {target} ({error.strerror or error}). Free the folder for writing"
+            f"{'; MNIST_STEPS_DATA names another one' if cached else ''}."
         ) from error
+
+
+def check_writable(folder: Path) -> None:
+    """Make a folder, where it is missing, in which results are to be written.
+
+    Raises MnistStepsError when that cannot be: better now than after hours of training.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MnistStepsError(f"cannot make the folder {folder}: {error}.") from error
+    if not os.access(folder, os.W_OK):
+        raise MnistStepsError(f"cannot write into {folder}: choose another --folder.")
 
 
 def _sha256(content: bytes) -> str:

@@ -1,5 +1,6 @@
 """The `mnist-steps` command."""
 
+import io
 import sys
 from collections.abc import Callable
 from typing import Annotated
@@ -53,6 +54,9 @@ INTERRUPTED = 130  # what a shell reports after Ctrl-C
 
 def main() -> None:
     """Run the command; what a reader can put right is one line on stderr and exit status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that has no '±' shows '?'
     try:
         status = app(standalone_mode=False)
     except RecordMismatch as error:

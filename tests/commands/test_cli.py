@@ -1,6 +1,7 @@
 """The command: what it prints, and that bad input is one clear line and exit status 2."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -179,6 +180,20 @@ def test_no_figure_is_broken_however_narrow_the_terminal(columns, monkeypatch, c
     )
     printed = capsys.readouterr().out
     assert "6,379,786" in printed and "99.28" in printed
+
+
+def test_a_terminal_without_such_characters_shows_question_marks():
+    command = [sys.executable, "-m", "mnist_steps", "study", "--stages", "8", "--dry-run"]
+    plain = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, text=True, env=plain)
+    assert done.returncode == 0 and "99.44 ? 0." in done.stdout
+
+
+def test_recording_tries_its_target_before_it_trains(command, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "run_to_end", lambda *_: pytest.fail("it trains"))
+    (tmp_path / "file").write_text("in the way")
+    status, _, err = command("record", "8", "--folder", str(tmp_path / "file"))
+    assert status == 2 and "cannot make the folder" in err and err.count("\n") == 1
 
 
 @pytest.mark.parametrize("argument, said", [("--version", "mnist-steps 0."), ("--help", "study")])

@@ -94,6 +94,13 @@ def test_a_cache_that_cannot_be_a_folder_is_one_clear_line(tmp_path, monkeypatch
         data.unpack()
 
 
+def test_only_the_cache_is_said_to_have_another_place(empty_cache, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(MnistStepsError) as raised:
+        data.write_atomically(tmp_path / "file" / "record", b"")
+    assert str(raised.value).endswith("Free the folder for writing.")
+
+
 def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_behind(tmp_path, monkeypatch):
     target = tmp_path / "file"
     target.write_bytes(b"old")
