@@ -441,6 +441,8 @@ def _problems(outcome: Outcome, task: Task) -> Iterator[str]:
     """What an outcome says that the task's run cannot have been, in words."""
     names = ("number", "arm", "seed", "recipe", "train_images", "judged_on")
     wanted = json.loads(json.dumps({name: getattr(task, name) for name in names}))
+    if "seed" in outcome.recipe:  # a part of the recipe in older outcomes
+        wanted["recipe"]["seed"] = task.seed
     yield from runs.differences(wanted, {name: getattr(outcome, name) for name in names})
     held_out = data.VALIDATION_SIZE if task.judged_on == "validation" else 0
     images = held_out or data.TEST_SIZE
