@@ -74,12 +74,16 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     digests = digests_of(Path(config.docs_dir), names, imports)
     entries = {name: cache / f"{digest}.json" for name, digest in digests.items()}
     stale = [name for name, entry in entries.items() if not entry.is_file()]
-    outcomes = execution.execute_all(
-        [Path(config.docs_dir, name) for name in stale],
-        _project(config),
-        imports=config.extra.get("executed_pages_import", []),
-        then=rendering.render,
-    )
+    try:
+        outcomes = execution.execute_all(
+            [Path(config.docs_dir, name) for name in stale],
+            _project(config),
+            imports=config.extra.get("executed_pages_import", []),
+            then=rendering.render,
+        )
+    except KeyboardInterrupt:
+        print("\nThe build was stopped.", file=sys.stderr)
+        sys.exit(130)  # what a shell reports after Ctrl-C
     failures = [str(outcome) for outcome in outcomes if isinstance(outcome, execution.PageError)]
     for name, outcome in zip(stale, outcomes, strict=True):
         if not isinstance(outcome, execution.PageError):

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
+from processes import wait_until
 
 from site_tools import checks
 
@@ -225,6 +227,26 @@ def test_a_page_begins_with_the_libraries_imported_and_its_process_ends_with_the
     assert imported == str(sys.platform == "linux")
     assert used == "False", "an edit of the pages' own package would not count"
     assert not psutil.pid_exists(int(process))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a group of processes is POSIX's")
+def test_ctrl_c_ends_a_build_in_one_line_and_leaves_no_process(project):
+    for name in ("one", "two"):
+        page = "# %% [markdown]\n# # Page\n# ## Exercises\n\n# %%\nopen('{}', 'w')\n" \
+            "import time\ntime.sleep(100)\n"  # fmt: skip
+        project.write(f"docs/stages/{name}.py", page.format(name))
+    build = subprocess.Popen(
+        [sys.executable, "-m", "mkdocs", "build", "--quiet"],
+        cwd=project.folder, start_new_session=True, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    wait_until((project.folder / "one").exists, 60)
+    started = psutil.Process(build.pid).children(recursive=True)
+    assert len(started) > 1
+    os.killpg(build.pid, signal.SIGINT)  # as a terminal does: to every process at once
+    _, told = build.communicate(timeout=30)
+    assert build.returncode == 130
+    assert told.strip().endswith("The build was stopped.") and "Traceback" not in told
+    assert psutil.wait_procs(started, timeout=10)[1] == []
 
 
 def test_a_page_that_is_left_out_is_not_executed(project):
