@@ -222,7 +222,7 @@ class Outcome:
         rows = [dict(zip(self.epochs, row, strict=True)) for row in zip(*columns, strict=True)]
         for row in rows:
             for kind in ("train", "test", "one_view"):
-                if row.get(f"{kind}_accuracy") is not None and row.get(f"{kind}_loss") is None:
+                if row.get(f"{kind}_accuracy") is not None and row.get(f"{kind}_loss", 0) is None:
                     row[f"{kind}_loss"] = math.inf  # or NaN, which is no number to compare with
         return msgspec.convert(rows, list[Epoch])
 
