@@ -35,7 +35,7 @@ CHECKSUMS = {
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
 
-VALIDATION_SIZE = 5_000
+TRAIN_SIZE, VALIDATION_SIZE, TEST_SIZE = 60_000, 5_000, 10_000  # validation is a part of train
 
 NAME_A_FOLDER = "Name one that can be written with MNIST_STEPS_DATA."
 
@@ -106,12 +106,12 @@ def mnist() -> Mnist:
         files = {name: _packed(name) for name in CHECKSUMS}
     return Mnist(
         full_train=Split(
-            _images(files["train-images-idx3-ubyte"], 60_000),
-            _labels(files["train-labels-idx1-ubyte"], 60_000),
+            _images(files["train-images-idx3-ubyte"], TRAIN_SIZE),
+            _labels(files["train-labels-idx1-ubyte"], TRAIN_SIZE),
         ),
         test=Split(
-            _images(files["t10k-images-idx3-ubyte"], 10_000),
-            _labels(files["t10k-labels-idx1-ubyte"], 10_000),
+            _images(files["t10k-images-idx3-ubyte"], TEST_SIZE),
+            _labels(files["t10k-labels-idx1-ubyte"], TEST_SIZE),
         ),
     )
 
@@ -189,7 +189,7 @@ def write_atomically(target: Path, content: bytes) -> None:
         raise CannotWrite.of(target, error) from error
 
 
-def demand_writable(folder: Path) -> None:
+def check_writable(folder: Path) -> None:
     """Try whether files can be made in a folder, or it itself: better now than after hours.
 
     Leaves nothing behind. Raises CannotWrite.

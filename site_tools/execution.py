@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 import jupytext
 from nbclient import NotebookClient
@@ -41,7 +41,22 @@ def execute_all(
     """
     # More kernels than this only compete for memory; each one holds torch and the data set.
     at_once = max(1, min(4, len(pages), os.cpu_count() or 1))
-    return asyncio.run(_execute_all(pages, folder, imports, then, at_once))
+    with asyncio.Runner(loop_factory=_loop) as runner:
+        return runner.run(_execute_all(pages, folder, imports, then, at_once))
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    """A loop in which Ctrl-C is the build's (hooks.py).
+
+    nbclient's own handler would end one kernel, and the build would say that this page failed.
+    """
+    loop = asyncio.new_event_loop()
+
+    def refuse(*_: object) -> None:
+        raise NotImplementedError
+
+    loop.add_signal_handler = refuse  # type: ignore[assignment, method-assign]
+    return loop
 
 
 async def _execute_all(
@@ -51,10 +66,6 @@ async def _execute_all(
     then: Callable[[NotebookNode], T],
     at_once: int,
 ) -> list[T | PageError]:
-    loop = asyncio.get_running_loop()
-    # Each page's client would take Ctrl-C for itself and end its kernel, which then looks like a
-    # page that fails, and afterwards leave nobody to take it. It belongs to the build (hooks.py).
-    loop.add_signal_handler = loop.remove_signal_handler = _refuse  # type: ignore[method-assign]
     free = asyncio.Semaphore(at_once)
     threads = max(1, (os.cpu_count() or 1) // at_once)
     # Passive: a thread that waits leaves its core to the other kernels. torch reads this when it
@@ -71,10 +82,6 @@ async def _execute_all(
         return then(notebook)  # while other kernels compute
 
     return await asyncio.gather(*(one(page) for page in pages))
-
-
-def _refuse(*_: object) -> NoReturn:
-    raise RuntimeError("as outside of the main thread, where clients do without")
 
 
 async def _execute(

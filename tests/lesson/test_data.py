@@ -146,11 +146,11 @@ def test_the_variable_for_the_cache_is_named_only_where_it_helps(empty_cache, tm
 
 
 def test_trying_a_folder_leaves_nothing_and_finds_a_file_in_the_way(tmp_path):
-    data.demand_writable(tmp_path / "new" / "folder")
+    data.check_writable(tmp_path / "new" / "folder")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(data.CannotWrite, match="cannot write .*file/new"):
-        data.demand_writable(tmp_path / "file" / "new")
+        data.check_writable(tmp_path / "file" / "new")
 
 
 def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_behind(tmp_path, monkeypatch):

@@ -47,6 +47,7 @@ def with_stage(monkeypatch, number, **changes):
 
 def test_a_saved_run_is_read_back_equal(short_stage, few_digits, monkeypatch, tmp_path):
     with_stage(monkeypatch, 8, recipe={"epochs": 2})
+    monkeypatch.setattr(data, "TRAIN_SIZE", 256)
     run = training.fit(stages.get(8), seed=4, device="cpu", train_split=few_digits[:256])
     folder = runs.save(run, tmp_path)
     assert sorted(path.name for path in folder.iterdir()) == FILES
@@ -122,9 +123,9 @@ def test_a_record_judged_by_several_views_is_refused_when_what_one_says_is_chang
     judged_by_views,
 ):
     run, records = judged_by_views
-    flattered = dataclasses.replace(run.epochs[-1], one_view_accuracy=99.9)
+    flattered = dataclasses.replace(run.epochs[-1], one_view_accuracy=99.0)
     runs.save(dataclasses.replace(run, epochs=(run.epochs[0], flattered)), records)
-    with pytest.raises(RecordMismatch, match=r"the record says 99\.9 %"):
+    with pytest.raises(RecordMismatch, match=r"the record says 99\.00 %"):
         runs.check(runs.load(8, 4, records), steps=2)
 
 
@@ -267,9 +268,12 @@ def test_predictions_can_be_compared_for_the_first_images_alone():
 
 def test_a_record_with_its_steps_edited_is_refused():
     run = runs.load(8)
-    steps = (dataclasses.replace(run.steps[0], loss=1.0), *run.steps[1:])
-    with pytest.raises(RecordMismatch, match="the replayed loss at step 1 is .*record says 1.0000"):
-        runs.check(dataclasses.replace(run, steps=steps), steps=2)
+    first, last = run.steps[0], run.steps[936]  # of the first epoch, whose mean stays what it is
+    steps = list(run.steps)
+    steps[0] = dataclasses.replace(first, loss=last.loss)
+    steps[936] = dataclasses.replace(last, loss=first.loss)
+    with pytest.raises(RecordMismatch, match="the replayed loss at step 1 is 2.*record says 0"):
+        runs.check(dataclasses.replace(run, steps=tuple(steps)), steps=2, images=100)
 
 
 def test_differences_name_the_place_and_both_values():

@@ -11,7 +11,7 @@ import types
 from pathlib import Path
 
 import pytest
-from simulated import simulate
+from simulated import made_up, simulate
 
 from mnist_steps import figures, models, pages, runs, stages
 from mnist_steps.errors import MnistStepsError
@@ -191,9 +191,7 @@ def studied(tmp_path):
     """A store with three made-up runs of stage 8, of which one passes."""
     store = Store(tmp_path)
     for task, final in zip(tasks_for(stages.get(8), range(3)), (99.3, 99.4, 99.5), strict=True):
-        wrong = {position: 0 for position in range(round(10_000 - 100 * final))}
-        epochs = {"test_accuracy": [98.0, final, 99.38 if final < 99.5 else final, final]}
-        store.put(dataclasses.replace(simulate(task), wrong=wrong, epochs=epochs))
+        store.put(made_up(task, [98.0, final, 99.38 if final < 99.5 else final, final]))
     return store
 
 
