@@ -16,7 +16,8 @@ self.addEventListener("install", (/** @type {any} */ event) => {
   event.waitUntil(
     caches
       .open(VERSION)
-      .then((cache) => cache.addAll(FILES))
+      // From the server and not from the browser's own cache, which may hold pages of yesterday.
+      .then((cache) => cache.addAll(FILES.map((file) => new Request(file, { cache: "reload" }))))
       .then(() => self.skipWaiting()),
   );
 });
@@ -42,7 +43,7 @@ async function answer(request) {
   try {
     return await fetch(request);
   } catch (error) {
-    const kept = await caches.match(request, { ignoreSearch: true });
+    const kept = await caches.match(request, { cacheName: VERSION, ignoreSearch: true });
     if (kept) return kept;
     throw error;
   }
