@@ -64,7 +64,8 @@ mount("affine", (/** @type {Data} */ data) => {
     const [x, y] = looksAt(matrix, 0, 0);
     told.textContent =
       `The digit is turned by ${signed(now.degrees, 0)}°, ${now.scale.toFixed(2)} times as ` +
-      `large, ${pixels(now.right)} to the right and ${pixels(now.down)} down. The output's point (x, y) ` +
+      `large, ${pixels(now.right)} to the right and ${pixels(now.down)} down. The output's point ` +
+      `(x, y) ` +
       `looks at (${terms(matrix[0])}, ${terms(matrix[1])}): its middle, (0, 0), at ` +
       `(${signed(x)}, ${signed(y)}).`;
   }

@@ -68,8 +68,8 @@ mount("normalization", (/** @type {Data} */ data) => {
       `${when}, the values of one channel spread by ${brief(without.spread[at])} in ` +
       `${without.name}, by ${brief(before.spread[at])} in ${before.name}, and by ` +
       `${brief(behind.spread[at])} behind the normalization, around ${brief(behind.mean[at])}: ` +
-      `its learnt numbers are γ = ${signed(weight)} and β = ${signed(bias)}. Each histogram is as ` +
-      `high as its own highest bar; what lies beyond ` +
+      `its learnt numbers are γ = ${signed(weight)} and β = ${signed(bias)}. Each histogram ` +
+      `is as high as its own highest bar; what lies beyond ` +
       `${signed(low, 0)} or ${signed(high, 0)} is in its last one.`;
   }
 
