@@ -207,7 +207,7 @@ def affine_map(label: int = 4, degrees: float = 20, scale: float = 1.2) -> Movin
             parts, WIDTH, 222,
             f"A digit with a grid turned by {degrees:g} degrees and made smaller by "
             f"{scale:g}: there the output looks, so the output is the digit turned and enlarged. "
-            f"The matrix is {numbers[0]}, {numbers[1]}.",
+            f"The matrix has the rows {' '.join(numbers[0])} and {' '.join(numbers[1])}.",
         ),
         {"label": label, "pixels": _pixels(image), "degrees": degrees, "scale": scale},
     )  # fmt: skip
