@@ -74,14 +74,14 @@ mount("affine", (/** @type {Data} */ data) => {
   show();
   const table = make(
     "table", { class: "mv-matrix" },
-    make("caption", {}, "The matrix: from output to input"),
+    make("caption", {}, "Matrix, output to input"),
     make("tbody", {}, make("tr", {}, ...numbers.slice(0, 3)), make("tr", {}, ...numbers.slice(3))),
   );
   return [
     make("div", { class: "mv-controls" }, ...Object.values(sliders).map((one) => one.element),
       button("Reset", reset)),
     make("div", { class: "mv-panels mv-pair" },
-      panel("Input, and where the output looks", before, looks), panel("Output", after, straight)),
+      panel("Where the output looks", before, looks), panel("Output", after, straight)),
     table,
     told,
   ];
