@@ -203,15 +203,21 @@ def _panel(title: str, columns: Sequence[Column], most: int, coloured: set[str])
         ]
         for row, (word, shade) in enumerate(words):
             parts.append(
-                text(middle, labels + 13 * row, word, size=9.5 if len(word) < 10 else 8.5,
+                text(middle, labels + 13 * row, word, size=_size(word),
                      ink=shade, bold=row == 0)
             )  # fmt: skip
         if column.parameters:
             side = SQUARE * math.sqrt(column.parameters / most)
+            count = f"{column.parameters:,}"
             parts.append(rectangle(middle - side / 2, squares, side, side, ink, opacity=0.85))
-            parts.append(text(middle, squares + SQUARE + 12, f"{column.parameters:,}", size=9.5))
+            parts.append(text(middle, squares + SQUARE + 12, count, size=_size(count)))
     alt = f"{title}. From left to right: {'; '.join(map(str, columns))}."
     return drawn(parts, max(ACROSS * len(columns), 6.6 * len(title)), squares + SQUARE + 18, alt)
+
+
+def _size(word: str) -> float:
+    """Of a word's letters in pixels: long ones must not touch their neighbours."""
+    return 9.5 if len(word) < 8 else 8.5
 
 
 def _brief(name: str) -> str:

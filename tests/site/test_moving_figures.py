@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import material
 import pytest
 import torch
 import torch.nn.functional as F
@@ -26,10 +27,12 @@ SCRIPTS = ROOT / "docs/javascripts/figures"
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Figures</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="data:,"><link rel="stylesheet" href="stylesheets/extra.css">
+<link rel="icon" href="data:,"><link rel="stylesheet" href="theme.css">
+<link rel="stylesheet" href="stylesheets/extra.css">
 <link rel="stylesheet" href="stylesheets/figures.css"></head>
-<body class="md-typeset" data-md-color-scheme="{scheme}" style="{style}">
-<main><h1>Figures</h1>{content}</main>
+<body dir="ltr" data-md-color-scheme="{scheme}" style="{style}">
+<main class="md-typeset" style="margin: auto; max-width: 37.4rem; padding: 0 0.8rem">
+<h1>Figures</h1>{content}</main>
 <script src="javascripts/figures/start.js" defer></script></body></html>
 """
 LIGHT = "background: #fff; --md-default-bg-color: #fff; --md-default-fg-color: #222"
@@ -57,6 +60,9 @@ def site(browser, made, tmp_path_factory):  # the browser first: without one, no
     folder = tmp_path_factory.mktemp("figures")
     for name in ("javascripts", "stylesheets"):
         shutil.copytree(ROOT / "docs" / name, folder / name)
+    # The theme has rules for lists and tables, which ours have to overcome.
+    (theme,) = Path(material.__file__).parent.glob("templates/assets/stylesheets/main.*.min.css")
+    shutil.copy(theme, folder / "theme.css")
     for figure in folder_scripts.figures(ROOT / "docs"):
         packed = folder / folder_scripts.FIGURES / f"{figure.stem}.folder.js"
         packed.write_text(packing.pack(figure), encoding="utf-8")
@@ -405,6 +411,22 @@ def test_the_figures_move_in_a_page_from_a_folder(visit, site):
     page = visit((site / "index.html").as_uri())
     slide(page, "average", "Shift", 0)
     assert "3 pixels to the left" in words(page, "average")
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_a_figure_is_about_as_high_as_the_room_that_is_kept_for_it(visit, width):
+    """Else what stands below it moves when its script has run, or there is a gap."""
+    page = visit(viewport={"width": width, "height": 900})
+    heights = page.eval_on_selector_all(
+        ".moving",
+        """all => all.map((one) => {
+          const kept = one.offsetHeight;
+          one.style.minHeight = 0;
+          return [one.dataset.moving, kept, one.offsetHeight];
+        })""",
+    )
+    for module, kept, needed in heights:
+        assert needed == pytest.approx(kept, rel=0.12), module
 
 
 @pytest.mark.parametrize("width", [1280, 360])
