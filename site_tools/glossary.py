@@ -38,12 +38,13 @@ class Entry:
 
 
 def read(text: str) -> list[Entry]:
-    """The entries of the glossary, which is Markdown. Raises ValueError for a form given twice."""
-    entries, taken = [], set()
+    """The entries of the glossary, which is Markdown. Raises ValueError for a word given twice."""
+    entries: list[Entry] = []
+    taken: set[str] = set()
     for heading, meaning in ENTRY.findall(text):
         words = [] if "(" in heading else [one.strip().lower() for one in heading.split(",")]
         forms = tuple(form for word in words for form in (word, plural(word)))
-        if twice := taken & set(forms):
+        if twice := taken & set(words):
             raise ValueError(f"{SOURCE} explains {', '.join(sorted(twice))} twice: once is enough.")
         taken |= set(forms)
         entries.append(Entry(heading, forms, anchor_of(heading), " ".join(meaning.split())))
