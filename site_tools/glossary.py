@@ -23,7 +23,9 @@ CLOSED = {
     "a", "button", "code", "details", "figure", "h1", "h2", "h3", "h4", "math", "pre", "script",
     "style", "summary", "svg", "table",
 }  # fmt: skip
-QUESTION = re.compile(r'<div class="(question|progress|newly|hero|taste)\b')
+BLOCK = re.compile(
+    r'<(div|p) class="(question|progress|newly|hero|taste|provenance|page-buttons)\b'
+)
 VOID = {"area", "br", "col", "hr", "img", "input", "link", "meta", "source", "wbr"}
 
 
@@ -99,7 +101,7 @@ def marked(page: str, entries: list[Entry], address: str) -> str:
             continue
         if not named[1]:
             is_prose = named[2] in PROSE
-            is_closed = named[2] in CLOSED or QUESTION.match(piece) is not None
+            is_closed = named[2] in CLOSED or BLOCK.match(piece) is not None
             inside.append((named[2], is_prose, is_closed))
             prose, closed = prose + is_prose, closed + is_closed
         elif any(name == named[2] for name, *_ in inside):
