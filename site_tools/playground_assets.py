@@ -1,16 +1,12 @@
 """The playground's files: exported networks, example digits, and all of it for a folder on disk.
 
-The files come from the records. They are made by a process of their own, because MkDocs itself
-should not have to wait for torch, and kept under .cache/ for as long as this file, what it
-imports of the package, and the records stay the same.
+The files come from the records; made.py says when they are made.
 """
 
 import base64
 import json
 import posixpath
 import re
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,8 +17,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from mkdocs.utils import get_relative_url
 
-from site_tools import packing
-from site_tools.dependencies import Imports
+from site_tools import made, packing
 
 PAGE = "playground.md"
 SCRIPTS = "javascripts/playground"
@@ -30,11 +25,11 @@ TASTE = "javascripts/taste/taste.js"
 DATA = "assets/playground"
 
 # Stages 1 and 2 are too heavy to answer at every stroke, and to be fetched for it.
-STAGES = (3, 4, 5, 6, 7, 8)
+STAGES = (3, 4, 5, 6, 7, 8, 9, 10, 11)
 DEFAULT_STAGE = 8
+ONE_IN = 100  # training digits: what only so few have is a reason for doubt
+JUDGED = 2_000  # training digits whose scores are looked at
 MISREAD = 4  # how many of the digits that the default stage reads wrongly are offered
-
-ROOT = Path(__file__).parent.parent
 
 SOURCE = re.compile(r"^<!-- source: ([\w-]+\.js) (\w+) -->$", re.MULTILINE)
 
@@ -44,7 +39,8 @@ SOURCE = re.compile(r"^<!-- source: ([\w-]+\.js) (\w+) -->$", re.MULTILINE)
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the exported networks and the examples to the site, and folder.js with all of them."""
-    data = cached_data(Path(config.config_file_path).resolve().parent / ".cache" / "playground")
+    cache = Path(config.config_file_path).resolve().parent / ".cache" / "playground"
+    data = made.kept(cache, "site_tools.playground_assets", "the playground's networks")
     for path in sorted(data.rglob("*")):
         if path.is_file():
             address = f"{DATA}/{path.relative_to(data).as_posix()}"
@@ -76,40 +72,11 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
     return html
 
 
-# --- The data, and its cache ----------------------------------------------------------------
-
-
-def cached_data(cache: Path) -> Path:
-    """The folder with today's data; made now when what it depends on changed.
-
-    Raises PluginError when a record cannot be exported.
-    """
-    folder = cache / _digest(ROOT)[:24]
-    if folder.is_dir():
-        return folder
-    shutil.rmtree(cache, ignore_errors=True)
-    unfinished = cache / "unfinished"
-    done = subprocess.run(
-        [sys.executable, "-m", "site_tools.playground_assets", str(unfinished)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-    )
-    if done.returncode:
-        raise PluginError(f"the playground's networks could not be exported:\n{done.stderr}")
-    unfinished.rename(folder)
-    return folder
-
-
-def _digest(project: Path) -> str:
-    """Of this file, and of all that the functions below import and read."""
-    return Imports(project, ["mnist_steps"]).digest(Path(__file__).read_text(encoding="utf-8"))
+# --- The data ------------------------------------------------------------------------------
 
 
 def write_data(folder: Path) -> None:
     """Write stage-N/model.json and weights.bin for each stage, and playground.json."""
-    from mnist_steps import runs
     from mnist_steps.pages import export
 
     chosen = []
@@ -120,11 +87,55 @@ def write_data(folder: Path) -> None:
                 "number": number,
                 "title": description["title"],
                 "parameters": sum(layer["params"] for layer in description["layers"]),
-                "test_accuracy": runs.load(number).final_test_accuracy,
+                "test_accuracy": one_view_accuracy(number),
+                "leastEvidence": least_evidence(number),
             }
         )
-    content = {"default": DEFAULT_STAGE, "stages": chosen, "presets": _presets()}
+    content = {
+        "default": DEFAULT_STAGE,
+        "stages": chosen,
+        "presets": _presets(),
+        "usual": usual(),
+    }
     (folder / "playground.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def one_view_accuracy(number: int) -> float:
+    """Percent of the test digits, each judged once, as the playground judges a drawing."""
+    from mnist_steps import runs
+
+    last = runs.load(number).epochs[-1]
+    return last.test_accuracy if last.one_view_accuracy is None else last.one_view_accuracy
+
+
+def usual() -> dict[str, float]:
+    """What training digits are like, for doubt.js: how much ink is rare, in full pixels."""
+    from mnist_steps import data
+
+    ink = data.mnist().full_train.images.float().flatten(1).sum(dim=1) / 255
+    return {
+        "oneIn": ONE_IN,
+        "leastInk": round(ink.quantile(1 / ONE_IN).item(), 1),
+        "mostInk": round(ink.quantile(1 - 1 / ONE_IN).item(), 1),
+    }
+
+
+def least_evidence(number: int) -> float:
+    """What all but one in ONE_IN training digits reach: the logarithm of the sum of e^score."""
+    import torch
+
+    from mnist_steps import data, evaluation, runs
+
+    run = runs.load(number)
+    network = torch.nn.Sequential(*list(run.build().children())[:-1])  # without the log-softmax
+    images = data.mnist().full_train.images[:JUDGED].float() / 255
+    with torch.inference_mode():
+        parts = [
+            network(evaluation.normalize(some, run.stage.recipe.normalize_test))
+            for some in images.split(500)
+        ]
+    evidence = torch.cat(parts).logsumexp(dim=1)
+    return round(evidence.quantile(1 / ONE_IN).item(), 3)
 
 
 def _presets() -> list[dict[str, Any]]:

@@ -1,41 +1,13 @@
 # %% [markdown]
-# # 1. The setup
-#
-# Every experiment stands on a pipeline: images come in, a network trains, numbers come
-# out. If the pipeline is wrong, every later number is wrong too. So the first stage
-# takes a network that is far too large to fail, and puts all the care into everything
-# around it.
-#
-# The eight stages retell a course notebook, [Session 7 of
-# ERA](https://github.com/Shilpaj1994/ERA/tree/master/Session7): these pages call it
-# *the original*. It trained each network once; what it claimed stands beside what we
-# measured.
-#
-# **You will learn** to load MNIST, to augment a whole batch at once, to write a
-# training loop and a test loop, and to read the results with the right amount of
-# suspicion.
-#
-# **Know first** what a convolution, a loss and an optimizer are. One semester of
-# PyTorch is plenty.
-#
-# ## Target
-#
-# - Extract, transform and load the data, and look at it.
-# - A network that works, however large.
-# - A training loop and a test loop that every later stage can keep.
+# # 1. How many numbers does it take to read a digit?
 
-# %%
+# %% tags=["hide-input"]
 import bisect
-import time
-
-import torch
-import torchvision
-from torch.utils.data import DataLoader, Subset
-from torchvision import transforms
+from dataclasses import replace
+from statistics import fmean
 
 from mnist_steps import (
     augment,
-    data,
     evaluation,
     figures,
     pages,
@@ -44,289 +16,461 @@ from mnist_steps import (
     summary,
     training,
 )
+from mnist_steps.experiments.study import Store
 from mnist_steps.markup import Text
 
 stage = stages.get(1)
+figures.network(stage)
+
+# %% tags=["hide-input"]
+table = summary.summarize(stage.build(), (1, 28, 28))
+counts = {row.name: row.params for row in table.rows}
+heaviest = sum(sorted(counts.values())[-2:]) / table.total_params
+pages.hold_to("Two of its seven convolutions hold nine tenths", 0.88 < heaviest < 0.95)
+Text(
+    "This network reads handwritten digits, and all it does is multiply, add, and "
+    "pick the larger of numbers. What it multiplies by are its **parameters**, which "
+    f"training finds: {table.total_params:,} of them, drawn as squares. The last stage "
+    f"of this tutorial needs {stages.get(8).parameters:,}."
+)
 
 # %% [markdown]
-# ## Extract: the data
+# Two of its seven convolutions hold nine tenths. Which two, and why so many? You will
+# have computed it in a minute.
 #
-# The data set comes with the package, so nothing is downloaded. Images are bytes: paper
-# is the smallest value, ink the largest.
-
-# %%
-mnist = data.mnist()
-print(
-    "training images ",
-    tuple(mnist.full_train.images.shape),
-    mnist.full_train.images.dtype,
-)
-print(
-    "training labels ",
-    tuple(mnist.full_train.labels.shape),
-    mnist.full_train.labels.dtype,
-)
-print("test images     ", tuple(mnist.test.images.shape))
-
-# %%
-figures.digits(
-    mnist.full_train.images[:16],
-    [str(label.item()) for label in mnist.full_train.labels[:16]],
-    alt="The first sixteen training digits, each with its label above it.",
-)
-
-# %% [markdown]
-# Two more splits exist for choices. Whoever compares ten networks on the test set and
-# keeps the best has trained on the test set, a little. Choices belong on the validation
-# split; the test set only answers at the end.
-
-# %%
-print(
-    "to choose on:",
-    len(mnist.train),
-    "for training,",
-    len(mnist.validation),
-    "for validation",
-)
-
-# %% [markdown]
-# ## Transform: the way everybody knows
+# **You will be able to**
 #
-# This is the pipeline of most PyTorch tutorials, and of the original of this one: a
-# transform for one image, a data set that applies it, a loader that collects batches.
-# It reads the very same files.
+# - count the parameters of any convolution, and say what changes them;
+# - write a training loop, and prove it right before you trust it;
+# - say what the test set is for, and why its digits can be the easier ones.
+#
+# One semester of PyTorch is plenty. The eight stages retell a course notebook, [Session
+# 7 of ERA](https://github.com/Shilpaj1994/ERA/tree/master/Session7), which we call *the
+# original*. What it claimed stands in the audit at the end of each page.
+#
+# ## The idea
+#
+# ### A convolution multiplies and adds
+#
+# A **kernel** is a small square of weights. Lay it on the image, multiply each pixel by
+# the weight on top of it, and add up: that is one pixel of a new image, called a
+# **map**. Move the kernel on by one, and do it again.
 
-# %%
-per_image = transforms.Compose(
-    [
-        transforms.RandomApply([transforms.CenterCrop(22)], p=0.1),
-        transforms.Resize((28, 28)),
-        transforms.RandomRotation((-15.0, 15.0), fill=0),
-        transforms.ToTensor(),
-        transforms.Normalize((0.1307,), (0.3081,)),
-    ]
-)
-data.unpack()
-classic = torchvision.datasets.MNIST(data.root(), train=True, transform=per_image)
-few = Subset(classic, range(4096))
-
-start = time.perf_counter()
-for _ in DataLoader(few, batch_size=stage.recipe.batch_size, shuffle=True):
-    pass
-classic_seconds = time.perf_counter() - start
+# %% tags=["hide-input"]
+figures.sliding_kernel(runs.load(3))
 
 # %% [markdown]
-# It works, one image at a time. But each of these transforms only moves pixels, and
-# moving pixels is an affine map: six numbers that say where in the input each output
-# pixel looks. A crop is such a map, a rotation is one, and both together are again one.
-# So a whole batch can be moved in a single call, with its own random map for every
-# image.
+# If there are several maps $c$ to read, the kernel has a square of weights for each. A
+# **bias** $b$ may be added at the end:
+#
+# $$y_{i,j} = b + \sum_{c}\sum_{u,v} w_{c,u,v}\, x_{c,\,i+u,\,j+v}$$
 
 # %%
-pages.source(augment.batch_affine)
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mnist_steps import data
+
+digit = data.mnist().full_train.images[:1].float() / 255  # (1, 1, 28, 28)
+kernel = torch.tensor([[-1.0, -1, -1], [0, 0, 0], [1, 1, 1]])
+patch = digit[0, 0, 6:9, 12:15]  # three rows, three columns
+print("by hand   ", (kernel * patch).sum().item())
+print("by PyTorch", F.conv2d(digit, kernel[None, None])[0, 0, 6, 12].item())
+
+# %% [markdown]
+# Now count. A kernel of $k \times k$ has $k^2$ weights for each of the $C_\text{in}$
+# maps that it reads, and makes one map. $C_\text{out}$ maps take as many kernels, each
+# with one bias:
+#
+# $$P = k^2 \, C_\text{in} \, C_\text{out} + C_\text{out}$$
 
 # %%
+from mnist_steps.models import SetupNet
+
+for name, layer in SetupNet().named_children():
+    if isinstance(layer, nn.Conv2d):
+        k, c_in, c_out = layer.kernel_size[0], layer.in_channels, layer.out_channels
+        formula = k**2 * c_in * c_out + c_out
+        assert formula == layer.weight.numel() + layer.bias.numel()
+        print(f"{name}  {k}² · {c_in:4} · {c_out:4} + {c_out:4} = {formula:9,}")
+
+# %% [markdown]
+# The image's size is not in the formula. The same kernel is used at every place, so a
+# larger image costs time, and no parameter.
+#
+# ### Learning walks downhill
+#
+# The network gives each of ten digits a probability. The **loss** is $-\log p$ of the
+# right one: zero when it is sure and right. The **gradient** $g$ says, for each
+# parameter $w$, how the loss changes with it. A step goes against the gradient; the
+# **learning rate** $\eta$ says how far, and **momentum** $\mu$ keeps some of the step
+# before:
+#
+# $$L = -\log p_\text{right} \qquad
+# v \leftarrow \mu v + g \qquad w \leftarrow w - \eta v$$
+
+# %% tags=["hide-input"]
+figures.descent(figures.one_step(stages.get(4), 0.1))
+
+
+# %%
+def train(network, batches, learning_rate=0.01, momentum=0.9):
+    optimizer = torch.optim.SGD(network.parameters(), learning_rate, momentum)
+    losses = []
+    for images, labels in batches:
+        optimizer.zero_grad()  # forget the gradient of the batch before
+        log_probabilities = network(images)  # (N, 10)
+        loss = F.nll_loss(log_probabilities, labels)
+        loss.backward()  # the gradient, for each parameter
+        optimizer.step()  # downhill
+        losses.append(loss.item())
+    return losses
+
+
+# %% [markdown]
+# Is the loop right? Ask something easy of it first: the same few digits, again and
+# again. Whatever can learn at all can learn these by heart.
+
+
+# %%
+def small_network():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 5, stride=3), nn.ReLU(),  # 8 maps of 8×8
+        nn.Conv2d(8, 10, 8), nn.Flatten(), nn.LogSoftmax(dim=1),
+    )  # fmt: skip
+
+
+few = data.mnist().full_train[:64]
+images, labels = few.images.float() / 255, few.labels
+network = small_network()
+losses = train(network, [(images, labels)] * 150)
+right = (network(images).argmax(dim=1) == labels).sum().item()
+print(f"loss {losses[0]:.3f} → {losses[-1]:.3f}; {right} of {len(labels)} right")
+assert right == len(labels), "a loop that cannot do this has a bug"
+
+# %% [markdown]
+# ### One digit, many pictures
+#
+# A digit that is turned a little is still the same digit. So each time it is shown, it
+# is turned anew, and now and then enlarged. Such a move is an **affine map**, six
+# numbers. They say, for each pixel of the new picture, where in the old one to look:
+#
+# $$\begin{pmatrix} x' \\ y' \end{pmatrix} =
+# \begin{pmatrix} a & b & c \\ d & e & f \end{pmatrix}
+# \begin{pmatrix} x \\ y \\ 1 \end{pmatrix}$$
+
+# %% tags=["hide-input"]
+figures.affine_map()
+
+# %%
+six = torch.tensor([[[0.78, 0.28, 0.0], [-0.28, 0.78, 0.0]]])  # turns and enlarges
+turned = F.grid_sample(digit, F.affine_grid(six, digit.shape, align_corners=False))
+
+# %% [markdown]
+# ### What the test set is for
+#
+# Training digits are the exercises, test digits the exam. Whoever takes the exam ten
+# times and reports the best mark has practised on the exam. So choices are made on
+# **validation** digits, a part of the training set that is held back. The test set
+# answers at the end.
+#
+# ## The change
+#
+# So far there is nothing to change. Here is the whole network:
+
+# %% tags=["hide-input"]
+pages.source(stage.model)
+
+# %% tags=["hide-input"]
+recipe = stage.recipe
+rate, momentum = recipe.optimizer.lr, recipe.optimizer.momentum
+Text(
+    "**Padding** lays zeros around a map, so that it keeps its size. The **recipe**: "
+    f"batches of {recipe.batch_size} digits; {recipe.epochs} **epochs**, each of which "
+    f"shows every training digit once; SGD with a learning rate of {rate} and a "
+    f"momentum of {momentum}."
+)
+
+# %% [markdown]
+# ## Predict
+
+# %% tags=["hide-input"]
+made = Store().outcomes(stage)
+ahead = [  # epoch by epoch, the mean over seeds
+    fmean(
+        one.epochs["test_accuracy"][epoch] - one.epochs["train_accuracy"][epoch]
+        for one in made
+    )
+    for epoch in range(recipe.epochs)
+]
+early, even = fmean(ahead[1:5]), 0.1
+pages.predict(
+    "The network has seen the training digits before, but turned. Test digits are new "
+    "to it, and stand straight. From the second to the fifth epoch, of which does it "
+    "read more?",
+    (
+        "Of the training digits",
+        f"As many of both, within {even} percentage points",
+        "Of the test digits",
+    ),
+    answer=bisect.bisect((-even, even), early),
+    explanation=f"The test digits are ahead by {early:+.2f} percentage points there, "
+    f"the mean over {len(made)} seeds; in the last epoch by {ahead[-1]:+.2f}.",
+)
+
+# %% [markdown]
+# ## What happened
+#
+# A **seed** decides all that is random: the first weights, the order of the digits, how
+# each is turned. Every dot is one seed, and nothing else differs.
+
+# %% tags=["hide-input"]
+figures.seeds([stage])
+
+# %% tags=["hide-input"]
+finals = sorted(one.figures.final for one in made)
+error = pages.standard_error(fmean(finals))
+Text(
+    f"{len(made)} seeds end between {finals[0]:.2f} and {finals[-1]:.2f} %. A change "
+    "that moves a single run by as much has shown nothing. Other test digits would "
+    f"move it, too, by about {error:.2f} points: the **standard error** of a share of "
+    "ten thousand. But all our networks read the *same* ten thousand. Asking which "
+    "digits only one of two gets wrong, [in pairs](../guides/evaluation.py), tells "
+    "more."
+)
+
+# %% tags=["hide-input"]
+figures.all_curves([stage])
+
+# %% tags=["hide-input"]
+run = runs.load_or_train(1)
+figures.mistakes(run, count=8)
+
+# %% [markdown]
+# Eight that it got wrong, and was most sure of. Would you have read them?
+#
+# ## Why
+#
+# How can the exam be easier than the exercises? Three things differ, and each can be
+# taken away by itself. The giant's weights are too large to keep here, so we ask the
+# network of stage 3, which was trained by the same recipe.
+
+# %% tags=["hide-input"]
+small = runs.load(3)
+finished, alike = small.build(), replace(recipe, normalize_test=recipe.normalize_train)
+straight = data.mnist().full_train[:5000]
 generator = torch.Generator().manual_seed(0)
-start = time.perf_counter()
-for chosen in torch.randperm(4096, generator=generator).split(stage.recipe.batch_size):
-    images = mnist.full_train.images[chosen].float() / 255
-    images = augment.augment(images, stage.recipe.augmentation, generator)
-    images = evaluation.normalize(images, stage.recipe.normalize_train)
-ours_seconds = time.perf_counter() - start
+moved = augment.augment(straight.images.float() / 255, recipe.augmentation, generator)
+moved = data.Split((255 * moved).round().to(torch.uint8), straight.labels)
+
+
+def accuracy(split):
+    return evaluation.evaluate(finished, split, alike).accuracy
+
+
+learning, turning, standing, new = asked = (
+    small.epochs[-1].train_accuracy,
+    accuracy(moved),
+    accuracy(straight),
+    accuracy(data.mnist().test),
+)
+names = (
+    "training digits, turned, counted while it still learns",
+    "training digits, turned, once it has learnt",
+    "training digits, standing straight",
+    "test digits, standing straight",
+)
+pages.table(
+    ["", "right, in percent"],
+    [[name, f"{value:.2f}"] for name, value in zip(names, asked, strict=True)],
+    f"One network, asked in four ways; {len(straight):,} of the training digits.",
+)
 
 # %% tags=["hide-input"]
 Text(
-    f"Measured in this build: the loader took **{classic_seconds:.2f} s** for "
-    f"{len(few):,} images, batches cut from memory took **{ours_seconds:.2f} s**, "
-    f"{classic_seconds / ours_seconds:.0f} times less. That is why training here has "
-    "no loader."
+    f"Having learnt brings {turning - learning:+.2f} points, standing straight "
+    f"{standing - turning:+.2f}, and being new {new - standing:+.2f}. Whoever compares "
+    "the first row with the last compares three things at once."
 )
 
 # %% [markdown]
-# Before and after: with a small probability the centre is cut out and enlarged, then
-# everything is turned by a random angle.
-
-# %%
-before = mnist.full_train.images[:8].float() / 255
-generator = torch.Generator().manual_seed(4)
-after = augment.augment(before, stage.recipe.augmentation, generator)
-figures.digits(
-    torch.cat((before, after)),
-    ["before"] * 8 + ["after"] * 8,
-    alt="Eight digits, above as they are, below turned by up to fifteen degrees, some "
-    "enlarged.",
-)
-
-# %% [markdown]
-# ## The model
-#
-# Two columns stand beside the layers: the size of the layer's output, and its
-# **receptive field**, the width in input pixels of the square that one of its units can
-# see.
-
-# %%
-pages.source(stage.model)
-
-# %% [markdown]
-# ### Layer by layer
-
-# %%
-table = summary.summarize(stage.build(), (1, 28, 28))
-table
-
-# %% [markdown]
-# The original wrote its own receptive fields beside the layers. Here they are beside
-# ours, which are computed from the network.
-
-# %%
-pages.field_claims(stage)
-
-# %% [markdown]
-# The original doubled the field at each pooling. But a pooling of two by two lets a
-# unit see just one more step of the grid below. What doubles is the **jump**, the
-# distance between neighbouring units, and so every later kernel reaches twice as far.
-#
-# ## The recipe
-
-# %%
-pages.recipe(stage)
-
-# %% [markdown]
-# One line deserves a second look: test images are normalized with other constants than
-# training images. It is a slip of the original, and all eight stages keep it. Each set
-# was scaled by its own statistics, so the network sees test digits with a little less
-# contrast than those it learnt from. [Stage 3](03_lighter.py) measures what that costs.
-#
-# ## Training
-#
-# This is the whole loop. Read it once slowly: every later stage uses it unchanged.
-
-# %%
-pages.source(training.train_epoch)
-
-# %%
-pages.source(evaluation.log_probabilities)
-
-# %% [markdown]
-# Training this network takes long on a CPU, so the page shows a **record**: a run made
-# with exactly this code, saved with the package. To prove that it belongs to today's
-# code, every build of this page trains the first steps again and compares the losses.
-# The line below says how that went; `mnist-steps train 1` trains the whole of it on
-# your machine.
-
-# %%
-run = runs.load_or_train(1)
-pages.provenance(run, steps=2)
+# ## Check yourself
 
 # %% tags=["hide-input"]
-final = run.epochs[-1]
-ahead = final.test_accuracy - final.train_accuracy
-even = 0.1
-pages.predict(
-    "Training digits are turned and cropped, test digits are not. In the final epoch, "
-    "of which does the network get more right?",
-    (
-        "Of the training digits, which it has seen before",
-        f"Of both the same share, within {even} percentage points",
-        "Of the test digits, although it has never seen them",
-    ),
-    answer=bisect.bisect((-even, even), ahead),
-    explanation=f"Training {final.train_accuracy:.2f} %, test "
-    f"{final.test_accuracy:.2f} %. Two forces pull: digits seen before are easier, and "
-    "turned or cropped digits are harder. Moreover, training accuracy is counted while "
-    "the weights still change, test accuracy after the epoch's last step.",
+places, pairs = 14 * 14, 64 * 128
+pages.check(
+    "A convolution reads 64 maps of 14×14 with kernels of 3×3 and makes 128 maps. It "
+    "has biases. How many parameters?",
+    [
+        (
+            f"{9 * 128 + 128:,}",
+            "That would do if each kernel read one map. It reads all 64.",
+        ),
+        (
+            f"{9 * pairs + 128:,}",
+            "9 weights for each pair of a map read and a map made, and 128 biases.",
+        ),
+        (
+            f"{places * (9 * pairs + 128):,}",
+            "That gives each of the 14×14 places a kernel of its own. They share one.",
+        ),
+    ],
+    answer=1,
+)
+
+# %% tags=["hide-input"]
+pages.check(
+    "Which of these makes a convolution's parameters fewer?",
+    [
+        ("Images of half the size", "Fewer places, but the same kernel at each."),
+        ("No padding", "Padding adds places at the border, and no weight."),
+        ("Kernels of 3×3 in place of 5×5", "9 weights in place of 25, for each pair."),
+    ],
+    answer=2,
+)
+
+# %% tags=["hide-input"]
+pages.check(
+    "Your network reads 98 % of its training digits and 99 % of the test digits. What "
+    "do you know?",
+    [
+        (
+            "Nothing yet, before both are asked in the same way",
+            "Augmentation and weights that still change lower the first of the two.",
+        ),
+        (
+            "It has seen the test digits in training",
+            "It may have, but you see the same without it, as in the table above.",
+        ),
+        (
+            "It reads new digits better than known ones",
+            "Asked in the same way, it does not: see the last two rows of the table.",
+        ),
+    ],
+    answer=0,
+)
+
+# %% tags=["hide-input"]
+pages.check(
+    "You train ten networks and report the one with the best test accuracy. What is "
+    "wrong with its figure?",
+    [
+        ("Nothing, each network was tested once", "But one was picked, for its luck."),
+        ("It is too high, on average", "The best of ten is good, and lucky as well."),
+        ("It is too low, on average", "Picking the best can only raise a figure."),
+    ],
+    answer=1,
 )
 
 # %% [markdown]
-# ## Results
-
-# %%
-pages.results(run)
-
-# %%
-figures.curves(run)
-
-# %% [markdown]
-# Which digits does it still get wrong? Those with the most misplaced confidence come
-# first.
-
-# %%
-figures.mistakes(run)
-
-# %%
-figures.confusion(run)
-
-# %% [markdown]
-# ## Analysis
-
-# %% tags=["hide-input"]
-last_two = sum(row.params for row in table.rows if row.name in ("conv5", "conv6"))
-error = pages.standard_error(run.final_test_accuracy)
-final = run.epochs[-1]
-Text(f"""
-- **It is enormous.** {table.total_params:,} parameters for ten digits,
-  {last_two / table.total_params:.0%} of them in conv5 and conv6 alone. One image costs
-  {table.total_macs / 1e6:.0f} million multiplications.
-- **The pipeline works.** The final test accuracy is {run.final_test_accuracy:.2f} %,
-  with a best epoch of {run.best_test_accuracy:.2f} %; the original reported
-  {stage.claim.best_test_accuracy:.2f} %.
-- **Test beats training** by {final.test_accuracy - final.train_accuracy:+.2f}
-  percentage points, and that is no miracle: training accuracy is measured on turned and
-  cropped digits, while the weights still change.
-- **How sure are we?** On ten thousand images, an accuracy of
-  {run.final_test_accuracy:.2f} % has a standard error of {error:.3f} points from the
-  choice of images alone. The difference of two networks has a larger one, by the root
-  of two, as long as nobody looks at *which* digits each of them reads: both read the
-  same digits here, and [paired](../guides/evaluation.py) they tell more.
-""")
-
-# %% [markdown]
-# **What this stage confounds:** nothing yet, for there is nothing to compare it with.
-# That changes on the next page, where five things move at once.
-#
 # ## Exercises
 #
-# **1.** Which layer holds the most parameters, and which does the most arithmetic?
-# Guess before you compute.
+# **1.** Which layer holds the most parameters, and which multiplies the most? Guess
+# before you compute.
+
+# %% [markdown] tags=["hint"]
+# Each weight is used once at each place of the layer's output.
 
 # %% tags=["solution"]
-most_parameters = max(table.rows, key=lambda row: row.params)
-most_arithmetic = max(table.rows, key=lambda row: row.macs)
-print(f"most parameters: {most_parameters.name}, {most_parameters.params:,}")
-print(
-    f"most arithmetic: {most_arithmetic.name}, {most_arithmetic.macs:,} multiplications"
-)
+for name, layer in SetupNet().named_children():
+    if isinstance(layer, nn.Conv2d):
+        height, width = next(r.output_shape[1:] for r in table.rows if r.name == name)
+        weights = layer.weight.numel()
+        products = weights * height * width
+        print(f"{name}: {weights:9,} weights, {products:11,} multiplications")
 
 # %% [markdown] tags=["solution"]
-# A kernel early in the network has few weights but is applied at every position; one
-# late in the network has many weights and few positions.
+# An early kernel has few weights and many places, a late one many weights and few
+# places.
 
 # %% [markdown]
-# **2.** Rotate one digit by hand. Write the matrix for a quarter turn and apply it with
-# `augment.batch_affine`.
+# **2.** Which six numbers turn a digit by a quarter? Compare with `torch.rot90`.
+
+# %% [markdown] tags=["hint"]
+# Coordinates go from -1 to 1, $x$ to the right and $y$ down. Where in the old picture
+# must the new top right corner look?
 
 # %% tags=["solution"]
 quarter = torch.tensor([[[0.0, -1.0, 0.0], [1.0, 0.0, 0.0]]])
-turned = augment.batch_affine(before[:1], quarter)
-assert torch.allclose(turned, torch.rot90(before[:1], 1, dims=(2, 3)), atol=1e-5)
-figures.digits(
-    torch.cat((before[:1], turned)),
-    ["before", "after"],
-    columns=2,
-    alt="The first digit upright, and turned by ninety degrees.",
-)
+grid = F.affine_grid(quarter, digit.shape, align_corners=False)
+turned = F.grid_sample(digit, grid, align_corners=False)
+print(torch.allclose(turned, torch.rot90(digit, 1, dims=(2, 3)), atol=1e-5))
 
 # %% [markdown]
-# **3.** The two sets of constants: compute the mean and the standard deviation of all
-# training pixels and of all test pixels. Which constants of the recipe are which?
+# **3.** *Broken on purpose.* The same 64 digits, the same network, one line of the loop
+# gone. What happens to the loss, and which line was it?
 
-# %% tags=["solution"]
-for name, split in (("training", mnist.full_train), ("test", mnist.test)):
-    pixels = split.images.double() / 255
-    print(f"{name}: mean {pixels.mean():.4f}, standard deviation {pixels.std():.4f}")
+# %% tags=["hide-input"]
+network = small_network()
+optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
+broken = []
+for _ in range(150):
+    loss = F.nll_loss(network(images), labels)
+    loss.backward()
+    optimizer.step()
+    broken.append(loss.item())
+figures.loss_by_step({"sound": losses, "broken": broken}, steps=150)
+
+# %% [markdown] tags=["hint"]
+# It begins like the other, even faster. What could grow from step to step, although the
+# digits are the same?
+
+# %% [markdown] tags=["solution"]
+# `optimizer.zero_grad()` is missing. `backward` *adds* to the gradients that are there,
+# so each step goes along the sum of all gradients so far: faster and faster, past the
+# valley, and up the other side.
+
+# %% [markdown] tags=["audit"]
+# ## The audit
+#
+# ### Every layer
+
+# %% tags=["audit"]
+table
+
+# %% tags=["audit"]
+pages.field_claims(stage)
+
+# %% [markdown] tags=["audit"]
+# The last column but one is the **receptive field**, how many pixels a unit can see;
+# stage 2 explains it. The original doubled the field at each pooling. What doubles is
+# the distance between neighbouring units.
+#
+# ### The whole recipe
+
+# %% tags=["audit"]
+pages.recipe(stage)
+
+# %% [markdown] tags=["audit"]
+# Test images are normalized by other constants than training images: a slip of the
+# original that all eight stages keep. Stage 3 measures what it costs.
+#
+# ### The loop and the judgement
+#
+# The loop above, with everything that the stages need:
+
+# %% tags=["audit"]
+pages.source(training.train_epoch)
+
+# %% tags=["audit"]
+pages.source(evaluation.evaluate)
+
+# %% [markdown] tags=["audit"]
+# ### The result, and what the original claimed
+
+# %% tags=["audit"]
+pages.results(run)
+
+# %% tags=["audit"]
+figures.confusion(run)
+
+# %% tags=["audit"]
+pages.provenance(run, steps=2)
 
 # %% [markdown]
 # ## Next
 #
-# The network works, and it is a giant. [Stage 2](02_skeleton.py) draws a skeleton that
-# all later networks keep.
+# It works, and it is a giant. How little of it would do?
+# [Stage 2](02_skeleton.py) plans a network from its end.

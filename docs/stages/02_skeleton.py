@@ -1,203 +1,376 @@
 # %% [markdown]
-# # 2. The skeleton
-#
-# Good architectures are boring on purpose: a shape that repeats, so that later changes
-# can be made in one place. This stage finds that shape and cuts most of the weights on
-# the way.
-#
-# **You will learn** the squeeze-and-expand pattern, where to put a pooling layer, and
-# to plan a network backwards from the receptive field it needs.
-#
-# **Know first** [stage 1](01_setup.py), above all its training loop, which is not
-# repeated here.
-#
-# ## Target
-#
-# - A skeleton that later stages can keep.
-# - Nothing fancy: no padding, no batch normalization, no dropout.
-# - Channels that expand, are squeezed, and expand again.
-# - At least 99 % on the test digits.
+# # 2. How much of the image must a unit see before it may decide?
 
-# %%
-import math
+# %% tags=["hide-input"]
+import bisect
+from statistics import fmean
 
 import torch
 
-from mnist_steps import augment, data, figures, pages, runs, stages, summary
+from mnist_steps import data, evaluation, figures, pages, runs, stages, summary
+from mnist_steps.experiments import evidence
+from mnist_steps.experiments.study import Store
 from mnist_steps.markup import Text
 
 stage, before = stages.get(2), stages.get(1)
+table = summary.summarize(stage.build(), (1, 28, 28))
+figures.ladder(stage)
 
 # %% [markdown]
-# ## The model
+# From top to bottom, the maps shrink and what a unit sees grows. Below, one unit is
+# left, and it sees the whole image: 28 pixels, not one more, not one less. Is that
+# luck? No. This network was planned from its last unit backwards.
 #
-# Without padding, every convolution takes a pixel off each side. The sizes tell the
-# story: layer by layer the digit shrinks to a single cell, and that cell sees all of
-# it.
+# **You will be able to**
+#
+# - compute how much of the image any unit sees;
+# - plan a network backwards from what its last unit has to see;
+# - say why channels are squeezed before they are expanded.
+#
+# You need to count parameters, as in [stage 1](01_setup.py).
+#
+# ## The idea
+#
+# ### What a unit sees
+#
+# One number of a map is a **unit**. The pixels that can change it are its **receptive
+# field**. Behind one convolution of 3×3 it is three pixels wide, behind two of them
+# five: the units at the edge look one pixel further.
+#
+# **Pooling** keeps the largest of 2×2 units and moves on by two: its **stride** $s$ is
+# two. That alone shows a unit little more. But from now on, neighbours lie two pixels
+# apart. This distance, the **jump** $j$, is what every later kernel reaches by:
+#
+# $$r \leftarrow r + (k - 1)\, j \qquad j \leftarrow j \, s$$
 
 # %%
-pages.source(stage.model)
+layers = ["conv"] * 3 + ["pool"] + ["conv"] * 5
+size, field, jump = 28, 1, 1
+for layer in layers:
+    kernel, stride = (2, 2) if layer == "pool" else (3, 1)
+    size = (size - kernel) // stride + 1
+    field, jump = field + (kernel - 1) * jump, jump * stride
+    print(f"{layer}  map {size:2}  jump {jump}  field {field:2}")
 
 # %% [markdown]
-# What changed since stage 1:
+# ### Planned backwards
+#
+# Without padding, each convolution makes the map smaller by two. A network may decide
+# when one unit is left: there, every pixel has been used, and the unit has seen them
+# all. So begin with this unit and walk back. A convolution needs a map that is larger
+# by two, a pooling one twice as large:
+
+# %%
+size = 1
+for layer in reversed(layers):
+    size = 2 * size if layer == "pool" else size + 2
+    print(f"{layer} needs a map of {size}")
+
+# %% [markdown]
+# With $a$ convolutions before the pooling and $b$ behind it, the plan fits when
+#
+# $$2 \, (1 + 2b) + 2a = 28 \qquad \text{or} \qquad a + 2b = 13$$
+#
+# Each whole $a$ and $b$ that solve this are a network that fits. A convolution behind
+# the pooling counts twice, and its maps have a quarter of the units. So pooling early
+# makes a network short and quick. Pooling late lets more layers see the strokes while
+# they are sharp.
+#
+# ### Squeeze, then expand
+#
+# A layer's parameters grow with what comes in *times* what goes out. So let a wide
+# layer be followed by a narrow one. That is the squeeze; then the maps may become more
+# again.
+
+# %% tags=["hide-input"]
+figures.channel_profile(stage)
+
+# %%
+from itertools import pairwise
+
+
+def weights(*channels):
+    return sum(3 * 3 * c_in * c_out for c_in, c_out in pairwise(channels))
+
+
+print(f"ever wider   {weights(1, 32, 64, 128, 256, 512, 1024, 10):9,}")
+print(f"with squeeze {weights(1, 32, 64, 128, 32, 64, 128, 32, 10):9,}")
+
+# %% [markdown]
+# ## The change
+
+# %% tags=["hide-input"]
+figures.network_change(before, stage)
 
 # %% tags=["fold"]
 pages.model_difference(before, stage)
 
-# %% [markdown]
-# ### Layer by layer
-
-# %%
-table = summary.summarize(stage.build(), (1, 28, 28))
-table
+# %% tags=["hide-input"]
+pages.recipe_change(before, stage)
 
 # %% [markdown]
-# Here the original's receptive fields are right, all of them.
-
-# %%
-pages.field_claims(stage)
-
-# %% [markdown]
-# ## The recipe
+# One convolution more; padding, biases and one of two poolings gone. What does it cost
+# to have no padding? Pixels at the border are used less often than those in the middle.
+# A digit's border is paper.
 #
-# Unchanged. So whatever the result, the network did it.
-
-# %%
-pages.recipe(stage, before)
-
-# %% [markdown]
-# The augmentation is also that of stage 1. Another draw of it, to keep an eye on what
-# the network really gets to see:
-
-# %%
-images = data.mnist().full_train.images[16:24].float() / 255
-generator = torch.Generator().manual_seed(1)
-figures.digits(
-    torch.cat((images, augment.augment(images, stage.recipe.augmentation, generator))),
-    ["before"] * 8 + ["after"] * 8,
-    alt="Eight digits, above as they are, below turned by up to fifteen degrees, some "
-    "enlarged.",
-)
-
-# %% [markdown]
-# ## Training
-
-# %%
-run = runs.load_or_train(2)
-pages.provenance(run, steps=2)
+# ## Predict
 
 # %% tags=["hide-input"]
-epochs_at_target = sum(epoch.test_accuracy >= 99 for epoch in run.epochs)
+made, earlier = Store().outcomes(stage), Store().outcomes(before)
+wrong, wrong_before = (  # of ten thousand
+    fmean(100 * (100 - one.figures.final) for one in each) for each in (made, earlier)
+)
+few, many = 5, 50
 pages.predict(
-    f"Of the giant's {before.parameters:,} parameters {stage.parameters:,} are left. "
-    "Does the network still reach its target of 99 % on the test digits?",
-    (
-        "No, in none of its epochs",
-        "In some epoch, but not in the final one",
-        "Yes, in the final epoch",
-    ),
-    answer=2 if run.final_test_accuracy >= 99 else int(epochs_at_target > 0),
-    explanation=f"{epochs_at_target} of {len(run.epochs)} epochs are at 99 % or above; "
-    f"the final one has {run.final_test_accuracy:.2f} %. Only the final one counts "
-    "here: whoever may pick the epoch afterwards picks the luckiest.",
+    f"Of {before.parameters:,} parameters {stage.parameters:,} are left. Of ten "
+    "thousand test digits, how many more does the network get wrong, on average over "
+    "the seeds?",
+    (f"At most {few} more", f"Between {few} and {many}", f"More than {many}"),
+    answer=bisect.bisect((few, many), wrong - wrong_before),
+    explanation=f"Stage 1 gets {wrong_before:.1f} wrong, stage 2 {wrong:.1f}, over "
+    f"{len(earlier)} and {len(made)} seeds.",
 )
 
 # %% [markdown]
-# ## Results
-
-# %%
-pages.results(run)
-
-# %%
-figures.curves(run)
-
-# %%
-figures.mistakes(run)
-
-# %%
-figures.confusion(run)
-
-# %% [markdown]
-# ## Analysis
+# ## What happened
 
 # %% tags=["hide-input"]
-larger = runs.load_or_train(1)
-unfinished = (
-    ""
-    if larger.finished
-    else f" (of stage 1, {pages.describe_epochs(larger)} are recorded)"
+figures.seeds([before, stage])
+
+# %% tags=["hide-input"]
+finals, finals_before = (
+    [one.figures.final for one in each] for each in (made, earlier)
 )
-gap = run.final_test_accuracy - larger.final_test_accuracy
-error = math.hypot(
-    pages.standard_error(run.final_test_accuracy),
-    pages.standard_error(larger.final_test_accuracy),
+change = evidence.compare(finals_before, finals)
+shared = sorted({one.seed for one in made} & {one.seed for one in earlier})
+pairs = []
+for seed in shared:
+    old, new = (
+        next(one for one in each if one.seed == seed) for each in (earlier, made)
+    )
+    pairs.append(evidence.mcnemar(old.wrong, new.wrong))
+settled = (
+    f"{len(earlier)} and {len(made)} seeds do not settle it: an interval takes "
+    f"{evidence.FEWEST_RUNS} of each."
+    if change.interval is None
+    else f"95 % interval {change.interval.low:+.2f} to {change.interval.high:+.2f}."
 )
-reached = "reached" if run.final_test_accuracy >= 99 else "missed"
-before_table = summary.summarize(before.build(), (1, 28, 28))
-Text(f"""
-- **Far fewer weights.** {table.total_params:,} instead of
-  {before_table.total_params:,}, a factor of
-  {before_table.total_params / table.total_params:.0f}. The arithmetic shrinks less, by
-  a factor of {before_table.total_macs / table.total_macs:.1f}: what went were the wide
-  layers at the end, and those were applied at few positions.
-- **The price:** {gap:+.2f} points in the final epoch{unfinished}. The standard error of
-  such a difference is about {error:.2f} points if the two runs were independent, so the
-  drop is {abs(gap) / error:.1f} standard errors.
-- **The target of 99 % was {reached}** in the final epoch
-  ({run.final_test_accuracy:.2f} %); the best epoch had {run.best_test_accuracy:.2f} %.
-  The original's {stage.claim.best_test_accuracy:.2f} % was its best epoch, its final
-  one had {stage.claim.final_test_accuracy:.2f} %.
-- **A slow start.** After the first epoch the training accuracy was
-  {run.epochs[0].train_accuracy:.1f} %. Deep, narrow and without normalization, the
-  signal fades on its way back. Stage 3 makes this worse, stage 4 cures it.
-""")
+Text(
+    f"The mean changes by {change.difference:+.2f} points. {settled} Look at the "
+    "digits, too, seed by seed: "
+    + "; ".join(
+        f"with seed {seed}, stage 2 alone misreads {pair.only_second} and stage 1 "
+        f"alone {pair.only_first}, as far apart as coins would fall in "
+        f"{pair.p_value:.0%} of cases"
+        for seed, pair in zip(shared, pairs, strict=True)
+    )
+    + "."
+)
+
+# %% tags=["hide-input"]
+figures.all_curves([before, stage])
+
+# %% tags=["hide-input"]
+pages.newly(before, stage)
 
 # %% [markdown]
-# **What this stage confounds:** padding, biases, width, depth and the number of
-# poolings all changed at once. The result belongs to the whole bundle; which part cost
-# the accuracy, this page cannot say.
+# ## Why
 #
+# Does a unit really have to see *everything*? We can ask: show the trained network
+# only a window in the middle of each digit, and paper around it.
+
+# %% tags=["hide-input"]
+run = runs.load_or_train(2)
+some = data.mnist().test[:300]
+model, sides = run.build(), (8, 12, 16, 20, 24, 28)
+right = {}
+for side in sides:
+    edge = (28 - side) // 2
+    seen = torch.zeros_like(some.images)
+    window = (..., slice(edge, 28 - edge), slice(edge, 28 - edge))
+    seen[window] = some.images[window]
+    split = data.Split(seen, some.labels)
+    right[side] = evaluation.evaluate(model, split, stage.recipe).accuracy
+enough = next(side for side in sides if right[side] > right[28] - 1)
+pages.hold_to("but not less than half", right[12] < 90 and enough < 28)
+pages.table(
+    ["window, pixels", *(f"{side}" for side in sides)],
+    [["right, in percent", *(f"{value:.1f}" for value in right.values())]],
+    f"The recorded network on {len(some)} test digits of which only a window is left.",
+)
+
+# %% tags=["hide-input"]
+last_two = sum(
+    row.params for row in summary.summarize(before.build(), (1, 28, 28)).rows[-3:-1]
+)
+then = summary.summarize(before.build(), (1, 28, 28)).total_multiplications
+Text(
+    f"With {enough} of 28 pixels it reads nearly as well as with all, for digits fill "
+    f"the middle. With {sides[1]} it reads {right[sides[1]]:.0f} %. So the last unit "
+    "may see a little less than everything, but not less than half.\n\nAnd the "
+    f"parameters? {last_two:,} of them sat in two layers of stage 1, and their places "
+    "were few: multiplications fell by a factor of "
+    f"{then / table.total_multiplications:.1f} only, parameters by one of "
+    f"{before.parameters / stage.parameters:.0f}."
+)
+
+# %% [markdown]
+# **What this stage confounds:** padding, biases, width, depth and poolings changed at
+# once. Which of them cost what was lost, no figure on this page can say.
+#
+# ## Check yourself
+
+# %% tags=["hide-input"]
+pages.check(
+    "A unit sees 7 pixels, its neighbour lies 1 pixel away. Behind it come a pooling "
+    "of 2×2 with stride 2 and a convolution of 3×3. How wide is the field now?",
+    [
+        ("10", "That forgets the jump: behind the pooling, a step is two pixels."),
+        ("12", "The pooling adds 1 · 1, the convolution 2 · 2."),
+        ("16", "Pooling doubles the jump, and not the field."),
+    ],
+    answer=1,
+)
+
+# %% tags=["hide-input"]
+pages.check(
+    "You want 64 maps of 128, by kernels of 3×3 and without biases. What does it cost "
+    "to squeeze to 32 maps first, by one more layer of 3×3?",
+    [
+        (
+            f"Less: {weights(128, 32, 64):,} weights in place of {weights(128, 64):,}",
+            "And there is one more layer to see further, and one more ReLU.",
+        ),
+        (
+            "More, for it is a layer more",
+            "Count: each layer has a product of channels.",
+        ),
+        ("The same", "Count: the products are 128·64 and 128·32 + 32·64."),
+    ],
+    answer=0,
+)
+
+# %% tags=["hide-input"]
+pages.check(
+    "In a convolution of 3×3 without padding, how many units does the pixel in the "
+    "image's corner reach, and one in the middle?",
+    [
+        (
+            "9 and 9",
+            "The kernel would have to reach over the border, as padding lets it.",
+        ),
+        ("3 and 9", "That is a pixel at an edge, away from the corners."),
+        ("1 and 9", "In the corner only one place of the kernel lies on it."),
+    ],
+    answer=2,
+)
+
+# %% [markdown]
 # ## Exercises
 #
-# **1.** Without padding, how many convolutions of size 3 fit before a 28-pixel digit is
-# used up, if there is no pooling at all?
+# **1.** Which networks with one pooling fit an image of 28 pixels? List them all.
+
+# %% [markdown] tags=["hint"]
+# Try every $a$, and ask whether $b$ is whole.
 
 # %% tags=["solution"]
-size, layers = 28, 0
-while size > 2:
-    size, layers = size - 2, layers + 1
-print(f"{layers} convolutions leave {size}x{size} pixels")
-
-# %% [markdown] tags=["solution"]
-# The pooling halves the way: after it, each convolution eats two of half as many
-# pixels, which are four of the input's.
+for a in range(14):
+    if (13 - a) % 2 == 0:
+        print(f"{a:2} before the pooling, {(13 - a) // 2} behind it")
 
 # %% [markdown]
-# **2.** None of these convolutions has a bias. How many parameters would the biases
-# add, and what share is that?
+# **2.** Move the pooling to behind conv2, with five convolutions after it as before.
+# How large is the last map? Which last layer would leave one unit?
 
-# %% tags=["solution"]
-biases = sum(row.output_shape[0] for row in table.rows if row.kind == "Conv2d")
-print(f"{biases} biases, {biases / table.total_params:.2%} of the parameters")
-
-# %% [markdown]
-# **3.** Move the pooling: after conv2 instead of conv3, with the same five convolutions
-# behind it. How large is the last map, and how far does one of its cells see?
+# %% [markdown] tags=["hint"]
+# Does $a = 2$ solve the equation? Use the loop above.
 
 # %% tags=["solution"]
 size, field, jump = 28, 1, 1
-for kind in ("conv", "conv", "pool", "conv", "conv", "conv", "conv", "conv"):
-    if kind == "pool":
-        size, field, jump = size // 2, field + jump, jump * 2
-    else:
-        size, field = size - 2, field + 2 * jump
-    print(f"{kind}: {size}x{size}, field {field}")
+for layer in ["conv"] * 2 + ["pool"] + ["conv"] * 5:
+    kernel, stride = (2, 2) if layer == "pool" else (3, 1)
+    size = (size - kernel) // stride + 1
+    field, jump = field + (kernel - 1) * jump, jump * stride
+print(f"{size}×{size} units, each of which sees {field}×{field} pixels")
 
 # %% [markdown] tags=["solution"]
-# One convolution less before the pooling leaves one more pixel behind it: the network
-# ends in two by two cells, and none of them sees the whole digit.
+# Four units are left, and none has seen all. A kernel of 2×2 joins them: it adds one
+# jump to the field, and that makes it 28. Stage 3 ends like this.
+
+# %% [markdown]
+# **3.** *Broken on purpose.* Two networks, the same batches; in one of them, a layer
+# stands where none belongs. It learns, and then stays far above the other. Which layer,
+# and where?
+
+# %% tags=["hide-input"]
+from torch import nn
+from torch.nn import functional as F
+
+
+def losses_of(*last):
+    torch.manual_seed(1)
+    model = nn.Sequential(
+        nn.Conv2d(1, 8, 5, stride=3), nn.ReLU(), nn.Conv2d(8, 10, 8), *last,
+        nn.Flatten(), nn.LogSoftmax(dim=1),
+    )  # fmt: skip
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    part, losses = data.mnist().full_train[:19200], []
+    for images, labels in zip(
+        part.images.split(64), part.labels.split(64), strict=True
+    ):
+        optimizer.zero_grad()
+        scores = model((images.float() / 255 - 0.1307) / 0.3081)
+        loss = F.nll_loss(scores, labels)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+figures.loss_by_step({"sound": losses_of(), "broken": losses_of(nn.ReLU())}, steps=300)
+
+# %% [markdown] tags=["hint"]
+# Before the log-softmax, a digit that is out of the question should have a score far
+# below zero. What if it cannot?
+
+# %% [markdown] tags=["solution"]
+# There is a ReLU behind the last convolution, on the scores. No score can be below
+# zero, so a wrong digit is never ruled out. Worse: where a digit's score is zero for
+# every image, its gradient is zero too, and it never comes back. The last layer of a
+# network has no ReLU.
+
+# %% [markdown] tags=["audit"]
+# ## The audit
+#
+# ### Every layer
+
+# %% tags=["audit"]
+table
+
+# %% [markdown] tags=["audit"]
+# The original's receptive fields are right here, all of them. The recipe is that of
+# stage 1.
+
+# %% tags=["audit"]
+pages.recipe(stage)
+
+# %% [markdown] tags=["audit"]
+# ### The result, and what the original claimed
+
+# %% tags=["audit"]
+pages.results(run)
+
+# %% tags=["audit"]
+figures.mistakes(run)
+
+# %% tags=["audit"]
+figures.confusion(run)
+
+# %% tags=["audit"]
+pages.provenance(run, steps=2)
 
 # %% [markdown]
 # ## Next
 #
-# [Stage 3](03_lighter.py) keeps the shape and divides the channels.
+# The skeleton stands. [Stage 3](03_lighter.py) takes most of its channels away, and
+# something stops.

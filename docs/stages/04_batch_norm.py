@@ -1,187 +1,406 @@
 # %% [markdown]
-# # 4. Batch normalization
-#
-# A deep and narrow network hands a signal through many layers, and each may make it a
-# little smaller. Batch normalization measures the signal in every batch and sets it
-# back to mean zero and variance one. Nothing in this tutorial does more for the curves.
-#
-# **You will learn** what batch normalization does to a training, and how hard it is to
-# say so cleanly when several things change at once.
-#
-# **Know first** the standstill at the start of [stage 3](03_lighter.py).
-#
-# ## Target
-#
-# - Batch normalization, to train more efficiently.
-# - A smaller batch.
+# # 4. One kind of layer ends the standstill: what does it do to a channel?
 
-# %%
+# %% tags=["hide-input"]
 import bisect
+import math
+from statistics import fmean
 
-import torch
-
-from mnist_steps import augment, data, figures, pages, runs, stages, summary
+from mnist_steps import figures, pages, runs, stages, summary
+from mnist_steps.experiments import ablation, evidence, registry
+from mnist_steps.experiments.study import Store
 from mnist_steps.markup import Text
 
 stage, before = stages.get(4), stages.get(3)
+figures.normalization()
 
 # %% [markdown]
-# ## The model
+# All values of one channel, for one batch of digits. Move through the first steps of
+# the training: without the layer, they stay a thin line at zero. Behind **batch
+# normalization**, they spread out from the first step on. How does it do that, with
+# two learnt numbers per channel?
 #
-# Here normalization comes *after* the ReLU; from stage 6 on it will come before. Two
-# layers are gone at the end, and one kernel as large as what is left takes their place.
+# **You will be able to**
+#
+# - write down its formula, and check it against PyTorch;
+# - say what changes when training is over;
+# - say what a small batch does to it, and when a batch of one fails.
+#
+# You need the fading signal from [stage 3](03_lighter.py).
+#
+# ## The idea
+#
+# ### Measure, shift, stretch
+#
+# Take all values $x$ of one channel: of each image in the batch, at each place. They
+# have a mean $\mu$ and a variance $\sigma^2$. Subtract the one and divide by the root
+# of the other, and whatever came in has now mean zero and variance one. Then two learnt
+# numbers, $\gamma$ and $\beta$, stretch and shift it to where the network wants it:
+#
+# $$y = \gamma \, \frac{x - \mu}{\sqrt{\sigma^2 + \varepsilon}} + \beta$$
+#
+# $\varepsilon$ is tiny: it keeps the root from being zero. $\gamma$ begins as one and
+# $\beta$ as zero.
 
 # %%
-pages.source(stage.model)
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+x = 3 + 0.1 * torch.randn(32, 12, 8, 8)  # 12 channels, faint and off centre
+mean = x.mean(dim=(0, 2, 3), keepdim=True)  # over images and places
+variance = x.var(dim=(0, 2, 3), unbiased=False, keepdim=True)
+by_hand = (x - mean) / (variance + 1e-5).sqrt()
+
+norm = nn.BatchNorm2d(12)
+assert torch.allclose(norm(x), by_hand, atol=1e-4)
+print(f"spread {x.std():.2f} before, {norm(x).std():.2f} behind")
 
 # %% [markdown]
-# What changed since stage 3:
+# So a signal cannot fade: whatever a layer leaves of it, the next normalization
+# restores. And on the way back, the gradient is divided by the same small root.
+
+# %% tags=["hide-input"]
+figures.signal([before, stage])
+
+# %% [markdown]
+# ### Training and evaluation
+#
+# In training, a digit's answer depends on the other digits of its batch, whose mean is
+# subtracted. That is a little noise, more of it in small batches. When the network is
+# judged, the answer must depend on the digit alone. So in **evaluation** the layer
+# takes constants instead: averages of $\mu$ and $\sigma^2$ that it has kept while it
+# trained. `model.train()` and `model.eval()` switch between the two.
+
+# %%
+for _ in range(50):
+    norm(x)  # each time, the averages move a tenth of the way
+in_training = norm(x[:1]), norm(x)[:1]  # alone, and in company
+norm.eval()
+in_evaluation = norm(x[:1]), norm(x)[:1]
+print("training:  ", torch.equal(*in_training))
+print("evaluation:", torch.equal(*in_evaluation))
+
+# %% [markdown]
+# ### Before or behind the ReLU?
+#
+# This stage has it behind: what the next layer gets has mean zero. From stage 6 on it
+# comes before: then half of the values pass the ReLU. Both end the standstill.
+#
+# ## The change
+
+# %% tags=["hide-input"]
+figures.network_change(before, stage)
 
 # %% tags=["fold"]
 pages.model_difference(before, stage)
 
-# %% [markdown]
-# ### Layer by layer
+# %% tags=["hide-input"]
+pages.recipe_change(before, stage)
 
-# %%
+# %% tags=["hide-input"]
 table = summary.summarize(stage.build(), (1, 28, 28))
-table
-
-# %%
-pages.field_claims(stage)
-
-# %% [markdown]
-# ## The recipe
-
-# %%
-pages.recipe(stage, before)
-
-# %%
-images = data.mnist().full_train.images[32:40].float() / 255
-generator = torch.Generator().manual_seed(3)
-figures.digits(
-    torch.cat((images, augment.augment(images, stage.recipe.augmentation, generator))),
-    ["before"] * 8 + ["after"] * 8,
-    alt="Eight digits, above as they are, below turned by up to fifteen degrees, some "
-    "enlarged.",
+large = table.rows[-1]
+Text(
+    "Normalization behind each convolution but the last. And two layers at the end "
+    f"have given way to one large kernel, with {large.params / table.total_params:.0%} "
+    "of the parameters."
 )
 
 # %% [markdown]
-# ## Training
-
-# %%
-run = runs.load_or_train(4)
-pages.provenance(run)
+# ## Predict
 
 # %% tags=["hide-input"]
+made, earlier = Store().outcomes(stage), Store().outcomes(before)
+first, first_before = (
+    fmean(one.epochs["train_accuracy"][0] for one in each) for each in (made, earlier)
+)
 low, high = 50, 90
-first = run.epochs[0]
 pages.predict(
-    "Remember the standstill of stage 3. With batch normalization, how many of the "
-    "training digits does the network get right in the course of its very first epoch?",
+    f"In the first epoch, stage 3 read {first_before:.0f} % of the training digits, no "
+    "better than chance. And stage 4, on average over its seeds?",
     (f"Fewer than {low} %", f"Between {low} and {high} %", f"More than {high} %"),
-    answer=bisect.bisect((low, high), first.train_accuracy),
-    explanation=f"{first.train_accuracy:.1f} %, counted while it learns. Normalized "
-    "signals are as large in the last layer as in the first, so every layer hears its "
-    "gradient from the first step on.",
+    answer=bisect.bisect((low, high), first),
+    explanation=f"{first:.1f} %, counted while it learned, over {len(made)} seeds.",
 )
 
 # %% [markdown]
-# ## Results
-
-# %%
-pages.results(run)
-
-# %%
-figures.curves(run)
-
-# %%
-figures.mistakes(run)
-
-# %%
-figures.confusion(run)
-
-# %% [markdown]
-# ## Analysis
+# ## What happened
 
 # %% tags=["hide-input"]
-old = runs.load_or_train(3)
-tests = [epoch.test_accuracy for epoch in run.epochs]
-claimed = stage.claim
-last_layer = table.rows[-1]
-steps_now, steps_before = (len(r.steps) // len(r.epochs) for r in (run, old))
-error = pages.standard_error(run.final_test_accuracy)
-Text(f"""
-- **It starts at once.** Training accuracy after the first epoch:
-  {run.epochs[0].train_accuracy:.1f} %, where stage 3 had
-  {old.epochs[0].train_accuracy:.1f} %.
-- **It ends far better:** {run.final_test_accuracy:.2f} % against
-  {old.final_test_accuracy:.2f} %, with {table.total_params:,} parameters where stage 3
-  had {before.claim.parameters:,}.
-- **But what did it?** The batch went from {before.recipe.batch_size} to
-  {stage.recipe.batch_size}, so an epoch has {steps_now} steps instead of
-  {steps_before}: this network took {steps_now / steps_before:.1f} times as many steps.
-  The original credits the smaller batch with the quicker convergence. From this run
-  alone, nobody can tell.
-- **The best epoch flatters.** The original's {claimed.best_test_accuracy:.2f} % was one
-  epoch of fifteen; its final epoch had {claimed.final_test_accuracy:.2f} %. In our run
-  the test accuracy of the last five epochs ranges from {min(tests[-5:]):.2f} to
-  {max(tests[-5:]):.2f} %, around a standard error of {error:.3f} points. Picking the
-  best of many noisy numbers always gives a number that is too good.
-- **One layer holds {last_layer.params / table.total_params:.0%} of the weights:**
-  {last_layer.name}, with {last_layer.params:,}. That is where the next stage cuts.
-""")
+figures.seeds([before, stage])
+
+# %% tags=["hide-input"]
+finals, finals_before = (
+    [one.figures.final for one in each] for each in (made, earlier)
+)
+change = evidence.compare(finals_before, finals)
+pages.hold_to(
+    "and the seeds lie closer together",
+    max(finals) - min(finals) < 0.5 * (max(finals_before) - min(finals_before)),
+)
+pages.hold_to("That is no chance", change.ranked)
+Text(
+    f"{change.difference:+.2f} points on average (95 % interval "
+    f"{change.interval.low:+.2f} to {change.interval.high:+.2f}), and the seeds lie "
+    "closer together. That is no chance. What did it is another question."
+)
+
+# %% tags=["hide-input"]
+figures.all_curves([before, stage])
+
+# %% tags=["hide-input"]
+pages.newly(before, stage)
 
 # %% [markdown]
-# **What this stage confounds:** batch normalization, the batch size, the number of
-# steps that follows from it, the channels, and the end of the network.
+# ## Why
 #
+# Take it out and leave all else as it is: that was done with the last network of this
+# tutorial, in trainings of five epochs. The same was done with the batch size, which
+# this stage changes, too.
+
+# %% tags=["hide-input"]
+effects = {effect.arm.name: effect for effect in ablation.effects()}
+without, large_batch = effects["ablation-no-batch-norm"], effects["ablation-batch-512"]
+behind = effects["ablation-batch-norm-after"]
+(_, taken_out), *_ = ablation.ABLATION.outcomes([without.arm])
+stuck = sum(one.epochs["train_loss"][0] > 0.98 * math.log(10) for one in taken_out)
+pages.table(
+    ["", "percentage points"],
+    [[effect.arm.title, effect.size] for effect in (without, large_batch, behind)],
+    "The last network of the tutorial with one thing changed: difference of the mean "
+    f"test accuracy with its 95 % interval, {without.runs} seeds.",
+)
+
+# %% tags=["hide-input"]
+pages.hold_to("every one of them stands still again", stuck == len(taken_out))
+pages.hold_to(
+    "Both do much", without.comparison.ranked and large_batch.comparison.ranked
+)
+pages.hold_to("the seeds cannot tell", not behind.comparison.ranked)
+steps, steps_before = (-(-60_000 // each.recipe.batch_size) for each in (stage, before))
+Text(
+    f"Both do much. Without the layer, {stuck} of {len(taken_out)} trainings pass "
+    "their first epoch at the loss of a guess: every one of them stands still again. "
+    f"And a smaller batch means more steps: in this stage {steps} an epoch in place of "
+    f"{steps_before}. Whether normalization stands before or behind the ReLU, the "
+    "seeds cannot tell."
+)
+
+# %% tags=["hide-input"]
+arms = {arm.name: outcomes for arm, outcomes in registry.get("causes").outcomes()}
+kaiming = arms["causes-kaiming-3"]
+# KAIMING
+Text(f"{len(kaiming)}")
+
+# %% [markdown]
+# **What this stage confounds:** normalization, a quarter of the batch and so four times
+# the steps, fewer channels, and another end. The gain belongs to all of them together.
+#
+# ## Check yourself
+
+# %% tags=["hide-input"]
+pages.check(
+    "The network is trained, and judges a single digit. Where do the mean and the "
+    "variance come from?",
+    [
+        ("From this digit", "That is what training mode would do with a batch of one."),
+        (
+            "From averages kept while it trained",
+            "They are constants now, so the answer depends on the digit alone.",
+        ),
+        (
+            "From all test digits",
+            "Then an answer would depend on which other digits are tested.",
+        ),
+    ],
+    answer=1,
+)
+
+# %% tags=["hide-input"]
+pages.check(
+    "A channel of 10×10 in training mode, and a batch of one image. What happens?",
+    [
+        (
+            "It works: there are a hundred values to take a mean of",
+            "Only where a map has a single value, 1×1, does a batch of one fail.",
+        ),
+        (
+            "It fails: one image has no variance",
+            "Its places have one. The statistics go over images and places.",
+        ),
+        (
+            "It gives zeros, for each value is its own mean",
+            "That would be so on a map of 1×1. PyTorch refuses that with an error.",
+        ),
+    ],
+    answer=0,
+)
+
+# %% tags=["hide-input"]
+pages.check(
+    "Why may a convolution right before batch normalization do without a bias?",
+    [
+        ("Biases make training slower", "One number a channel is hardly any work."),
+        ("The ReLU removes it", "A ReLU removes what is negative, not a shift."),
+        (
+            "The mean that is subtracted contains it",
+            "Whatever is added to a whole channel is gone, and β can add it again.",
+        ),
+    ],
+    answer=2,
+)
+
+# %% tags=["hide-input"]
+pages.check(
+    "How many numbers does `nn.BatchNorm2d(12)` learn by gradient descent?",
+    [
+        ("12", "That would be the γ alone. Each channel has a β, too."),
+        ("24", "One γ and one β for each channel."),
+        ("48", "That counts the kept averages, which are measured, not learnt."),
+    ],
+    answer=1,
+)
+
+# %% [markdown]
 # ## Exercises
 #
-# **1.** Batch normalization has parameters of its own. How many, and what share?
+# **1.** In evaluation, batch normalization is one multiplication and one addition for
+# each channel. Write it so, and check it with the trained network's first such layer.
+
+# %% [markdown] tags=["hint"]
+# Collect what $x$ is multiplied by. The constants are `running_mean` and `running_var`.
 
 # %% tags=["solution"]
-normalization = sum(row.params for row in table.rows if row.kind == "BatchNorm2d")
-print(f"{normalization} parameters, {normalization / table.total_params:.1%}")
+norm1 = runs.load(4).build().batch_norm1
+factor = norm1.weight / (norm1.running_var + norm1.eps).sqrt()
+shift = norm1.bias - norm1.running_mean * factor
+x = torch.randn(2, 12, 26, 26)
+written = x * factor[:, None, None] + shift[:, None, None]
+print(torch.allclose(norm1(x), written, atol=1e-5))
 
 # %% [markdown]
-# **2.** Measure the standstill's cause. Send a batch through the untrained networks of
-# stages 3 and 4 and print the standard deviation behind each convolution, in training
-# mode.
+# **2.** Send batches of one image with maps of 3×3, 2×2 and 1×1 through a new layer in
+# training mode. Where does it fail, and what would a batch of two do there?
+
+# %% [markdown] tags=["hint"]
+# Count the values that the mean of one channel goes over. `try` and `except ValueError`
+# keep the loop going.
 
 # %% tags=["solution"]
-batch = (data.mnist().full_train.images[:256].float() / 255 - 0.1307) / 0.3081
-for number in (3, 4):
-    torch.manual_seed(8)
-    model = stages.get(number).build().train()
-    signal, spread = batch, []
-    with torch.no_grad():
-        for name, layer in model.named_children():
-            signal = layer(signal)
-            if name.startswith("conv"):
-                spread.append(f"{signal.std():.3f}")
-    print(f"stage {number}:", " ".join(spread))
+for images, side in ((1, 3), (1, 2), (1, 1), (2, 1)):
+    try:
+        spread = nn.BatchNorm2d(1)(torch.randn(images, 1, side, side)).flatten()
+        print(images, "image,", side, "wide:", [round(v, 2) for v in spread.tolist()])
+    except ValueError as error:
+        print(images, "image,", side, "wide:", error)
 
 # %% [markdown] tags=["solution"]
-# Without normalization, the signal that reaches the last layer is so small that the
-# output hardly depends on the digit.
+# With two values, one becomes nearly 1 and the other nearly -1, whatever they were: it
+# works, and says only which was the larger.
 
 # %% [markdown]
-# **3.** In evaluation mode, batch normalization is a multiplication and an addition per
-# channel. Which constants does it use, and where do they come from?
+# **3.** *Broken on purpose.* In training mode this network learns like a sound one. In
+# evaluation, asked about the same digits at the same moment, it hardly knows more than
+# a guess. What did its normalization not do?
 
-# %% tags=["solution"]
-layer = run.build().batch_norm1
-scale = layer.weight / (layer.running_var + layer.eps).sqrt()
-shift = layer.bias - layer.running_mean * scale
-x = torch.randn(2, 12, 26, 26)
-assert torch.allclose(
-    layer(x), x * scale[:, None, None] + shift[:, None, None], atol=1e-5
+# %% tags=["hide-input"]
+import torch.nn.functional as F
+
+from mnist_steps import data
+
+
+def losses_of(**options):
+    """Losses in training mode, and in evaluation on the same batch."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 8, 5, stride=3), nn.ReLU(), nn.BatchNorm2d(8, **options),
+        nn.Conv2d(8, 16, 3), nn.ReLU(), nn.BatchNorm2d(16, **options),
+        nn.Conv2d(16, 10, 6), nn.Flatten(), nn.LogSoftmax(dim=1),
+    )  # fmt: skip
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    part, losses, judged = data.mnist().full_train[:9600], [], []
+    for images, labels in zip(
+        part.images.split(64), part.labels.split(64), strict=True
+    ):
+        images = images.float() / 255
+        model.eval()
+        with torch.no_grad():
+            judged.append(F.nll_loss(model(images), labels).item())
+        model.train()
+        optimizer.zero_grad()
+        loss = F.nll_loss(model(images), labels)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses, judged
+
+
+(_, sound), (learning, judged) = losses_of(), losses_of(momentum=0.0)
+figures.loss_by_step(
+    {
+        "sound, in evaluation": sound,
+        "broken, in training": learning,
+        "broken, in evaluation": judged,
+    },
+    steps=150,
 )
-print("running_mean and running_var, averages over the batches seen in training")
+
+# %% [markdown] tags=["hint"]
+# In evaluation, the layer takes constants. What are they before the first step, and
+# what are they here after the last?
+
+# %% [markdown] tags=["solution"]
+# Its averages never moved: it was made by `nn.BatchNorm2d(8, momentum=0.0)`. This
+# `momentum` is the share of the *new* batch in the average, a tenth by default. With
+# zero, mean 0 and variance 1 stay for ever, and in evaluation nothing is normalized.
+# Other libraries call one minus this number momentum, so the mistake is easily made.
+
+# %% [markdown] tags=["audit"]
+# ## The audit
+#
+# ### Every layer
+
+# %% tags=["audit"]
+table
+
+# %% [markdown] tags=["audit"]
+# The original's receptive fields are all right here.
+#
+# ### The whole recipe
+
+# %% tags=["audit"]
+pages.recipe(stage)
+
+# %% [markdown] tags=["audit"]
+# ### The result, and what the original claimed
+
+# %% tags=["audit"]
+run = runs.load_or_train(4)
+pages.results(run)
+
+# %% tags=["audit"]
+claim = stage.claim
+Text(
+    f"The original reports {claim.best_test_accuracy:.2f} %, the best of fifteen "
+    f"epochs; its last had {claim.final_test_accuracy:.2f} %. It credits the smaller "
+    "batch with the quicker start."
+)
+
+# %% tags=["audit"]
+figures.curves(run)
+
+# %% tags=["audit"]
+figures.mistakes(run)
+
+# %% tags=["audit"]
+figures.confusion(run)
+
+# %% tags=["audit"]
+pages.provenance(run)
 
 # %% [markdown]
 # ## Next
 #
-# [Stage 5](05_global_average_pooling.py) replaces the heaviest layer by one without any
-# weights.
+# One large kernel holds the largest part of what is left. [Stage
+# 5](05_global_average_pooling.py) asks whether it is needed.

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from mnist_steps.figures.images import show_digit
-from mnist_steps.figures.style import PALETTE, Figure, axes_grid, finish, with_colours
+from mnist_steps.figures.style import PALETTE, Figure, apart, axes_grid, finish, with_colours
 from mnist_steps.receptive_field import Analysis, EffectiveField, Layer
 
 NETWORK_COLOURS = ("test", "train", "muted", "wrong", "ink")
@@ -29,18 +29,24 @@ def growth(analyses: Analysis | dict[str, Analysis], image_size: int) -> Figure:
     axes.annotate(f"image: {image_size}", (0, image_size), xytext=(2, 4),
                   textcoords="offset points", color=PALETTE["accent"])  # fmt: skip
     described = []
-    ends: dict[tuple[int, int], list[str]] = {}  # lines that end in the same place share a label
+    ends: dict[str, tuple[int, int, str]] = {}  # where each line ends, and its colour
     for (name, analysis), colour in with_colours(list(analyses.items()), NETWORK_COLOURS):
         layers = [layer for layer in analysis if _changes_field(analysis, layer)]
         sizes = [1] + [layer.size[0] for layer in layers]
         axes.step(range(len(sizes)), sizes, where="post", color=PALETTE[colour])
         axes.plot(range(len(sizes)), sizes, "o", markersize=4, color=PALETTE[colour])
-        ends.setdefault((len(sizes) - 1, sizes[-1]), []).append(name)
+        ends[name] = len(sizes) - 1, sizes[-1], colour
         steps = ", ".join(f"{layer.name} {layer.size[0]}" for layer in layers)
         described.append(f"{name or 'the network'}: {steps}")
-    for place, names in ends.items():
-        axes.annotate(", ".join(names), place, xytext=(6, -12), textcoords="offset points",
-                      fontsize=10)  # fmt: skip
+    # Names stand in a column at the right, each tied to the end of its line: lines may meet.
+    longest = max(place for place, *_ in ends.values())
+    highest = max(image_size, *(size for _, size, _ in ends.values()))
+    heights = apart([size for _, size, _ in ends.values()], 0.075 * highest)
+    for height, (name, (place, size, colour)) in zip(heights, ends.items(), strict=True):
+        if not name:
+            continue  # the only one
+        axes.plot([place, longest + 0.6], [size, height], color=PALETTE[colour], linewidth=0.6)
+        axes.text(longest + 0.7, height, name, color=PALETTE[colour], va="center", fontsize=10)
     if len(analyses) == 1:
         axes.set_xticks(range(len(sizes)), ["input"] + [layer.name for layer in layers])
         axes.tick_params(axis="x", rotation=60 if len(sizes) > 12 else 0, labelsize=9)

@@ -7,12 +7,14 @@ they are skipped, and under CI they fail.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import jupytext
+import nbformat
 import pytest
 from browser import missing
 from make_receptive_field_cases import FILE, expected, refusal
@@ -23,6 +25,9 @@ from site_tools import packing
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "docs" / "guides" / "receptive_field.py"
 CASES = json.loads(FILE.read_text(encoding="utf-8"))
+
+# What pages with moving figures need of the theme and the hooks is seen here too.
+FIGURE = "from mnist_steps import figures\n\nfigures.affine_map()"
 
 CONFIGURATION = f"""\
 INHERIT: {(ROOT / "mkdocs.yml").as_posix()}
@@ -99,7 +104,8 @@ def site(browser, tmp_path_factory):  # the browser first: without one, nothing 
     guide = jupytext.read(GUIDE)
     shown = [cell for cell in guide.cells if "rf-explorer" in cell.source]
     assert len(shown) == 1
-    guide.cells = [guide.cells[0], *shown]
+    figure = nbformat.v4.new_code_cell(FIGURE)
+    guide.cells = [guide.cells[0], *shown, figure]
     (folder / "docs" / "guides").mkdir()
     jupytext.write(guide, folder / "docs" / "guides" / GUIDE.name, fmt="py:percent")
     (folder / "docs" / "index.md").write_text("# Home\n", encoding="utf-8")
@@ -259,6 +265,28 @@ def test_wrong_input_is_explained_beside_the_field(visit):
     assert problem.count() == 0 and field.get_attribute("aria-invalid") is None
     page.get_by_label("padding of layer 5").fill("2")
     assert problem.inner_text() == "padding: a pooling of 2 takes a padding of 1 at most"
+
+
+def test_it_opens_on_a_layer_whose_units_see_a_part_of_the_image(visit):
+    page = visit()
+    chosen = page.locator(".ex-table tr.is-chosen")
+    assert chosen.locator(".ex-fact").nth(0).inner_text().strip() == "8×8"
+    assert re.search(r"sees 196 pixels: rows \d+ to", seen(page))
+    page.get_by_role("button", name="stage 1", exact=True).click()
+    assert chosen.locator(".ex-fact").nth(0).inner_text().strip() == "14×14"
+
+
+def test_a_moving_figure_of_an_executed_page_moves_on_a_server_and_from_a_folder(visit, site):
+    for to in (
+        "guides/receptive_field/",
+        (site / "guides" / "receptive_field" / "index.html").as_uri(),
+    ):
+        page = visit(to, wait_for="[data-moving=affine].is-ready")
+        page.get_by_role("slider", name="Turn").press("Home")
+        assert "turned by −180°" in page.locator("[data-moving=affine] .mv-words").inner_text()
+        gap = page.locator(".moving").evaluate("one => getComputedStyle(one).paddingTop")
+        assert gap != "0px", "the style sheet is there"
+        assert page.locator("[data-moving=affine] a[download$='.svg']").is_visible()
 
 
 def test_it_works_from_a_folder(visit, site):

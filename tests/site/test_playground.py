@@ -5,8 +5,10 @@ The browser and the server are those of tests/helpers/browser.py.
 
 import base64
 import functools
+import json
 import re
 import shutil
+import struct
 from pathlib import Path
 
 import markdown
@@ -204,6 +206,51 @@ def test_convolution_and_pooling_equal_pytorchs_for_any_window(
         assert torch.allclose(torch.tensor(numbers), expected.flatten(), atol=1e-5)
 
 
+ALL_UNITS = """async (stage) => {
+  const { loadNetwork } = await import("/javascripts/playground/network.js");
+  const { convolved } = await import("/javascripts/playground/arithmetic.js");
+  const { explain } = await import("/javascripts/playground/unit.js");
+  const network = await loadNetwork(`stage-${stage}`);
+  const bytes = new Uint8Array(await (await fetch("/digits.bin")).arrayBuffer());
+  const pixels = Float32Array.from(bytes.subarray(0, 784), (byte) => byte / 255);
+  const outputs = network.forward(pixels);
+  return network.layers.map((layer, i) => {
+    const input = outputs[i - 1] ?? network.normalized(pixels);
+    const [maps, height = 1, width = 1] = outputs[i].shape;
+    const middle = [maps >> 1, height >> 1, width >> 2];
+    const units = [[0, 0, 0], [maps - 1, height - 1, width - 1], middle];
+    return [layer.name, layer.kind, units.map(([map, row, column]) => {
+      const unit = { map, row, column };
+      const sum = layer.kind === "Conv2d"
+        ? convolved(input, layer.tensors, layer.attributes, unit).total : null;
+      const said = explain(layer, input, outputs[i], unit).map((node) => node.textContent);
+      return [unit, sum, said.join(" ")];
+    })];
+  });
+}"""
+
+
+@pytest.mark.parametrize("number", [3, 4, 6, 9, 11])
+def test_a_units_arithmetic_ends_in_its_value(calculator, number):
+    """Of every layer: the last number that is said is the one that PyTorch computes."""
+    model, normalization = network_of(number)
+    value = evaluation.normalize(data.mnist().test.images[:1].float() / 255, normalization)
+    children = dict(model.named_children())
+    for name, kind, units in calculator.evaluate(ALL_UNITS, number):
+        with torch.inference_mode():
+            value = children[name](value)
+        for unit, total, said in units:
+            expected = value[0][unit["map"]]
+            if value.dim() == 4:
+                expected = expected[unit["row"], unit["column"]]
+            if kind == "Conv2d":
+                assert total == pytest.approx(expected.item(), abs=TOLERANCE), name
+            said = said.split("e^")[0] if kind != "LogSoftmax" else said.partition("e^−")[0]
+            numbers = re.findall(r"−?\d+\.\d\d(?=\D|$)", said)
+            near = [float(one.replace("−", "-")) for one in numbers]
+            assert min(abs(one - expected.item()) for one in near) < 0.006, (name, said)
+
+
 # --- Fields and centring ----------------------------------------------------------------------
 
 
@@ -333,6 +380,34 @@ def test_a_drawn_digit_is_read(visit, digits):
     assert [int(answer[0]) for answer in read.values()] == list(read)
 
 
+@pytest.fixture
+def broken(browser, address):
+    """The page with one file answered otherwise; gives what the page says is wrong."""
+    context = browser.new_context()
+
+    def open_page(file, **answer):
+        page = context.new_page()
+        page.route(f"**/{file}", lambda route: route.fulfill(**answer))
+        page.goto(address)
+        page.wait_for_selector("#pg-problem:not([hidden])")
+        return page.inner_text("#pg-problem")
+
+    yield open_page
+    context.close()
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_weights_that_are_no_numbers_are_told_with_their_place(broken, site, value):
+    folder = site / playground_assets.DATA / "stage-8"
+    layers = json.loads((folder / "model.json").read_text(encoding="utf-8"))["layers"]
+    (second,) = (layer for layer in layers if layer["name"] == "conv2")
+    weights = bytearray((folder / "weights.bin").read_bytes())
+    struct.pack_into("<f", weights, second["weights"]["weight"]["offset"] + 4 * 2, float(value))
+    told = broken("stage-8/weights.bin", body=bytes(weights))
+    shown = {"nan": "NaN", "inf": "Infinity"}[value]
+    assert f"conv2: number 3 of its weight is {shown}, so the training had failed" in told
+
+
 def test_the_first_stroke_replaces_an_example(visit):
     page = visit()
     page.get_by_role("button", name=re.compile("a 8$")).click()
@@ -404,6 +479,99 @@ def test_a_click_on_a_unit_frames_what_it_sees(visit):
     assert page.evaluate(frame, "[aria-label='Units of conv3'] > div") == "none"
 
 
+def test_a_click_on_a_unit_shows_patch_times_kernel_and_their_sums(visit):
+    page = visit()
+    box = page.locator("[aria-label='Units of conv2'] canvas").nth(2).bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    shown = page.locator(".pg-arithmetic")
+    value = re.search(r"is (−?[\d.]+)\.", unit_in_words(page))[1]
+    assert shown.locator(".pg-line").inner_text().endswith(f"= {value}")
+    assert shown.locator(".pg-parts li:visible").count() == 4
+    shown.locator("summary").click()
+    assert shown.locator(".pg-parts li:visible").count() == 10
+    sums = [float(one.replace("−", "-")) for one in shown.locator("li b").all_inner_texts()]
+    assert sum(sums) == pytest.approx(float(value.replace("−", "-")), abs=0.06)
+    assert sorted(sums, key=abs, reverse=True) == sums
+    # It stays open, and its numbers follow, while the reader goes on.
+    page.locator("[aria-label='Units of conv2']").focus()
+    page.keyboard.press("ArrowRight")
+    assert shown.locator(".pg-parts li:visible").count() == 10
+    page.keyboard.press("Escape")
+    assert shown.count() == 0
+
+
+def test_a_stroke_may_begin_anywhere_on_the_pad(visit):
+    page = visit()
+    page.click("#pg-clear")
+    for corner in ((97, 3), (3, 3), (3, 97), (97, 97)):
+        draw(page, [[corner, (50, 50)]])
+        assert verdict(page) != "–", corner
+        page.click("#pg-clear")
+
+
+ZIGZAG = [[(20 + 12 * (i % 6), 20 if i % 2 else 80) for i in range(24)],
+          [(20 if i % 2 else 80, 20 + 12 * (i % 6)) for i in range(24)]]  # fmt: skip
+
+
+def test_a_scribble_is_doubted_however_sure_the_network_is(visit):
+    page = visit()
+    page.click("#pg-clear")
+    draw(page, ZIGZAG)
+    page.wait_for_selector("#pg-doubt:not(:empty)")
+    said = page.inner_text("#pg-doubt")
+    assert said.startswith(f"Doubt this {verdict(page)}: ")
+    assert "more ink than in 99 of 100 training digits" in said and "none of them" in said
+    page.click("#pg-clear")
+    assert page.inner_text("#pg-doubt") == ""
+
+
+def test_an_ordinary_digit_is_not_doubted(visit):
+    page = visit()
+    for button in page.locator("#pg-presets button").all()[:10]:
+        button.click()
+        page.wait_for_timeout(400)
+        assert page.inner_text("#pg-doubt") == "", button.get_attribute("aria-label")
+
+
+def test_few_right_answers_and_most_wrong_ones_are_doubted(calculator):
+    """On test digits, none of which were used to say what is usual."""
+    right = runs.load(8).predictions == data.mnist().test.labels
+    chosen = [right.nonzero().flatten()[:40].tolist(), (~right).nonzero().flatten()[:20].tolist()]
+    of_right, of_wrong = calculator.evaluate(
+        """async (chosen) => {
+          const { loadNetwork } = await import("/javascripts/playground/network.js");
+          const { doubts } = await import("/javascripts/playground/doubt.js");
+          const told = await fetch("/assets/playground/playground.json");
+          const { stages, usual } = await told.json();
+          const network = await loadNetwork("stage-8");
+          const { leastEvidence } = stages.find(({ number }) => number === 8);
+          const bytes = new Uint8Array(await (await fetch("/digits.bin")).arrayBuffer());
+          const forward = (image) => network.forward(image);
+          return chosen.map((positions) => positions.filter((position) => {
+            const part = bytes.subarray(784 * position, 784 * (position + 1));
+            const pixels = Float32Array.from(part, (byte) => byte / 255);
+            return doubts(pixels, forward, { ...usual, leastEvidence }).length;
+          }).length);
+        }""",
+        chosen,
+    )
+    assert of_right <= 4 and of_wrong >= 10
+
+
+def test_a_small_drawing_brings_a_hint_and_a_large_one_none(visit):
+    page = visit()
+    page.click("#pg-clear")
+    draw(page, [[(45 + x / 10, 45 + y / 10) for x, y in stroke] for stroke in STROKES[4]])
+    page.click("#pg-clear")
+    assert page.inner_text("#pg-advice") == ""
+    draw(page, [[(40 + x / 5, 40 + y / 5) for x, y in stroke] for stroke in STROKES[4]])
+    said = page.inner_text("#pg-advice")
+    assert "Drawn larger" in said and re.search(r"fills \d\d % of the pad", said)
+    page.click("#pg-clear")
+    draw(page, STROKES[4])
+    assert page.inner_text("#pg-advice") == ""
+
+
 def test_a_stages_weights_travel_only_when_it_is_chosen(visit):
     page = visit()
     fetched = [url for url in page.requests if url.endswith("weights.bin")]
@@ -436,6 +604,8 @@ def test_listeners_hear_the_answer_once_it_is_still(visit):
 @pytest.mark.parametrize("width", [320, 400, 1280])
 def test_nothing_is_wider_than_the_screen(visit, width):
     page = visit(viewport={"width": width, "height": 800})
+    page.locator("[aria-label='Units of conv2'] canvas").nth(2).click()
+    assert page.locator(".pg-arithmetic").is_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 

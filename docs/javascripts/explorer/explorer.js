@@ -55,7 +55,12 @@ function usePreset(stage) {
   now.layers = presets[stage].map((layer) => ({ ...layer }));
   buildRows();
   compute();
-  look(deepest());
+  look(behindPooling());
+}
+
+/** The first layer behind a pooling: its fields are neither a few pixels nor the whole image. */
+function behindPooling() {
+  return Math.min(now.layers.findIndex(({ kind }) => kind !== "Conv2d") + 1, deepest());
 }
 
 function add() {

@@ -53,13 +53,31 @@ export class Network {
     this.layers = description.layers.map((layer) => {
       return { ...layer, tensors: tensorsOf(layer, weights) };
     });
-    for (const { name, kind, attributes } of this.layers) {
+    for (const { name, kind, attributes, tensors } of this.layers) {
       const grouped = (attributes.groups ?? 1) !== 1;
       const padded = (attributes.padding_mode ?? "zeros") !== "zeros";
       if (!KINDS[kind] || grouped || padded) {
         throw new Error(`${name}: this ${kind} is not known here`);
       }
+      for (const [part, { data }] of Object.entries(tensors)) {
+        const at = data.findIndex((value) => !Number.isFinite(value));
+        if (at < 0) continue;
+        throw new Error(
+          `${name}: number ${at + 1} of its ${part} is ${data[at]}, so the training had failed, ` +
+            "or weights.bin is damaged: no digit can be read with it",
+        );
+      }
     }
+  }
+
+  /**
+   * What the first layer takes.
+   * @param {Float32Array} pixels 28 × 28 values, 0 is paper and 1 is ink
+   * @returns {Tensor}
+   */
+  normalized(pixels) {
+    const { mean, sd } = this.description.normalize;
+    return { data: pixels.map((p) => (p - mean) / sd), shape: this.description.input_shape };
   }
 
   /**
@@ -68,9 +86,7 @@ export class Network {
    * @returns {Tensor[]} one for each layer; the last holds the logarithms of ten probabilities
    */
   forward(pixels) {
-    const { mean, sd } = this.description.normalize;
-    /** @type {Tensor} */
-    let tensor = { data: pixels.map((p) => (p - mean) / sd), shape: this.description.input_shape };
+    let tensor = this.normalized(pixels);
     return this.layers.map((layer) => {
       tensor = KINDS[layer.kind](tensor, layer.tensors, layer.attributes);
       return tensor;

@@ -7,7 +7,7 @@
 
 // Width of the pen, as a part of the area's side: scaled to MNIST's box, a digit that fills most
 // of the area then has strokes as wide as MNIST's, 2 to 3 pixels.
-const PEN = 0.075;
+export const PEN = 0.075;
 
 export class Pad {
   /**

@@ -29,6 +29,12 @@ export function palette() {
 
 /** @typedef {ReturnType<typeof palette>} Palette */
 
+/** What is drawn with a palette is drawn again then. @param {() => void} task */
+export function whenThemeChanges(task) {
+  const observer = new MutationObserver(task);
+  observer.observe(document.body, { attributeFilter: ["data-md-color-scheme"] });
+}
+
 /**
  * Draw an image in ink on paper, one canvas pixel for each.
  * @param {HTMLCanvasElement} canvas @param {Float32Array} pixels 0 is paper, 1 is ink
@@ -42,17 +48,23 @@ export function drawInk(canvas, pixels, colors) {
  * Draw each map of a layer into its canvas: zero is paper, positive and negative have a colour
  * each, and the layer's largest value is the full colour. Maps of one layer can be compared.
  * @param {HTMLCanvasElement[]} canvases one for each map
- * @param {Tensor} tensor what the layer gave
+ * @param {Pick<Tensor, "data">} tensor what the layer gave
  * @param {Palette} colors
+ * @param {number} largest the value of the full colour
  */
-export function drawMaps(canvases, tensor, colors) {
+export function drawMaps(canvases, tensor, colors, largest = largestOf(tensor)) {
   const size = tensor.data.length / canvases.length;
-  let largest = 1e-9; // never 0: an empty drawing may give nothing but zeros
-  for (const value of tensor.data) largest = Math.max(largest, Math.abs(value));
   const table = ramp(colors.negative, colors.paper, colors.positive);
   canvases.forEach((canvas, map) => {
     paint(canvas, tensor.data.subarray(map * size, (map + 1) * size), table, largest);
   });
+}
+
+/** The largest value, whatever its sign. @param {Pick<Tensor, "data">} tensor */
+export function largestOf({ data }) {
+  let largest = 1e-9; // never 0: an empty drawing may give nothing but zeros
+  for (const value of data) largest = Math.max(largest, Math.abs(value));
+  return largest;
 }
 
 /**

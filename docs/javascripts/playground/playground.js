@@ -7,18 +7,22 @@
  */
 
 import { center } from "./center.js";
+import { doubts, tooSmall } from "./doubt.js";
 import { fields } from "./field.js";
 import { bytesOf, readJson } from "./files.js";
 import { loadNetwork } from "./network.js";
-import { Pad } from "./pad.js";
-import { drawInk, drawMaps, drawSeen, palette } from "./pictures.js";
+import { PEN, Pad } from "./pad.js";
+import { drawInk, drawMaps, drawSeen, palette, whenThemeChanges } from "./pictures.js";
+import { explain } from "./unit.js";
 
 /** @typedef {import("./layers.js").Tensor} Tensor */
 /** @typedef {import("./network.js").Layer} Layer */
 /** @typedef {import("./network.js").Network} Network */
 /** @typedef {{layer: number, map: number, row: number, column: number}} Unit */
 /** @typedef {{index: number, label: number, note: string, pixels: string}} Preset */
-/** @typedef {{number: number, title: string, parameters: number, test_accuracy: number}} Stage */
+/** @typedef {{number: number, title: string, parameters: number, test_accuracy: number,
+ *             leastEvidence: number}} Stage */
+/** @typedef {import("./doubt.js").Usual} Usual */
 
 const now = {
   /** @type {Network | null} */ network: null,
@@ -27,12 +31,15 @@ const now = {
   milliseconds: Infinity, // of the network's fastest pass so far
   /** @type {Unit | null} */ unit: null,
   isPreset: false,
+  /** @type {Usual | null} what training digits are like for this network */ usual: null,
 };
 
 const page = {
   pad: /** @type {HTMLCanvasElement} */ (element("pg-pad")),
   hint: element("pg-hint"),
   clear: element("pg-clear"),
+  advice: element("pg-advice"),
+  doubt: element("pg-doubt"),
   presets: element("pg-presets"),
   stage: /** @type {HTMLSelectElement} */ (element("pg-stage")),
   verdict: element("pg-verdict"),
@@ -44,16 +51,22 @@ const page = {
   spoken: element("pg-spoken"),
   problem: element("pg-problem"),
 };
+const arithmetic = document.createElement("div"); // of the picked unit, below its layer
+arithmetic.className = "pg-arithmetic";
 
 const pad = new Pad(page.pad, { onStart: startStroke, onInk: () => later(readPad) });
 /** @type {HTMLElement[]} the element with a layer's maps, for each layer */
 let strips = [];
+/** @type {Map<number, Usual>} by stage, what training digits are like */
+const usuals = new Map();
 
 start().catch(complain);
 
 async function start() {
-  /** @type {{stages: Stage[], default: number, presets: Preset[]}} */
-  const { stages, default: first, presets } = await readJson("playground.json");
+  /** @type {{stages: Stage[], default: number, presets: Preset[],
+   *          usual: Omit<Usual, "leastEvidence">}} */
+  const { stages, default: first, presets, usual } = await readJson("playground.json");
+  for (const { number, leastEvidence } of stages) usuals.set(number, { ...usual, leastEvidence });
   for (const stage of stages) page.stage.append(optionOf(stage));
   page.stage.value = String(first);
   const buttons = presets.map((preset) => buttonOf(preset));
@@ -79,6 +92,7 @@ async function choose(stage) {
   const network = await loadNetwork(`stage-${stage}`);
   if (Number(page.stage.value) !== stage) return; // the reader chose again in the meantime
   now.network = network;
+  now.usual = usuals.get(stage) ?? null;
   now.milliseconds = Infinity;
   now.unit = null;
   strips = buildLayers(network.layers);
@@ -94,12 +108,16 @@ function startStroke() {
 }
 
 function readPad() {
-  if (!now.isPreset) setImage(center(pad.ink()));
+  if (now.isPreset) return;
+  const ink = pad.ink();
+  page.advice.textContent = tooSmall(ink, PEN);
+  setImage(center(ink));
 }
 
 function clear() {
   pad.clear();
   now.isPreset = false;
+  page.advice.textContent = "";
   setImage(new Float32Array(28 * 28));
 }
 
@@ -108,6 +126,7 @@ function usePreset(preset) {
   const pixels = pixelsOf(preset);
   pad.show(pixels);
   now.isPreset = true;
+  page.advice.textContent = "";
   setImage(pixels); // as it is: it comes from MNIST
 }
 
@@ -191,6 +210,23 @@ function showAnswer(empty) {
   page.verdict.textContent = empty ? "–" : answer;
   page.time.textContent = `${now.milliseconds.toFixed(1)} ms`;
   speak(empty ? "No digit." : `The network reads ${answer}.`);
+  page.doubt.textContent = "";
+  clearTimeout(thought);
+  if (!empty) thought = setTimeout(() => showDoubts(answer), 250);
+}
+
+let thought = 0;
+
+/** Once the pen rests: it takes nine passes. @param {string} answer */
+function showDoubts(answer) {
+  const { network, usual, pixels } = now;
+  if (!network || !usual) return;
+  const found = doubts(pixels, (image) => network.forward(image), usual);
+  if (!found.length) return;
+  page.doubt.textContent =
+    `Doubt this ${answer}: ${found.join(", and ")}. The network cannot say "none of them": it ` +
+    "spreads 100 % over ten digits, whatever it is shown.";
+  speak(`The network reads ${answer}. ${page.doubt.textContent}`);
 }
 
 /**
@@ -200,6 +236,7 @@ function showAnswer(empty) {
 function showField(colors) {
   const { unit, network } = now;
   for (const strip of strips) markNothing(strip);
+  arithmetic.remove();
   if (!unit || !network) {
     drawSeen(page.seen, now.pixels, null, colors);
     page.seenText.textContent = "This is what the network gets: your digit, scaled and centred.";
@@ -212,6 +249,14 @@ function showField(colors) {
   strips[unit.layer].classList.add("has-picked");
   drawSeen(page.seen, now.pixels, seen[0], colors);
   page.seenText.replaceChildren(...describe(unit, seen[0]));
+  const input = now.outputs[unit.layer - 1] ?? network.normalized(now.pixels);
+  const opened = arithmetic.querySelector("details")?.open ?? false;
+  arithmetic.replaceChildren(
+    ...explain(network.layers[unit.layer], input, now.outputs[unit.layer], unit),
+  );
+  const details = arithmetic.querySelector("details");
+  if (details) details.open = opened;
+  strips[unit.layer].after(arithmetic);
 }
 
 /**
@@ -302,7 +347,7 @@ function buildLayers(layers) {
     return section;
   });
   page.layers.replaceChildren(...sections);
-  return sections.map((section) => /** @type {HTMLElement} */ (section.lastElementChild));
+  return sections.map((section) => /** @type {HTMLElement} */ (section.querySelector(".pg-maps")));
 }
 
 /** @param {Layer} layer @param {Layer[]} path @param {number[]} inputShape */
@@ -440,12 +485,6 @@ let pause = 0;
 function speak(text) {
   clearTimeout(pause);
   pause = setTimeout(() => (page.spoken.textContent = text), 900);
-}
-
-/** @param {() => void} task */
-function whenThemeChanges(task) {
-  const observer = new MutationObserver(task);
-  observer.observe(document.body, { attributeFilter: ["data-md-color-scheme"] });
 }
 
 /** @param {unknown} error */

@@ -1,0 +1,606 @@
+"""Figures that answer their reader: what they show, computed here, and the numbers they need.
+
+Each function gives a picture of one state and the data with which a module of
+docs/javascripts/figures/ computes all others, so that the site's arithmetic can be compared with
+PyTorch's. Numbers travel as whole multiples of a small unit, `ROUNDING`, to keep pages light.
+"""
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mnist_steps import data, evaluation, recipes, stages
+from mnist_steps.augment import batch_affine
+from mnist_steps.errors import MnistStepsError
+from mnist_steps.figures.containers import Moving, Panels
+from mnist_steps.figures.drawing import WIDTH, digit, drawn, line, rectangle, text
+from mnist_steps.figures.style import PALETTE, Figure, axes_grid, colour, finish
+from mnist_steps.original import SEED
+from mnist_steps.stages import Stage
+from mnist_steps.training import Run, Training
+
+ROUNDING = 0.01  # of activations that travel
+TRAIN_IMAGES = 60_000
+
+
+def _rounded(values: Tensor) -> list[int]:
+    """In units of ROUNDING, flat."""
+    return [round(value) for value in (values.flatten() / ROUNDING).tolist()]
+
+
+def _pixels(image: Tensor) -> list[int]:
+    """uint8 (1, 28, 28) as a flat list from 0 to 255."""
+    return [int(value) for value in image.flatten().tolist()]
+
+
+def _test_digit(label: int, number: int = 0) -> tuple[int, Tensor]:
+    """Position and image, uint8 (1, 28, 28), of the test set's digit of this kind, from 0 on."""
+    test = data.mnist().test
+    position = int((test.labels == label).nonzero()[number])
+    return position, test.images[position]
+
+
+def _input(image: Tensor, run: Run) -> Tensor:
+    """A digit as the run's network takes it: float (1, 1, 28, 28)."""
+    return evaluation.normalize(image[None].float() / 255, run.stage.recipe.normalize_test)
+
+
+def _signed(value: float, digits: int = 2) -> str:
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
+# --- A kernel slides over a digit -----------------------------------------------------------
+
+
+def sliding_kernel(run: Run, label: int = 7, row: int = 8, column: int = 14) -> Moving:
+    """The first convolution of a trained network on a digit, place by place, with its sums.
+
+    row, column: the place that the still picture shows
+    Raises MnistStepsError for a first layer that has more than a kernel: a bias, padding, a stride.
+    """
+    name, layer = next(
+        (name, layer) for name, layer in run.build().named_modules() if isinstance(layer, nn.Conv2d)
+    )
+    plain = layer.bias is None and layer.stride == (1, 1) and layer.padding == (0, 0)
+    if not plain or layer.in_channels != 1:
+        raise MnistStepsError(
+            f"{name} of stage {run.stage.number} is a {layer}: expected a convolution of one map "
+            "without bias, padding and stride, as stages 2 to 10 begin with."
+        )
+    _, image = _test_digit(label)
+    values = _input(image, run)
+    with torch.no_grad():
+        maps = layer(values)[0]
+    normalization = run.stage.recipe.normalize_test
+    side = layer.kernel_size[0]
+    kernels = layer.weight.detach()[:, 0]  # (maps, side, side)
+    patch = values[0, 0, row : row + side, column : column + side]
+    return Moving(
+        "kernel",
+        _still_kernel(image, patch, kernels[0], maps[0], row, column, name),
+        {
+            "layer": name,
+            "stage": run.stage.number,
+            "label": label,
+            "pixels": _pixels(image),
+            "mean": normalization.mean,
+            "sd": normalization.sd,
+            "side": side,
+            "kernels": [[round(w, 4) for w in one.flatten().tolist()] for one in kernels],
+            "row": row,
+            "column": column,
+        },
+    )
+
+
+def _still_kernel(
+    image: Tensor, patch: Tensor, kernel: Tensor, made: Tensor, row: int, column: int, name: str
+) -> Panels:
+    side, scale = len(kernel), 5.5
+    left = 12.0
+    parts = [
+        text(left, 12, "the digit, and a patch of it", "start", 11, bold=True),
+        digit(left, 20, 28 * scale, image),
+        rectangle(left, 20, 28 * scale, 28 * scale, stroke="grid"),
+        rectangle(left + column * scale, 20 + row * scale, side * scale, side * scale,
+                  stroke="train", thick=2),
+        text(left + 170, 12, f"the map of {name}", "start", 11, bold=True),
+    ]  # fmt: skip
+    parts += _map(left + 170, 25.5, scale, made)
+    parts.append(
+        rectangle(left + 170 + column * scale, 25.5 + row * scale, scale, scale,
+                  stroke="train", thick=2)
+    )  # fmt: skip
+    products = patch * kernel
+    total = products.sum().item()
+    sums = [text(2, 12, "patch × kernel = products", "start", 11, bold=True)]
+    for number, (values, sign) in enumerate(((patch, "×"), (kernel, "="), (products, ""))):
+        x = 2 + 118 * number
+        sums += _numbers(x, 20, values)
+        sums.append(text(x + 110, 58, sign, size=14))
+    sums.append(text(2, 116, f"Their sum is the unit: {_signed(total)}", "start", 12, bold=True))
+    alt = (
+        f"A digit, and on it the {side}×{side} patch at row {row}, column {column}; patch times "
+        f"kernel, number by number, adds up to {_signed(total)}, one unit of the map of {name}."
+    )
+    return Panels(
+        (drawn(parts, WIDTH, 180, alt), drawn(sums, WIDTH, 124, "The nine products and their sum."))
+    )
+
+
+SHADES = 8  # of each sign's colour in a still map
+
+
+def _map(
+    x: float, y: float, scale: float, values: Tensor, largest: float | None = None
+) -> list[str]:
+    """A map of numbers: positive and negative have a colour each. values: (H, W)"""
+    most = largest or max(values.abs().max().item(), 1e-9)
+    shades = (SHADES * values / most).round().int().tolist()
+    cells: dict[int, list[str]] = {}  # one path for each shade: thousands of squares weigh much
+    for row, numbers in enumerate(shades):
+        for column, shade in enumerate(numbers):
+            place = f"M{x + scale * column:.4g} {y + scale * row:.4g}"
+            cells.setdefault(shade, []).append(f"{place}h{scale:.3g}v{scale:.3g}h-{scale:.3g}z")
+    parts = [rectangle(x, y, scale * values.shape[1], scale * values.shape[0], stroke="grid")]
+    for shade, path in cells.items():
+        if shade:
+            ink = colour("test" if shade > 0 else "train")
+            parts.append(
+                f'<path d="{"".join(path)}" '
+                f'style="fill: {ink}; fill-opacity: {min(abs(shade) / SHADES, 1):.2g}"/>'
+            )
+    return parts
+
+
+def _numbers(x: float, y: float, values: Tensor) -> list[str]:
+    parts = []
+    for row, numbers in enumerate(values.tolist()):
+        for column, value in enumerate(numbers):
+            parts += [
+                rectangle(x + 34 * column, y + 25 * row, 33, 24, stroke="grid"),
+                text(x + 34 * column + 16.5, y + 25 * row + 16, _signed(value)),
+            ]
+    return parts
+
+
+# --- The affine map -------------------------------------------------------------------------
+
+
+def affine_map(label: int = 4, degrees: float = 20, scale: float = 1.2) -> Moving:
+    """Six numbers that move a digit: where each pixel of the output looks in the input.
+
+    degrees, scale: of the still picture; clockwise, and how much larger
+    """
+    _, image = _test_digit(label)
+    matrix = affine_matrix(degrees, scale, 0, 0)
+    moved = batch_affine(image[None].float() / 255, matrix[None])[0]
+    side, gap = 160.0, 20.0
+    parts = [
+        text(2, 12, "input, and where to look", "start", 11, bold=True),
+        text(2 + side + gap, 12, "output", "start", 11, bold=True),
+        digit(2, 20, side, image),
+        digit(2 + side + gap, 20, side, (moved * 255).round().to(torch.uint8)),
+    ]
+    steps = [-1 + part / 3 for part in range(7)]
+    for one in steps:
+        for ends in (((one, -1.0), (one, 1.0)), ((-1.0, one), (1.0, one))):
+            looks = [(matrix @ torch.tensor([*end, 1.0])).tolist() for end in ends]
+            for left, points in ((2.0, looks), (2 + side + gap, ends)):
+                places = [(left + (1 + x) * side / 2, 20 + (1 + y) * side / 2) for x, y in points]
+                parts.append(line(*places[0], *places[1], "test", 0.6))
+    numbers = [[_signed(value, 3) for value in row] for row in matrix.tolist()]
+    parts.append(
+        text(2, 200, f"x looked at: {numbers[0][0]} x  {numbers[0][1]} y  {numbers[0][2]}", "start")
+    )
+    parts.append(
+        text(2, 216, f"y looked at: {numbers[1][0]} x  {numbers[1][1]} y  {numbers[1][2]}", "start")
+    )
+    return Moving(
+        "affine",
+        drawn(
+            parts, WIDTH, 222,
+            f"A digit with a grid turned by {degrees:g} degrees and made smaller by "
+            f"{scale:g}: there the output looks, so the output is the digit turned and enlarged. "
+            f"The matrix is {numbers[0]}, {numbers[1]}.",
+        ),
+        {"label": label, "pixels": _pixels(image), "degrees": degrees, "scale": scale},
+    )  # fmt: skip
+
+
+def affine_matrix(degrees: float, scale: float, right: float, down: float) -> Tensor:
+    """The map that turns clockwise, enlarges, then shifts by pixels: output to input, (2, 3).
+
+    As augment.RandomAffine draws it, in the frame from -1 to 1.
+    """
+    turn = torch.tensor(degrees).deg2rad()
+    cos, sin = turn.cos().item() / scale, turn.sin().item() / scale
+    x, y = 2 * right / 28, 2 * down / 28
+    return torch.tensor([[cos, sin, -cos * x - sin * y], [-sin, cos, sin * x - cos * y]])
+
+
+# --- Batch normalization over the steps -----------------------------------------------------
+
+HISTOGRAM = (-4.0, 4.0, 64)  # from, to, bars
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One channel's values at one step: mean, standard deviation, and share of each bar.
+
+    Values beyond the histogram's ends are counted in its first and last bar.
+    """
+
+    step: int
+    mean: float
+    spread: float
+    shares: tuple[float, ...]
+
+
+def moment(step: int, values: Tensor) -> Moment:
+    low, high, bars = HISTOGRAM
+    inside = values.flatten().clamp(low, high).double().numpy()
+    counts, _ = np.histogram(inside, bins=bars, range=(low, high))
+    return Moment(
+        step, values.mean().item(), values.std().item(), tuple((counts / len(inside)).tolist())
+    )
+
+
+def channel_over_steps(
+    stage: Stage,
+    layers: Sequence[str],
+    channel: int = 0,
+    steps: Sequence[int] = (0, 1, 2, 4, 8, 16, 32),
+    seed: int = SEED,
+) -> tuple[list[list[Moment]], list[tuple[float, float]]]:
+    """Train a network for some steps and look at one channel behind some layers.
+
+    layers: by name, in order; each is looked at on the same 128 training digits, in training mode
+    steps: when, ascending
+    Returns for each layer its moments, and for each step the last layer's weight and bias of that
+    channel; (1, 0) where it has none.
+    """
+    under_way = Training(stage, seed, torch.device("cpu"))
+    some = under_way.train_split[:128]
+    images = evaluation.normalize(some.images.float() / 255, stage.recipe.normalize_train)
+    found: list[list[Moment]] = [[] for _ in layers]
+    learnt: list[tuple[float, float]] = []
+    wanted, step = set(steps), 0
+
+    def look() -> None:
+        # A copy: looking in training mode would move the running statistics.
+        probe = copy.deepcopy(under_way.model).train()
+        signal = images.contiguous(memory_format=torch.channels_last)
+        with torch.no_grad():
+            for name, layer in probe.named_children():
+                signal = layer(signal)
+                if name in layers:
+                    found[layers.index(name)].append(moment(step, signal[:, channel]))
+                if name == layers[-1]:
+                    break
+        last = under_way.model.get_submodule(layers[-1])
+        if isinstance(last, nn.BatchNorm2d):
+            learnt.append((last.weight[channel].item(), last.bias[channel].item()))
+        else:
+            learnt.append((1.0, 0.0))
+
+    def after_step(_loss: Tensor) -> None:
+        nonlocal step
+        step += 1
+        if step in wanted:
+            look()
+
+    if 0 in wanted:
+        look()
+    under_way.train_epoch(max_steps=max(steps), on_step=after_step)
+    return found, learnt
+
+
+def normalization(
+    layer: str = "conv4", norm: str = "batch_norm4", channel: int = 0, **options: Any
+) -> Moving:
+    """A channel of stage 4 before and after its normalization, and of stage 3, over first steps.
+
+    Both networks see the same batches, by stage 4's recipe: only the network differs.
+    options: steps and seed, as for channel_over_steps
+    """
+    with_norm = stages.get(4)
+    without = replace(stages.get(3), recipe=with_norm.recipe)
+    (before, after), learnt = channel_over_steps(with_norm, (layer, norm), channel, **options)
+    (alone,), _ = channel_over_steps(without, (layer,), channel, **options)
+    lines = {
+        f"stage 3, {layer}": alone,
+        f"stage 4, {layer}": before,
+        f"stage 4, behind {norm}": after,
+    }
+    return Moving(
+        "normalization",
+        Panels(tuple(_still_histogram(name, moments) for name, moments in lines.items())),
+        {
+            "channel": channel,
+            "range": HISTOGRAM,
+            "batch": with_norm.recipe.batch_size,
+            "steps": [one.step for one in before],
+            "learnt": [[round(value, 4) for value in pair] for pair in learnt],
+            "lines": [
+                {
+                    "name": name,
+                    "mean": [float(f"{one.mean:.3g}") for one in moments],
+                    "spread": [float(f"{one.spread:.3g}") for one in moments],
+                    "shares": [[round(10_000 * s) for s in one.shares] for one in moments],
+                }
+                for name, moments in lines.items()
+            ],
+        },
+    )
+
+
+def _still_histogram(name: str, moments: Sequence[Moment]) -> Figure:
+    low, high, bars = HISTOGRAM
+    figure, (axes,) = axes_grid(1, 1, 3.5, 2.0)
+    edges = np.linspace(low, high, bars + 1)
+    first, last = moments[0], moments[-1]
+    for one, ink in ((first, "muted"), (last, "test")):
+        axes.stairs(one.shares, edges, color=PALETTE[ink], fill=ink == "test",
+                    alpha=0.55 if ink == "test" else 1,
+                    label=f"after {one.step} steps" if one.step else "at the start")  # fmt: skip
+    axes.legend(frameon=False, fontsize=9, loc="upper right")
+    axes.set(title=name, xlabel="value", yticks=[], ylim=(0, None))
+    axes.grid(False)
+    said = "; ".join(
+        f"after {one.step} steps mean {one.mean:.2g}, spread {one.spread:.2g}"
+        for one in (first, last)
+    )
+    return finish(figure, f"Histogram of a channel, {name}: {said}.")
+
+
+# --- The average that forgets where ---------------------------------------------------------
+
+SHIFTS = (-3, -2, -1, 0, 1, 2, 3)  # pixels to the right
+
+
+def shifted(image: Tensor, right: int) -> Tensor:
+    """A digit moved by whole pixels, paper coming in: (1, H, W)"""
+    moved = torch.zeros_like(image)
+    width = image.shape[2]
+    if right >= 0:
+        moved[:, :, right:] = image[:, :, : width - right]
+    else:
+        moved[:, :, :right] = image[:, :, -right:]
+    return moved
+
+
+def forgetting(before: Run, after: Run, label: int = 4, pooled: str = "gap") -> Moving:
+    """Ten maps and their averages for a digit, shifted: what the scores make of it.
+
+    before: a run whose network keeps places to the end; after: one that ends in an average
+    pooled: the name of the averaging layer in `after`
+    """
+    _, image = _test_digit(label)
+    shifts = torch.stack([shifted(image, right) for right in SHIFTS])
+    maps, averages = _before_and_behind(after, pooled, shifts)
+    old = _scores(before, shifts)
+    new = _scores(after, shifts)
+    assert torch.allclose(new, averages.flatten(1), atol=1e-4), "the averages are the scores"
+    middle, end = SHIFTS.index(0), len(SHIFTS) - 1
+    return Moving(
+        "average",
+        Panels(
+            (
+                _still_maps(image, maps[middle], averages[middle].flatten(), label, after),
+                _still_scores(
+                    [
+                        (f"stage {run.stage.number}", scores[middle], scores[end])
+                        for run, scores in ((before, old), (after, new))
+                    ],
+                    SHIFTS[end],
+                ),
+            )  # fmt: skip
+        ),
+        {
+            "label": label,
+            "pixels": _pixels(image),
+            "shifts": SHIFTS,
+            "unit": ROUNDING,
+            "side": maps.shape[2],
+            "maps": [_rounded(one) for one in maps],  # each (10 · side · side)
+            "stages": [before.stage.number, after.stage.number],
+            "scores": [[_rounded(row) for row in scores] for scores in (old, new)],
+        },
+    )
+
+
+@torch.no_grad()
+def _before_and_behind(run: Run, name: str, images: Tensor) -> tuple[Tensor, Tensor]:
+    """What a layer takes and what it gives. images: uint8 (N, 1, 28, 28)"""
+    signal = evaluation.normalize(images.float() / 255, run.stage.recipe.normalize_test)
+    for child, layer in run.build().named_children():
+        before, signal = signal, layer(signal)
+        if child == name:
+            return before, signal
+    raise MnistStepsError(f"stage {run.stage.number} has no layer {name!r}.")
+
+
+@torch.no_grad()
+def _scores(run: Run, images: Tensor) -> Tensor:
+    """What the network gives before its log-softmax: (N, 10)"""
+    signal = evaluation.normalize(images.float() / 255, run.stage.recipe.normalize_test)
+    for child, layer in run.build().named_children():
+        if child != "log_softmax":
+            signal = layer(signal)
+    return signal
+
+
+def _still_maps(image: Tensor, maps: Tensor, averages: Tensor, label: int, run: Run) -> Figure:
+    parts = [
+        text(2, 12, f"stage {run.stage.number}: a map for each digit, and its average", "start", 11,
+             bold=True),
+        digit(2, 20, 60, image),
+    ]  # fmt: skip
+    largest = maps.abs().max().item()
+    scale = 46 / maps.shape[2]
+    for number in range(10):
+        x, y = 76 + 54 * (number % 5), 32 + 84 * (number // 5)
+        parts.append(text(x + 23, y - 3, str(number), bold=number == label))
+        parts += _map(x, y, scale, maps[number], largest)
+        parts.append(text(x + 23, y + 60, _signed(averages[number].item())))
+    said = ", ".join(f"{number}: {value:.2f}" for number, value in enumerate(averages.tolist()))
+    return drawn(parts, WIDTH, 186, f"A {label}, ten maps of it, and their averages: {said}.")
+
+
+def _still_scores(rows: Iterable[tuple[str, Tensor, Tensor]], right: int) -> Figure:
+    parts = [text(2, 12, f"scores, and after a shift of {right} pixels", "start", 11, bold=True)]
+    described = []
+    for number, (name, unmoved, moved) in enumerate(rows):
+        zero = 70 + 96 * number
+        most = torch.stack((unmoved, moved)).abs().max().item()
+        change = (moved - unmoved).abs().mean().item()
+        parts.append(text(2, zero - 42, f"{name}: they move by {change:.2f} on average", "start"))
+        for place in range(10):
+            x = 10 + 33 * place
+            for offset, scores, ink in ((0, unmoved, "muted"), (12, moved, "test")):
+                tall = 36 * scores[place].item() / most
+                parts.append(
+                    rectangle(x + offset, zero - max(tall, 0), 11, abs(tall), ink, opacity=0.7)
+                )
+            parts.append(text(x + 11, zero + 48, str(place)))
+        described.append(f"{name}'s scores move by {change:.2f} on average")
+    return drawn(parts, WIDTH, 220, f"Shifted by {right} pixels, {'; '.join(described)}.")
+
+
+# --- A 1×1 convolution mixes channels -------------------------------------------------------
+
+
+def mixing(
+    run: Run, layer: str = "point1", label: int = 8, row: int = 9, column: int = 9
+) -> Moving:
+    """One pixel's channels through the matrix of a 1×1 convolution.
+
+    row, column: the pixel of the still picture
+    Raises MnistStepsError for a layer that is no 1×1 convolution.
+    """
+    module = run.build().get_submodule(layer)
+    if not isinstance(module, nn.Conv2d) or module.kernel_size != (1, 1):
+        raise MnistStepsError(f"{layer} of stage {run.stage.number} is no 1×1 convolution.")
+    _, image = _test_digit(label)
+    taken, given = _before_and_behind(run, layer, image[None])
+    matrix = module.weight.detach()[:, :, 0, 0]
+    return Moving(
+        "mixing",
+        _still_mixing(taken[0], given[0], matrix, row, column, layer),
+        {
+            "layer": layer,
+            "stage": run.stage.number,
+            "label": label,
+            "unit": ROUNDING,
+            "side": taken.shape[2],
+            "maps": [_rounded(one) for one in taken[0]],
+            "matrix": [[round(w, 4) for w in weights] for weights in matrix.tolist()],
+            "row": row,
+            "column": column,
+        },
+    )
+
+
+def _still_mixing(
+    taken: Tensor, given: Tensor, matrix: Tensor, row: int, column: int, layer: str
+) -> Figure:
+    old, new = taken[:, row, column], given[:, row, column]
+    high = 17.0
+    tall = high * max(len(old), len(new))
+    parts = [
+        text(2, 12, "channels of a pixel", "start", 11, bold=True),
+        text(172, 12, "matrix", size=11, bold=True),
+        text(WIDTH - 2, 12, f"channels behind {layer}", "end", 11, bold=True),
+    ]
+    for values, zero in ((old, 46.0), (new, WIDTH - 46.0)):
+        most = max(values.abs().max().item(), 1e-9)
+        for place, value in enumerate(values.tolist()):
+            y, long = 22 + high * place, 30 * value / most
+            ink = "test" if value > 0 else "train"
+            parts.append(rectangle(zero + min(long, 0), y, abs(long), high - 3, ink, opacity=0.7))
+            parts.append(text(zero + (36 if zero < 100 else -36), y + 11, _signed(value),
+                              "start" if zero < 100 else "end", 9))  # fmt: skip
+    parts += _map(172 - 0.5 * 12 * matrix.shape[1], 22, 12, matrix)
+    total = " + ".join(
+        f"{_signed(w)}·{_signed(x)}" for w, x in zip(matrix[0][:2], old[:2], strict=True)
+    )
+    parts.append(text(2, tall + 38, f"the first: {total} + … = {_signed(new[0].item())}", "start"))
+    return drawn(
+        parts, WIDTH, tall + 46,
+        f"The {len(old)} channels of the pixel at row {row}, column {column}, times a matrix of "
+        f"{matrix.shape[0]} by {matrix.shape[1]} weights, are its {len(new)} channels behind "
+        f"{layer}.",
+    )  # fmt: skip
+
+
+# --- The schedule ---------------------------------------------------------------------------
+
+
+def schedule(stage: Stage) -> Moving:
+    """Learning rate and momentum over a OneCycle training, with a peak that can be moved.
+
+    Raises MnistStepsError for a recipe with another schedule or none.
+    """
+    recipe = stage.recipe
+    part = recipe.schedule
+    if part is None or part.name != "OneCycle":
+        raise MnistStepsError(f"stage {stage.number} has no OneCycle schedule to show.")
+    steps_per_epoch = -(-TRAIN_IMAGES // recipe.batch_size)
+    total = recipe.epochs * steps_per_epoch
+    rates, momenta = [], []
+    # torch's own schedule says what the curves are; with one weight, a step costs nothing.
+    optimizer = recipe.optimizer.make([torch.zeros(1, requires_grad=True)])
+    following = recipes.make_schedule(recipe, optimizer, steps_per_epoch)
+    assert following is not None
+    for _ in range(total):
+        rates.append(optimizer.param_groups[0]["lr"])
+        momenta.append(optimizer.param_groups[0]["momentum"])
+        optimizer.step()
+        if len(rates) < total:
+            following.step()
+    return Moving(
+        "schedule",
+        Panels(
+            (
+                _still_curve("learning rate", rates, steps_per_epoch, recipe.optimizer.lr),
+                _still_curve("momentum", momenta, steps_per_epoch, recipe.optimizer.momentum),
+            ),
+            caption="A line across: what the stage before kept all the time.",
+        ),
+        {
+            "epochs": recipe.epochs,
+            "total": total,
+            "peak": part.max_lr,
+            "share": part.pct_start,
+            "division": part.div_factor,
+            "finalDivision": part.final_div_factor,
+            "low": part.base_momentum,
+            "high": part.max_momentum,
+            "constant": recipe.optimizer.lr,
+            "constantMomentum": recipe.optimizer.momentum,
+        },
+    )
+
+
+def _still_curve(
+    name: str, values: Sequence[float], steps_per_epoch: int, constant: float
+) -> Figure:
+    figure, (axes,) = axes_grid(1, 1, 3.7, 2.3)
+    every = max(1, len(values) // 250)
+    places = [step / steps_per_epoch for step in range(0, len(values), every)]
+    axes.axhline(constant, color=PALETTE["accent"], linewidth=1.2)
+    axes.plot(places, values[::every], color=PALETTE["test"])
+    low = 0 if name == "learning rate" else 0.8
+    axes.set(title=name, xlabel="epoch", ylim=(low, 1.08 * max(*values, constant)))
+    turn = values.index(max(values) if name == "learning rate" else min(values))
+    return finish(
+        figure,
+        f"The {name} over {len(values):,} steps: {values[0]:.4g} at the start, {values[turn]:.4g} "
+        f"at step {turn + 1:,}, {values[-1]:.4g} at the end; {constant:g} in the stage before.",
+    )

@@ -1,0 +1,377 @@
+"""Pictures of networks, drawn from their graph: maps to scale, parameters as area.
+
+A column is a layer that makes maps of its own: a convolution, a pooling, a linear layer. What
+only changes the values in them (ReLU, normalization) is written below the column before it, and
+its parameters count there.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from mnist_steps import data, graph, receptive_field
+from mnist_steps.figures.containers import Panels
+from mnist_steps.figures.drawing import WIDTH, digit, drawn, line, rectangle, text
+from mnist_steps.figures.style import Figure
+from mnist_steps.receptive_field import times
+from mnist_steps.stages import Stage
+
+INPUT_SHAPE = (1, 28, 28)
+DIGIT = 0  # of the test set: a seven
+
+# Of a column, in pixels.
+ACROSS = 49  # seven are as wide as a telephone
+MAP = 40  # side of a map as large as the image
+SQUARE = 42  # side of the largest square of parameters
+COLUMNS = 7  # in one panel, the image among them
+
+WORDS = {
+    "BatchNorm2d": "norm",
+    "AvgPool2d": "mean",
+    "AdaptiveAvgPool2d": "mean",
+    "MaxPool2d": "largest",
+    "LogSoftmax": "log-softmax",
+    "Flatten": "vector",
+}
+
+
+@dataclass
+class Column:
+    """A layer that makes maps of its own, and what follows at the same place.
+
+    shape: of its output, (C, H, W), or (C,) for a vector
+    parameters: its own and those of what follows
+    multiplications: of convolutions and linear layers, for one image
+    sees: side of its units' receptive field in pixels; None where there is none
+    kernel: such as '3×3', empty without one
+    after: what follows, in words
+    sources: names of the layers that it takes, where that is not just the one before it
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    parameters: int
+    multiplications: int
+    sees: int | None
+    kernel: str = ""
+    after: list[str] = field(default_factory=list)
+    sources: tuple[str, ...] = ()
+
+    @property
+    def facts(self) -> tuple[object, ...]:
+        """What makes two columns of two networks the same."""
+        return self.name, self.shape, self.parameters, self.kernel, tuple(self.after)
+
+    def __str__(self) -> str:
+        kernel = f", kernel {self.kernel}" if self.kernel else ""
+        count = f", {self.parameters:,} parameters" if self.parameters else ""
+        sees = f", sees {self.sees}×{self.sees} pixels" if self.sees else ""
+        after = f", then {' and '.join(self.after)}" if self.after else ""
+        takes = f", takes {' and '.join(self.sources)}" if self.sources else ""
+        return f"{self.name} {times(self.shape)}{takes}{kernel}{count}{sees}{after}"
+
+
+def columns_of(model: nn.Module, input_shape: tuple[int, ...] = INPUT_SHAPE) -> list[Column]:
+    """A network's columns in the order in which data flows. Raises as receptive_field.analyze."""
+    analysis = receptive_field.analyze(model, input_shape)
+    fields = {layer.name: layer for layer in analysis}
+    found: list[Column] = []
+    shapes, previous = {graph.INPUT: input_shape}, graph.INPUT
+    for node in analysis.graph.nodes:
+        alone = node.inputs == (previous,)
+        given = next((shapes[name] for name in node.inputs if name in shapes), ())
+        same = node.output_shape == given or graph.OPERATIONS[node.op].minor
+        products = graph.count_multiplications(node, given)
+        if found and alone and same and not products:
+            found[-1].after.append(WORDS.get(node.op, node.op))
+            found[-1].parameters += node.params
+        else:
+            layer = fields.get(node.name)
+            found.append(
+                Column(
+                    node.name,
+                    node.output_shape,
+                    node.params,
+                    products,
+                    max(layer.size) if layer else None,
+                    times(node.attributes.get("kernel_size") or ()) or WORDS.get(node.op, ""),
+                    sources=() if alone else node.inputs,
+                )
+            )
+        shapes[node.name], previous = node.output_shape, node.name
+    return found
+
+
+# --- The picture ----------------------------------------------------------------------------
+
+
+def network(stage: Stage | nn.Module) -> Panels:
+    """A network as a row of maps: their size and the parameters' area to scale."""
+    columns = columns_of(_model(stage))
+    most = max(column.parameters for column in columns)
+    return Panels(
+        _panels(_title(stage), columns, most, set()),
+        caption=CAPTION + _key(most),
+        folded=("What one unit of each layer sees", Panels(_fields(columns))),
+    )
+
+
+def network_change(before: Stage | nn.Module, after: Stage | nn.Module) -> Panels:
+    """Two networks below each other on the same scale; what is not in the other has a colour."""
+    first, second = columns_of(_model(before)), columns_of(_model(after))
+    most = max(column.parameters for column in first + second)
+    gone = {one.name for one in first} - _kept(first, second)
+    new = {one.name for one in second} - _kept(first, second)
+    changes = "nothing but what is not drawn" if not gone | new else "the layers in orange"
+    return Panels(
+        (
+            *_panels(f"{_title(before)}, before", first, most, gone),
+            *_panels(f"{_title(after)}, now", second, most, new),
+        ),
+        caption=f"What changes: {changes}. {CAPTION}{_key(most)}",
+        folded=("What one unit of each layer sees now", Panels(_fields(second))),
+    )
+
+
+CAPTION = (
+    "Above, each layer's maps, their size to scale; the higher the stack, the more maps, by "
+    "powers of four. Below, its parameters as an area, those of its normalization included."
+)
+
+
+def _key(most: int) -> str:
+    return f" The largest square stands for {most:,}."
+
+
+def _kept(first: Sequence[Column], second: Sequence[Column]) -> set[str]:
+    """The names of the columns that both networks have just alike."""
+    facts = {one.facts for one in first} & {one.facts for one in second}
+    return {str(fact[0]) for fact in facts}
+
+
+def _model(stage: Stage | nn.Module) -> nn.Module:
+    return stage.build() if isinstance(stage, Stage) else stage
+
+
+def _title(stage: Stage | nn.Module) -> str:
+    return f"Stage {stage.number}" if isinstance(stage, Stage) else type(stage).__name__
+
+
+def _panels(
+    title: str, columns: Sequence[Column], most: int, coloured: set[str]
+) -> tuple[Figure, ...]:
+    image = Column("image", INPUT_SHAPE, 0, 0, 1)
+    total = sum(column.parameters for column in columns)
+    figures = []
+    for number, part in enumerate(_split([image, *columns])):
+        heading = f"{title}: {total:,} parameters" if number == 0 else f"{title}, continued"
+        figures.append(_panel(heading, part, most, coloured))
+    return tuple(figures)
+
+
+def _split(columns: Sequence[Column]) -> list[list[Column]]:
+    """As many columns as a narrow screen has room for; a panel likes to end with a pooling."""
+    parts: list[list[Column]] = [[]]
+    for position, column in enumerate(columns):
+        last = parts[-1][-1] if parts[-1] else column
+        pooled = bool(last.kernel) and not last.parameters and 3 < len(parts[-1])
+        if len(parts[-1]) == COLUMNS or (pooled and position < len(columns) - 2):
+            parts.append([])
+        parts[-1].append(column)
+    return parts
+
+
+def _panel(title: str, columns: Sequence[Column], most: int, coloured: set[str]) -> Figure:
+    parts = [text(2, 12, title, "start", 11, bold=True)]
+    lines = max(len(column.after) + len(column.sources) for column in columns)
+    top, labels = 24, 90  # of the maps; of the first line below them
+    squares = labels + 13 * (4 + lines)
+    for position, column in enumerate(columns):
+        middle = ACROSS * position + ACROSS / 2
+        ink = "train" if column.name in coloured else "test"
+        parts += _maps(column, middle, top, ink)
+        maps, *size = column.shape
+        words = [
+            (_brief(column.name), "ink"),
+            (times(size) if size else "vector", "ink"),
+            (f"{maps} map{'s' if maps > 1 else ''}" if size else f"of {maps}", "ink"),
+            (f"sees {column.sees}" if column.sees and column.name != "image" else "", "muted"),
+            *((f"← {_brief(name)}", "train") for name in column.sources),
+            *((word, "muted") for word in column.after),
+        ]
+        for row, (word, shade) in enumerate(words):
+            parts.append(
+                text(middle, labels + 13 * row, word, size=9.5 if len(word) < 10 else 8.5,
+                     ink=shade, bold=row == 0)
+            )  # fmt: skip
+        if column.parameters:
+            side = SQUARE * math.sqrt(column.parameters / most)
+            parts.append(rectangle(middle - side / 2, squares, side, side, ink, opacity=0.85))
+            parts.append(text(middle, squares + SQUARE + 12, f"{column.parameters:,}", size=9.5))
+    alt = f"{title}. From left to right: {'; '.join(map(str, columns))}."
+    return drawn(parts, max(ACROSS * len(columns), 6.6 * len(title)), squares + SQUARE + 18, alt)
+
+
+def _brief(name: str) -> str:
+    """Of a name with many parts, the last."""
+    return name.rpartition(".")[2] if len(name) > 10 else name
+
+
+def _maps(column: Column, middle: float, top: float, ink: str) -> list[str]:
+    """A stack of squares, the frontmost last."""
+    maps, side = column.shape[0], MAP * max((1, *column.shape[1:])) / INPUT_SHAPE[1]
+    if column.name == "image":
+        image = data.mnist().test.images[DIGIT]
+        left, above = middle - side / 2, top + 8
+        return [
+            digit(left, above, side, image),
+            rectangle(left, above, side, side, stroke="muted"),
+        ]
+    behind = math.ceil(math.log(maps, 4)) if maps > 1 else 0
+    centre = top + 8 + MAP / 2
+    parts = []
+    for step in range(behind, -1, -1):
+        # A map of one unit is smaller than a dot should be, so it is drawn as large as one.
+        shown = max(side, 2.5)
+        shift = min(2.5, shown / 2) * (step - behind / 2)
+        parts += [
+            rectangle(middle - shown / 2 + shift, centre - shown / 2 - shift, shown, shown,
+                      "grid", ink),
+        ]  # fmt: skip
+    return parts
+
+
+def _fields(columns: Sequence[Column]) -> tuple[Figure, ...]:
+    """For each layer the digit, and on it what the unit in the middle of its map sees."""
+    size = INPUT_SHAPE[1]
+    figures = []
+    for part in _split(columns):
+        parts, seen = [], []
+        for position, column in enumerate(part):
+            middle, top = ACROSS * position + ACROSS / 2, 4
+            left = middle - SQUARE / 2
+            parts.append(digit(left, top, SQUARE, data.mnist().test.images[DIGIT]))
+            parts.append(rectangle(left, top, SQUARE, SQUARE, stroke="grid"))
+            if column.sees:
+                side = SQUARE * min(column.sees, size) / size
+                # To the middle of the image, for there the unit in the middle of a map looks.
+                parts.append(
+                    rectangle(middle - side / 2, top + SQUARE / 2 - side / 2, side, side,
+                              "test", "test", 0.25, 1.5)
+                )  # fmt: skip
+                seen.append(f"{column.name} {column.sees}×{column.sees}")
+            parts.append(text(middle, top + SQUARE + 13, _brief(column.name), bold=True))
+            words = f"{column.sees}×{column.sees}" if column.sees else "–"
+            parts.append(text(middle, top + SQUARE + 26, words, ink="muted"))
+        alt = f"A digit with what one unit sees, layer by layer, in pixels: {'; '.join(seen)}."
+        figures.append(drawn(parts, ACROSS * len(part), SQUARE + 36, alt))
+    return tuple(figures)
+
+
+# --- What it costs --------------------------------------------------------------------------
+
+
+def budget(before: Stage | nn.Module, after: Stage | nn.Module) -> Panels:
+    """Where parameters and multiplications go: a bar for each network, a part for each layer."""
+    networks = [(_title(one), columns_of(_model(one))) for one in (before, after)]
+    kept = _kept(networks[0][1], networks[1][1])
+    return Panels(
+        (
+            _bars("parameters", networks, kept, [[c.parameters for c in n] for _, n in networks]),
+            _bars("multiplications for one image", networks, kept,
+                  [[c.multiplications for c in n] for _, n in networks]),
+        ),
+        caption="Each part is a layer, its normalization included; layers that changed are "
+        "orange. Multiplications are those of convolutions and linear layers.",
+    )  # fmt: skip
+
+
+def _bars(
+    title: str,
+    networks: Sequence[tuple[str, Sequence[Column]]],
+    kept: set[str],
+    values: Sequence[Sequence[int]],
+) -> Figure:
+    most = max(map(sum, values))
+    parts = [text(2, 12, title, "start", 11, bold=True)]
+    described = []
+    for row, ((name, columns), counts) in enumerate(zip(networks, values, strict=True)):
+        top, left = 36 + 52 * row, 2.0
+        parts.append(text(2, top - 5, f"{name}: {sum(counts):,}", "start"))
+        for column, count in zip(columns, counts, strict=True):
+            width = (WIDTH - 4) * count / most
+            ink = "test" if column.name in kept else "train"
+            parts.append(rectangle(left, top, width, 26, ink, "ink", 0.3, 0.6))
+            if width > 6.2 * len(column.name):
+                parts.append(text(left + width / 2, top + 17, column.name))
+            left += width
+        shares = ", ".join(
+            f"{column.name} {count:,}" for column, count in zip(columns, counts, strict=True)
+            if count
+        )  # fmt: skip
+        described.append(f"{name}, {sum(counts):,}: {shares}")
+    return drawn(parts, WIDTH, 36 + 52 * len(networks), f"{title}. {'. '.join(described)}.")
+
+
+# --- The plan -------------------------------------------------------------------------------
+
+
+def ladder(stage: Stage | nn.Module) -> Figure:
+    """Layer by layer, the side of a map at the left and what a unit sees at the right."""
+    columns = [Column("image", INPUT_SHAPE, 0, 0, 1), *columns_of(_model(stage))]
+    size = INPUT_SHAPE[1]
+    widest = max(size, *(column.sees or 0 for column in columns))
+    left, right, unit = 140, 204, 112 / widest  # where the bars begin, pixels for one pixel
+    parts = [
+        text(left, 12, "map, side", "end", 11, bold=True),
+        text(right, 12, "field, side", "start", 11, bold=True),
+    ]
+    bottom = 22 + 20 * len(columns)
+    parts += [line(left - size * unit, 18, left - size * unit, bottom, "accent"),
+              line(right + size * unit, 18, right + size * unit, bottom, "accent")]  # fmt: skip
+    for row, column in enumerate(columns):
+        top = 20 + 20 * row
+        side, sees = max((1, *column.shape[1:])), column.sees or 0
+        ink = "muted" if column.kernel and not column.parameters else "test"
+        parts += [
+            rectangle(left - side * unit, top, side * unit, 16, ink, opacity=0.45),
+            rectangle(right, top, sees * unit, 16, "train", opacity=0.45),
+            text((left + right) / 2, top + 12, _brief(column.name), bold=True),
+            text(left - 3, top + 12, str(side), "end"),
+            text(right + 3, top + 12, str(sees) if sees else "–", "start"),
+        ]
+    described = "; ".join(
+        f"{column.name} {max((1, *column.shape[1:]))} and {column.sees}" for column in columns
+    )
+    return drawn(
+        parts, WIDTH, bottom + 4,
+        f"{_title(stage)}, layer by layer, the side of a map and of a unit's field in pixels: "
+        f"{described}. A line marks the image's {size}.",
+    )  # fmt: skip
+
+
+def channel_profile(stage: Stage | nn.Module) -> Figure:
+    """How many maps each layer has, as bars in the order in which data flows."""
+    columns = columns_of(_model(stage))
+    most = max(column.shape[0] for column in columns)
+    across, high = WIDTH / len(columns), 110
+    parts = [text(2, 12, "maps of each layer", "start", 11, bold=True)]
+    for position, column in enumerate(columns):
+        middle = across * (position + 0.5)
+        maps = column.shape[0]
+        tall = max(high * maps / most, 1)
+        ink = "muted" if column.kernel and not column.parameters else "test"
+        parts += [
+            rectangle(middle - across * 0.36, 30 + high - tall, across * 0.72, tall, ink,
+                      opacity=0.6),
+            text(middle, 26 + high - tall, str(maps)),
+            # Names turn where they would touch each other.
+            f'<g transform="translate({middle + 3:.1f} {36 + high}) rotate(-60)">'
+            f"{text(0, 0, column.name, 'end')}</g>",
+        ]  # fmt: skip
+    described = "; ".join(f"{column.name} {column.shape[0]}" for column in columns)
+    return drawn(
+        parts, WIDTH, 30 + high + 46, f"{_title(stage)}, maps of each layer in order: {described}."
+    )
