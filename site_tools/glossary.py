@@ -23,7 +23,9 @@ CLOSED = {
     "a", "button", "code", "details", "figure", "h1", "h2", "h3", "h4", "math", "pre", "script",
     "style", "summary", "svg", "table",
 }  # fmt: skip
-QUESTION = re.compile(r'<div class="(question|progress|newly|hero|taste)\b')
+BLOCK = re.compile(
+    r'<(div|p) class="(question|progress|newly|hero|taste|provenance|page-buttons)\b'
+)
 VOID = {"area", "br", "col", "hr", "img", "input", "link", "meta", "source", "wbr"}
 
 
@@ -38,12 +40,13 @@ class Entry:
 
 
 def read(text: str) -> list[Entry]:
-    """The entries of the glossary, which is Markdown. Raises ValueError for a form given twice."""
-    entries, taken = [], set()
+    """The entries of the glossary, which is Markdown. Raises ValueError for a word given twice."""
+    entries: list[Entry] = []
+    taken: set[str] = set()
     for heading, meaning in ENTRY.findall(text):
         words = [] if "(" in heading else [one.strip().lower() for one in heading.split(",")]
         forms = tuple(form for word in words for form in (word, plural(word)))
-        if twice := taken & set(forms):
+        if twice := taken & set(words):
             raise ValueError(f"{SOURCE} explains {', '.join(sorted(twice))} twice: once is enough.")
         taken |= set(forms)
         entries.append(Entry(heading, forms, anchor_of(heading), " ".join(meaning.split())))
@@ -98,7 +101,7 @@ def marked(page: str, entries: list[Entry], address: str) -> str:
             continue
         if not named[1]:
             is_prose = named[2] in PROSE
-            is_closed = named[2] in CLOSED or QUESTION.match(piece) is not None
+            is_closed = named[2] in CLOSED or BLOCK.match(piece) is not None
             inside.append((named[2], is_prose, is_closed))
             prose, closed = prose + is_prose, closed + is_closed
         elif any(name == named[2] for name, *_ in inside):

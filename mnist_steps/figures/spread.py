@@ -173,8 +173,9 @@ def _sizes(rows: Sequence[Row]) -> list[str]:
     for position, count in enumerate(counts):
         x, y = axis(count), TOP + ROW * position + 28
         parts.append(f'<circle cx="{x:.2f}%" cy="{y}" r="4.5" fill="{colour("ink")}"/>')
-        left = x < (axis.start + axis.end) / 2
-        parts.append(_text(x, y + 4, f"{count:,}", "ink", "start" if left else "end", 8, True))
+        # The number stands where it does not run over the budget's line, nor out of the figure.
+        right = count < BUDGET or x < (axis.start + axis.end) / 2
+        parts.append(_text(x, y + 4, f"{count:,}", "ink", "start" if right else "end", 8, True))
     return parts
 
 

@@ -6,15 +6,19 @@ from mnist_steps.experiments.study import Store, verdict_of
 from mnist_steps.markup import Html
 from mnist_steps.original import TARGET
 
-# Where each door leads: the page, its name, and what is behind it.
+# What is behind each door, and the pages that it leads to.
 DOORS = (
+    ("Read", "Eight stages, one idea each.", {"stages/01_setup.py": "Begin with the first"}),
     (
-        "stages/01_setup.py",
-        "Read",
-        "Eight stages, one idea each, in words, formula, figure and code.",
+        "Play",
+        "Networks that run and learn in your browser.",
+        {"playground.md": "Look inside one", "lab.md": "Train your own"},
     ),
-    ("playground.md", "Play", "Draw a digit and watch every layer of a network read it."),
-    ("assignment/instructors.md", "Teach", "An assignment with a grader that trains and explains."),
+    (
+        "Teach",
+        "An assignment whose grader trains and explains.",
+        {"assignment/instructors.md": "Plan a course"},
+    ),
 )
 
 PAD = """\
@@ -46,8 +50,10 @@ def hero(store: Store | None = None) -> Html:
     question = f"Does it still read {TARGET} % of the test digits?"
     answer, evidence = ("That is not known yet.", "") if found is None else answer_of(found)
     doors = "".join(
-        f'<li><a href="{page}"><strong>{name}</strong> <span>{words}</span></a></li>'
-        for page, name, words in DOORS
+        f"<li><strong>{name}</strong> <span>{words}</span> "
+        + " ".join(f'<a href="{page}">{label}</a>' for page, label in links.items())
+        + "</li>"
+        for name, words, links in DOORS
     )
     markup = (
         f'<div class="hero"><div class="hero-words"><p class="hero-promise">{promise}</p>'

@@ -451,7 +451,7 @@ def test_the_first_screen_of_the_index_answers_opens_three_doors_and_lets_draw(v
     page = visit(viewport={"width": 1280, "height": 800})
     verdict = study.verdict_of(study.Store().outcomes(stages.get(8)))
     assert f"{verdict.mean:.3f} %" in page.locator(".hero-answer").inner_text()
-    assert page.locator(".doors a").count() == 3
+    assert page.locator(".doors li").count() == 3
     for selector in (".hero-promise", ".hero-answer", ".doors li >> nth=2", "#taste-pad"):
         box = page.locator(selector).bounding_box()
         assert box["y"] + box["height"] <= 800, f"{selector} ends at {box['y'] + box['height']:.0f}"

@@ -36,6 +36,7 @@ def test_a_word_is_marked_once_where_it_first_stands_in_whatever_form():
         "<pre>kernel</pre>",
         "<details><summary>Hint</summary><p>kernel</p></details>",
         '<div class="question"><p>Which kernel?</p><ol><li>kernel</li></ol></div>',
+        '<p class="provenance">seed 8 · kernel</p>',
         "<table><tr><td><p>kernel</p></td></tr></table>",
         '<p title="kernel">microkernel, kernel_size, a-kernel</p>',
         "kernel",
