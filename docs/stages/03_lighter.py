@@ -170,8 +170,8 @@ lowest = min(finals_before) - max(finals)
 pages.hold_to("Every seed of stage 3 ends below every seed of stage 2", lowest > 0)
 Text(
     "All of them get going, and then learn alike. They end "
-    f"{fmean(finals_before) - fmean(finals):.2f} points lower, on average. Every seed "
-    "of stage 3 ends below every seed of stage 2."
+    f"{fmean(finals_before) - fmean(finals):.2f} points lower, on average. "
+    "Every seed of stage 3 ends below every seed of stage 2."
 )
 
 # %% tags=["hide-input"]
@@ -200,12 +200,13 @@ for number in (2, 3, 4):
     torch.manual_seed(8)
     pulls[number] = pull(stages.get(number).build())
 Text(
-    f"Through stage 3 it shrinks {faded['stage 3']:,.0f}-fold. It fades in stage 2 as "
-    f"well, {faded['stage 2']:,.0f}-fold, and the gradient of a single weight is no "
-    f"larger there. Yet stage 2 stands still for {standstill(larger)} steps, stage 3 "
-    f"for {standstill(run)}. So fading alone does not explain the difference. But "
-    f"stage 2 has {before.parameters / stage.parameters:.0f} times as many weights, "
-    f"and its pull is {pulls[2] / pulls[3]:.0f} times as strong."
+    f"Through stage 3 it shrinks {faded['stage 3']:,.0f}-fold. "
+    f"It fades in stage 2 as well, {faded['stage 2']:,.0f}-fold, and the gradient of "
+    "a single weight is no larger there. Yet stage 2 stands still for "
+    f"{standstill(larger)} steps, stage 3 for {standstill(run)}. So fading alone does "
+    "not explain the difference. But stage 2 has "
+    f"{before.parameters / stage.parameters:.0f} times as many weights, and its pull is "
+    f"{pulls[2] / pulls[3]:.0f} times as strong."
 )
 
 # %% [markdown]

@@ -183,8 +183,8 @@ Text(
     f"Both do much. Without the layer, {stuck} of {len(taken_out)} trainings pass "
     "their first epoch at the loss of a guess: every one of them stands still again. "
     f"And a smaller batch means more steps: in this stage {steps} an epoch in place of "
-    f"{steps_before}. Whether normalization stands before or behind the ReLU, the "
-    "seeds cannot tell."
+    f"{steps_before}. Whether normalization stands before or behind the ReLU, "
+    "the seeds cannot tell."
 )
 
 # %% tags=["hide-input"]
