@@ -205,8 +205,8 @@ Text(
     "a single weight is no larger there. Yet stage 2 stands still for "
     f"{standstill(larger)} steps, stage 3 for {standstill(run)}. So fading alone does "
     "not explain the difference. But stage 2 has "
-    f"{before.parameters / stage.parameters:.0f} times as many weights, and its pull is "
-    f"{pulls[2] / pulls[3]:.0f} times as strong."
+    f"{before.parameters / stage.parameters:.0f} times as many weights, and its pull "
+    f"is {pulls[2] / pulls[3]:.0f} times as strong."
 )
 
 # %% [markdown]

@@ -142,8 +142,9 @@ pages.hold_to(
 pages.hold_to("That is no chance", change.ranked)
 Text(
     f"{change.difference:+.2f} points on average (95 % interval "
-    f"{change.interval.low:+.2f} to {change.interval.high:+.2f}), and the seeds lie "
-    "closer together. That is no chance. What did it is another question."
+    f"{change.interval.low:+.2f} to {change.interval.high:+.2f}), "
+    "and the seeds lie closer together. That is no chance. What did it is another "
+    "question."
 )
 
 # %% tags=["hide-input"]
