@@ -191,8 +191,18 @@ Text(
 # %% tags=["hide-input"]
 arms = {arm.name: outcomes for arm, outcomes in registry.get("causes").outcomes()}
 kaiming = arms["causes-kaiming-3"]
-# KAIMING
-Text(f"{len(kaiming)}")
+started = bool(kaiming) and all(
+    one.epochs["train_loss"][0] < 0.9 * math.log(10) for one in kaiming
+)
+finals_kaiming = [one.figures.final for one in kaiming]
+pages.hold_to("starts at once, too", started)
+pages.hold_to("but it ends lower", max(finals_kaiming) < min(finals))
+Text(
+    "Is it only the start, then? With the larger first weights of [stage "
+    "3](03_lighter.py#why) and no normalization, that network starts at once, too, but "
+    f"it ends lower: at {fmean(finals_kaiming):.2f} %, the mean of {len(kaiming)} "
+    f"seeds, where stage 4 has {fmean(finals):.2f} %."
+)
 
 # %% [markdown]
 # **What this stage confounds:** normalization, a quarter of the batch and so four times
