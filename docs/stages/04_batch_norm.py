@@ -199,8 +199,8 @@ pages.hold_to("starts at once, too", started)
 pages.hold_to("but it ends lower", max(finals_kaiming) < min(finals))
 Text(
     "Is it only the start, then? With the larger first weights of [stage "
-    "3](03_lighter.py#why) and no normalization, that network starts at once, too, but "
-    f"it ends lower: at {fmean(finals_kaiming):.2f} %, the mean of {len(kaiming)} "
+    "3](03_lighter.py#why) and no normalization, that network starts at once, too, "
+    f"but it ends lower: at {fmean(finals_kaiming):.2f} %, the mean of {len(kaiming)} "
     f"seeds, where stage 4 has {fmean(finals):.2f} %."
 )
 
