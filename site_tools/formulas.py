@@ -26,7 +26,9 @@ PIECES = re.compile(
 # What stands for a formula while Markdown is rendered: characters that nobody writes.
 OPENS, CLOSES = "\ue000", "\ue001"
 PLACE = re.compile(rf"<p>\s*{OPENS}(\d+){CLOSES}\s*</p>|{OPENS}(\d+){CLOSES}")
-HEADING = re.compile(rf"<(h[1-6])\b[^>]*>[^<]*{OPENS}")
+HEADING = re.compile(rf"<(h[1-6])\b(?:(?!</h[1-6]>).)*{OPENS}", re.DOTALL)
+# An environment that the library does not know, in terms of one that it does.
+ALIGNED = {r"\begin{aligned}": r"\begin{array}{rl}", r"\end{aligned}": r"\end{array}"}
 
 
 class FormulaError(Exception):
@@ -75,12 +77,21 @@ def mathml(latex: str, display: str) -> str:
     Raises FormulaError when a command is unknown or a brace is missing.
     """
     latex = " ".join(html.unescape(latex).split())
+    opened, closed = (len(re.findall(rf"(?<!\\)\{brace}", latex)) for brace in "{}")
+    if opened != closed:  # the library would guess
+        raise FormulaError(
+            f"the formula ${latex}$ cannot be converted: it opens {opened} braces and closes "
+            f"{closed}."
+        )
+    source = latex
+    for name, known in ALIGNED.items():
+        source = source.replace(name, known)
     try:
-        element = ElementTree.fromstring(convert(latex, xmlns="", display=display))
+        element = ElementTree.fromstring(convert(source, xmlns="", display=display))
     except Exception as error:  # the library has no error of its own for all of them
         raise FormulaError(
-            f"the formula ${latex}$ cannot be converted ({error or type(error).__name__}): look "
-            "for a missing brace, or write it in other LaTeX."
+            f"the formula ${latex}$ cannot be converted ({str(error) or type(error).__name__}): "
+            "write it in other LaTeX."
         ) from error
     unknown = [text for text in _texts(element) if "\\" in text]
     if unknown:

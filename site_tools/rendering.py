@@ -39,7 +39,7 @@ FOLDS = {
     "solution": "Solution",
     "audit": "The audit: every layer, the whole recipe, the original's claim",
 }
-FIGURE = re.compile(r'<figure class="plot">(<svg\b.*?</svg>)</figure>', re.DOTALL)
+FIGURE = re.compile(r'<figure class="plot">\s*(<svg\b.*?</svg>)\s*</figure>', re.DOTALL)
 FIRST_HEADING = re.compile(r"\s*##+ [^\n]*(?:\n|$)")
 COPY_FOR_CLIPBOARD = re.compile(r'<div class="clipboard-copy-txt"[^>]*>.*?</div>\n?', re.DOTALL)
 

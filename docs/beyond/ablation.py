@@ -1,146 +1,23 @@
 # %% [markdown]
-# # One change at a time
+# # One change at a time: what did each do by itself?
 #
 # Every stage of the tutorial changes several things, trains once, and credits its
-# favourite. That is how networks are improved under time pressure, and how folklore is
-# made. This page goes back: it takes the last stage, changes one thing, trains with
-# several seeds, and asks what that one thing did.
-#
-# **You will learn** to plan an ablation, to read an effect together with its interval,
-# and which of the original's conclusions stand on their own.
-#
-# **Know first** the eight stages; the
-# [guide to honest evaluation](../guides/evaluation.py) helps.
-#
-# ## The question
-#
-# For each change of the tutorial: what does it do to the accuracy when nothing else
-# changes, and is that larger than chance? Chance has a say here, for another seed gives
-# another network.
+# favourite. That is how networks are improved in a hurry, and how folklore is made.
+# This page goes back. It takes the last stage, changes *one* thing, trains with several
+# seeds, and asks what that one thing did.
 
-# %%
+# %% tags=["hide-input"]
+
 from mnist_steps import figures, pages, stages
-from mnist_steps.experiments import ablation, study
+from mnist_steps.experiments import ablation, evidence, study
 from mnist_steps.experiments.arms import network
 from mnist_steps.markup import Text
+from mnist_steps.pages.parts import describe_recipe
 
 store = study.Store()
 effects = ablation.effects(store)
-
-# %% tags=["hide-input"]
 base, full = ablation.BASELINE.stage, stages.get(8)
-all_runs = (1 + len(effects)) * ablation.SEEDS
-made = sum(effect.runs for effect in effects) + effects[0].baseline_runs
-waiting = sum(effect.comparison is None for effect in effects)
-thin = sum(effect.comparison is not None and effect.preliminary for effect in effects)
-if made == 0:
-    state = (
-        "**No run has been made yet**, so this page shows the design and no result. "
-        f"`mnist-steps study --of ablation` makes the {all_runs} runs."
-    )
-elif waiting or thin:
-    state = (
-        f"**This ablation is unfinished.** Of {len(effects)} arms, {waiting} cannot be "
-        f"compared yet and {thin} have fewer than {ablation.SEEDS} seeds; their "
-        "verdicts are marked as preliminary."
-    )
-else:
-    state = (
-        f"All {len(effects)} arms have at least {ablation.SEEDS} seeds: {made} runs in "
-        "all."
-    )
-state = Text(state)
-state
-
-# %% [markdown]
-# ## The design
-#
-# **One baseline.** Stage 8's network and recipe, with a schedule that is shorter than
-# the original's. Each arm differs from it in one part of the recipe, or in the network.
-# All arms and the baseline train for the same number of epochs on all training images,
-# and OneCycle spans just these epochs.
-
-# %%
-pages.recipe(base)
-
-# %% tags=["hide-input"]
-Text(f"""
-The short schedule, {base.recipe.epochs} epochs, is a matter of cost: {1 + len(effects)}
-arms with {ablation.SEEDS} seeds each are {all_runs} runs of {base.recipe.epochs}
-epochs, {all_runs * base.recipe.epochs} epochs in all, as many as
-{all_runs * base.recipe.epochs / full.recipe.epochs:.0f} trainings of full length. It
-has a price too. What slows a training down at its start weighs more here than it would
-after {full.recipe.epochs} epochs, and what only pays late may not show at all.
-""")
-
-# %% [markdown]
-# **Several networks from one function.** Arms with another network are variations of
-# stage 8's, each written in one line, from which this function builds it. The line
-# below the function builds stage 8's network layer by layer, which a test holds.
-
-# %%
-pages.source(network)
-
-# %%
-print(ablation.STAGE_8)
-
-# %% [markdown]
-# **The same seeds, but no pairs.** Arms use the same seeds as the baseline, and yet
-# their runs are not pairs: another network draws other initial weights, another
-# augmentation another order. So the interval of a difference comes from the seeds of
-# both sides. One arm is an exception: other constants for the *test* images change
-# nothing about the training, so there each seed is a true pair.
-#
-# **What counts as shown.** An effect is called larger than chance when its interval
-# leaves out zero *and* it exceeds the standard deviation between seeds. The second
-# condition asks for more than significance: below it, another seed of the worse arm
-# would often win.
-#
-# **Judged on the test images**, because the original's conclusions were. Nothing is
-# chosen here by the outcome. Whoever builds a better network from this table has to
-# confirm it on validation images.
-#
-# ### The arms
-
-# %% tags=["hide-input"]
-rows = [["(baseline)", ablation.BASELINE.title, f"{base.parameters:,}"]]
-for factor in ablation.FACTORS:
-    rows += [
-        [factor.name, arm.title, f"{arm.stage.parameters:,}"] for arm in factor.arms
-    ]
-arms = pages.table(
-    ["factor", "arm", "parameters"],
-    rows,
-    "The arms. Where a network loses layers or channels it also loses parameters; only "
-    "the large kernel's is made up to the baseline's number, by fewer channels behind "
-    "the pooling.",
-)
-arms
-
-# %% [markdown]
-# ## Results
-#
-# ### Every arm against the baseline
-
-# %% tags=["hide-input"]
-rows = []
-for effect in effects:
-    rows.append([effect.arm.title, f"{effect.runs}", effect.size, effect.verdict])
-summary = store.summary(base, ablation.BASELINE.name)
-known = (
-    "not run yet"
-    if summary is None
-    else f"{summary.mean_and_sd} over {summary.seeds} seeds"
-)
-effects_table = pages.table(
-    ["arm", "seeds", "effect", "what the original concluded"],
-    rows,
-    "Effects in percentage points of the final epoch's test accuracy, arm minus "
-    f"baseline, with 95 % intervals over seeds. The baseline's accuracy: {known}.",
-)
-effects_table
-
-# %% tags=["hide-input"]
+compared = [effect for effect in effects if effect.comparison is not None]
 points = [
     (
         effect.arm.title,
@@ -149,8 +26,7 @@ points = [
         and (effect.comparison.interval.low, effect.comparison.interval.high),
         effect.comparison.ranked,
     )
-    for effect in effects
-    if effect.comparison is not None
+    for effect in compared
 ]
 chart = (
     figures.effects(points, "the baseline")
@@ -159,15 +35,159 @@ chart = (
 )
 chart
 
+# %% tags=["hide-input"]
+all_runs = (1 + len(effects)) * ablation.SEEDS
+made = sum(effect.runs for effect in effects) + effects[0].baseline_runs
+thin = sum(effect.preliminary for effect in compared)
+known = sum(effect.comparison.ranked for effect in compared)
+if made == 0:
+    state = (
+        "**No run has been made yet**, so this page shows the design and no result. "
+        f"`mnist-steps study --of ablation` makes the {all_runs} runs."
+    )
+elif len(compared) < len(effects) or thin:
+    state = (
+        f"**This ablation is unfinished.** Of {len(effects)} arms, "
+        f"{len(effects) - len(compared)} cannot be compared yet and {thin} have fewer "
+        f"than {ablation.SEEDS} seeds; their verdicts are marked as preliminary."
+    )
+else:
+    state = (
+        "Each row is a training with one thing changed, and its mean test accuracy "
+        f"against the unchanged one. **For {known} of {len(effects)} changes an effect "
+        f"is shown. For the other {len(effects) - known} it is not**: with "
+        f"{ablation.SEEDS} seeds and {base.recipe.epochs} epochs, chance explains as "
+        "much. That does not mean that they do nothing."
+    )
+state = Text(state)
+state
+
 # %% [markdown]
-# Effects that chance explains are grey. The axis is linear up to a tenth of a point
-# around zero, and logarithmic beyond.
+# **You will be able to**
 #
-# With this many arms some interval leaves out zero by chance alone: about one in
-# twenty, as the second exercise measures. Take a lone small effect for a reason to run
-# more seeds.
+# - plan an ablation: a baseline, arms, seeds,
+# - read an effect together with its interval,
+# - say which of the original's conclusions stand on their own.
 #
-# ## Analysis
+# Know first the eight stages; the [guide to honest evaluation](../guides/evaluation.py)
+# helps.
+#
+# ## The idea
+#
+# An **ablation** takes one thing away, or changes it, and leaves all else as it is.
+# What it is compared with is the **baseline**, each variation is an **arm**. Another
+# seed gives another network, so both sides train with several seeds, and the effect is
+# the difference of their means:
+#
+# $$\text{effect} = \bar{a}_\text{arm} - \bar{a}_\text{baseline}$$
+#
+# It is called **larger than chance** here when two things hold. Its interval leaves out
+# zero. And it is larger than the standard deviation $s$ between seeds: below that,
+# another seed of the worse arm would often win.
+
+# %%
+import numpy as np
+
+generator = np.random.default_rng(0)
+baseline = generator.normal(99.30, 0.08, size=5)  # five seeds of the same network
+arm = generator.normal(99.30, 0.08, size=5)  # and five more: nothing was changed!
+
+again = generator.choice(arm, (10_000, 5)).mean(axis=1)  # draw seeds again and again
+again -= generator.choice(baseline, (10_000, 5)).mean(axis=1)
+low, high = np.quantile(again, [0.025, 0.975])
+print(f"effect {arm.mean() - baseline.mean():+.3f}, interval {low:+.3f} to {high:+.3f}")
+
+# %% [markdown]
+# Nothing was changed here, and yet there is a difference. That is chance, and an
+# interval is there to say so. The page's own intervals are a little wider than this
+# one, for few seeds show less spread than there is.
+#
+# ## The design
+#
+# The baseline is stage 8, its network and its recipe, with a shorter schedule: all arms
+# train for the same few epochs on all training images, and OneCycle spans just these.
+# Each arm changes one part of the recipe, or the network.
+
+# %% tags=["hide-input"]
+pages.table(
+    ["", "value"],
+    list(describe_recipe(base.recipe).items()),
+    f"Recipe of the baseline: stage 8's, over {base.recipe.epochs} epochs instead of "
+    f"{full.recipe.epochs}.",
+)
+
+# %% tags=["hide-input"]
+Text(
+    f"The short schedule is a matter of cost: {1 + len(effects)} arms with "
+    f"{ablation.SEEDS} seeds are {all_runs * base.recipe.epochs} epochs, as many as "
+    f"{all_runs * base.recipe.epochs / full.recipe.epochs:.0f} trainings of full "
+    "length. It has a price: what slows a start weighs more here, and what only pays "
+    "late may not show at all."
+)
+
+# %% [markdown]
+# Other networks are written in one line each, from which one function builds them. The
+# line below is stage 8's own.
+
+# %% tags=["fold"]
+pages.source(network)
+
+# %%
+print(ablation.STAGE_8)
+
+# %% [markdown]
+# Arms have the baseline's seeds, and yet their runs are no pairs: another network draws
+# other initial weights, another augmentation another order. One arm is an exception.
+# Other constants for the *test* images change nothing about the training, so there each
+# seed is a true pair.
+#
+# All is judged on the test images, because the original's conclusions were. Nothing is
+# chosen here by the outcome. Whoever builds a better network from this table has to
+# confirm it on validation images.
+#
+# ## What came out
+
+# %% tags=["hide-input"]
+rows = [
+    [effect.arm.title, f"{effect.runs}", effect.size, effect.verdict]
+    for effect in effects
+]
+summary = store.summary(base, ablation.BASELINE.name)
+reached = (
+    "not run yet"
+    if summary is None
+    else f"{summary.mean_and_sd} over {summary.seeds} seeds"
+)
+effects_table = pages.table(
+    ["arm", "seeds", "effect [interval]", "the original's conclusion: our verdict"],
+    rows,
+    "Effects in percentage points of the final epoch's test accuracy, arm minus "
+    f"baseline, with 95 % intervals over seeds. The baseline's accuracy: {reached}. "
+    "Our verdict says whether the effect supports what the original concluded; "
+    "'nothing claimed' where it concluded nothing.",
+    words=(3,),
+)
+effects_table
+
+# %% tags=["hide-input"]
+tested = [effect for effect in effects if effect.arm.expected is not None]
+counts = {
+    word: sum(effect.verdict.startswith(word) for effect in tested)
+    for word in ("supports", "contradicts", "undecided")
+}
+Text(
+    f"The original concluded something about {len(tested)} of these arms. "
+    f"{counts['supports']} support it, {counts['contradicts']} contradict it, "
+    f"{counts['undecided']} leave it undecided, {len(tested) - sum(counts.values())} "
+    "have not been run."
+)
+
+# %% [markdown]
+# With so many arms some interval leaves out zero by chance alone: about one in twenty,
+# as the second exercise measures. Take a lone small effect for a reason to run more
+# seeds.
+#
+# ### Question by question
 
 # %% tags=["hide-input"]
 paragraphs = []
@@ -186,38 +206,75 @@ for factor in ablation.FACTORS:
 analysis = Text("\n\n".join(paragraphs))
 analysis
 
-# %% tags=["hide-input"]
-tested = [effect for effect in effects if effect.arm.expected is not None]
-counts = {
-    word: sum(effect.verdict.startswith(word) for effect in tested)
-    for word in ("supports", "contradicts", "undecided")
-}
-Text(
-    f"Of the {len(tested)} arms about which the original concluded something, "
-    f"{counts['supports']} support it, {counts['contradicts']} contradict it, "
-    f"{counts['undecided']} leave it undecided, and "
-    f"{len(tested) - sum(counts.values())} have not been run. Undecided does not mean "
-    f"without effect: it means that {ablation.SEEDS} seeds and {base.recipe.epochs} "
-    "epochs cannot tell."
-)
-
 # %% [markdown]
 # **What an ablation cannot tell:** effects that need each other. Each arm leaves the
 # rest of stage 8 in place, tuned as it is around what the arm takes away. A change may
 # do nothing here and much in another network.
 #
+# ## Check yourself
+
+# %% tags=["hide-input"]
+pages.check(
+    "An arm's effect is -0.02 points, with an interval from -0.16 to +0.13. What is "
+    "known?",
+    [
+        (
+            "The change does nothing",
+            "It may do as much as a tenth of a point, either way.",
+        ),
+        (
+            "The change does a little harm",
+            "Zero lies within the interval, and gains do.",
+        ),
+        (
+            "Its effect is hardly larger than a sixth of a point",
+            "That much the interval says: a large effect is excluded, a small one is "
+            "not.",
+        ),
+    ],
+    answer=2,
+)
+
+# %% tags=["hide-input"]
+pages.check(
+    "You drop a layer, and accuracy falls. What else changed?",
+    [
+        (
+            "Nothing: only one thing was changed",
+            "A layer takes its parameters with it.",
+        ),
+        (
+            "The number of parameters",
+            "So depth and size fell together. An arm at equal parameters tells more.",
+        ),
+        ("The seeds", "They are the same, and their runs are not even pairs."),
+    ],
+    answer=1,
+)
+
+# %% tags=["hide-input"]
+pages.check(
+    "Twenty arms do nothing at all. How many of their intervals leave out zero?",
+    [
+        ("About one", "That is what '95 %' promises: one in twenty errs."),
+        ("None", "Then nobody would need the second condition."),
+        ("About ten", "That would be a coin's interval, not one of 95 %."),
+    ],
+    answer=0,
+)
+
+# %% [markdown]
 # ## Exercises
 #
 # **1.** How many seeds would it take to see an effect of a tenth of a point, when seeds
 # of one network have a standard deviation of half of that? Ask for an interval that
 # leaves out zero nine times in ten.
 
+# %% [markdown] tags=["hint"]
+# Make the studies up. Draw seeds of two networks whose means differ by a tenth, give
+# them to `evidence.compare`, and count how often zero is not in the interval.
+
 # %% tags=["solution"]
-import numpy as np
-
-from mnist_steps.experiments import evidence
-
-generator = np.random.default_rng(0)
 
 
 def simulated_studies(seeds, effect):
@@ -225,10 +282,10 @@ def simulated_studies(seeds, effect):
     found = []
     for _ in range(400):
         one, other = generator.normal(99.3, 0.05, size=(2, seeds))
-        compared = evidence.compare(
+        result = evidence.compare(
             one.tolist(), (other + effect).tolist(), resamples=1_000
         )
-        found.append((0 not in compared.interval, compared.ranked))
+        found.append((0 not in result.interval, result.ranked))
     return 100 * np.mean(found, axis=0)
 
 
@@ -241,8 +298,13 @@ for seeds in (5, 8, 12, 20):
 # with few seeds and with many? And if the interval simply left out, at each end, one in
 # forty of the means of runs drawn again?
 
+# %% [markdown] tags=["hint"]
+# `simulated_studies` with an effect of zero answers the first. For the second, take the
+# quantiles of resampled differences, as the page does under *The idea*.
 
 # %% tags=["solution"]
+
+
 def simple_interval_leaves_out_zero(seeds):
     """Whether the middle 95 % of the resampled differences are all on one side."""
     one, other = generator.normal(99.3, 0.05, size=(2, seeds))
@@ -264,14 +326,19 @@ for seeds in (5, 20):
         f"{ranked:.0f} % something above the spread"
     )
 
-# %% [markdown]
+# %% [markdown] tags=["solution"]
 # With few seeds the simple interval leaves out zero far more often than one time in
 # twenty: it knows only the spread of the runs that it has. This page's intervals are
 # wider for that, the more so the fewer seeds there are, and with fewer than five there
 # are none. With many seeds, the condition that an effect exceed the spread takes over.
-#
+
+# %% [markdown]
 # **3.** Which arms have fewer parameters than the baseline? Plan an arm that takes away
 # the 1×1 layers at equal parameters, and count them.
+
+# %% [markdown] tags=["hint"]
+# `effect.arm.stage.parameters` counts. In the line of stage 8, leave out the words with
+# `@1`, and make others wider until the sum fits.
 
 # %% tags=["solution"]
 for effect in effects:
@@ -293,3 +360,19 @@ print(
 #
 # Every run is saved when it ends, and the same command goes on after a stop; see
 # [studies over many seeds](../guides/study.md).
+
+# %% tags=["hide-input"]
+rows = [["(baseline)", ablation.BASELINE.title, f"{base.parameters:,}"]]
+for factor in ablation.FACTORS:
+    rows += [
+        [factor.name, arm.title, f"{arm.stage.parameters:,}"] for arm in factor.arms
+    ]
+arms = pages.table(
+    ["factor", "arm", "parameters"],
+    rows,
+    "The arms. Where a network loses layers or channels it also loses parameters; only "
+    "the large kernel's is made up to the baseline's number, by fewer channels behind "
+    "the pooling.",
+    words=(1,),
+)
+arms

@@ -1,87 +1,140 @@
 # %% [markdown]
-# # 5. Global average pooling
+# # 5. Does it matter *where* a stroke was seen?
 #
-# The heaviest layer of stage 4 sits at the very end: one large kernel that weighs every
-# position of the last map separately. Does it matter *where* in that map a stroke was
-# seen? If not, an average does the job, and an average has no weights.
-#
-# **You will learn** what global average pooling replaces, what it gives up, and how a
-# network shows that its capacity is used up.
-#
-# **Know first** [stage 4](04_batch_norm.py), whose body is kept.
-#
-# ## Target
-#
-# - Below eight thousand parameters, and still trainable.
-# - A smaller batch again.
+# [Stage 4](04_batch_norm.py) ends with one large kernel. It has a weight of its own for
+# every place in the last map: a stroke at the top left counts differently from the same
+# stroke at the bottom right. Is that needed? An average treats all places alike, and it
+# has nothing to learn.
 
-# %%
+# %% tags=["hide-input"]
 import math
+import statistics
 
-import torch
-from torch import nn
-
-from mnist_steps import augment, data, figures, pages, runs, stages, summary
-from mnist_steps.experiments import evidence, study
+from mnist_steps import data, evaluation, figures, pages, runs, stages, summary
+from mnist_steps.experiments import ablation, evidence, study
 from mnist_steps.markup import Text
 from mnist_steps.original import BUDGET, TARGET
 
 stage, before = stages.get(5), stages.get(4)
+run, old = runs.load_or_train(5), runs.load_or_train(4)
+now, earlier = (study.Store().outcomes(each) for each in (stage, before))
+figures.forgetting(old, run)
 
 # %% [markdown]
-# ## The model
-
-# %%
-pages.source(stage.model)
-
-# %% [markdown]
-# What changed since stage 4:
-
-# %% tags=["fold"]
-pages.model_difference(before, stage)
-
-# %% [markdown]
-# The last convolution now makes ten maps, one for each digit, and the average over each
-# map is that digit's score. Note what stands in front of the average: batch
-# normalization after a ReLU, so every score is an average of numbers that were never
-# negative before they were scaled.
+# **You will be able to**
 #
-# ### Layer by layer
+# - say what an average keeps of a map, and what it forgets,
+# - count the weights that it saves,
+# - explain why ten runs show a price here that one run hid.
+#
+# ## The idea
+#
+# The last convolution of this network makes ten maps, one for each digit. A unit of the
+# map for *seven* says how much of a seven it sees at its own place. **Global average
+# pooling** takes the mean over the whole map, and that is the digit's score:
+#
+# $$s_k = \frac{1}{HW} \sum_{i=1}^{H} \sum_{j=1}^{W} x_k(i, j)$$
+#
+# Here $x_k(i, j)$ is map $k$ in row $i$ and column $j$; a map has $H$ rows and $W$
+# columns. The large kernel sums over all places, too, but it has a weight to learn for
+# each of them, for each of its $C$ maps and for each digit:
+#
+# $$s_k = \sum_{c=1}^{C} \sum_{i=1}^{H} \sum_{j=1}^{W} w_{k,c}(i, j) \, x_c(i, j)$$
 
 # %%
-table = summary.summarize(stage.build(), (1, 28, 28))
-table
+import torch
+from torch import nn
 
-# %%
-pages.field_claims(stage)
+maps = torch.randn(3, 10, 6, 6)  # three images, ten maps each, six by six places
+score = maps.mean(dim=(2, 3))  # (3, 10): one number for each map
+moved = maps.roll((1, 2), dims=(2, 3))  # all maps: one place down, two to the right
 
-# %% [markdown]
-# ## The recipe
-
-# %%
-pages.recipe(stage, before)
-
-# %%
-images = data.mnist().full_train.images[40:48].float() / 255
-generator = torch.Generator().manual_seed(4)
-figures.digits(
-    torch.cat((images, augment.augment(images, stage.recipe.augmentation, generator))),
-    ["before"] * 8 + ["after"] * 8,
-    alt="Eight digits, above as they are, below turned by up to fifteen degrees, some "
-    "enlarged.",
+print("AvgPool2d is a mean:", torch.allclose(nn.AvgPool2d(6)(maps).flatten(1), score))
+print(
+    "moved, the same score:", torch.allclose(moved.mean(dim=(2, 3)), score, atol=1e-6)
+)
+print(
+    "the large kernel has", nn.Conv2d(16, 10, 6, bias=False).weight.numel(), "weights"
 )
 
 # %% [markdown]
-# ## Training
+# `roll` lets in at one edge what leaves at the other, so the moved maps hold the same
+# numbers in other places. The average does not notice. It keeps *how much* was seen,
+# and forgets *where*.
+#
+# Do real digits behave so? Move test digits to the right, pixel by pixel, and ask the
+# trained networks of both stages again.
 
-# %%
-run = runs.load_or_train(5)
-pages.provenance(run)
+# %% tags=["fold"]
+test = data.mnist().test[:2000]
+
+
+def when_moved(run, pixels):
+    """How far probability moves, and how many digits are still read, in percent."""
+    model, constants = run.build(), run.stage.recipe.normalize_test
+    first, second = (
+        evaluation.log_probabilities(model, images, constants)
+        for images in (test.images, evaluation.shifted(test.images, 0, pixels))
+    )
+    move = (first.exp() - second.exp()).abs().sum(dim=1).mean() / 2
+    right = (second.argmax(dim=1) == test.labels).float().mean()
+    return 100 * move.item(), 100 * right.item()
+
+
+moves = {
+    pixels: (when_moved(old, pixels), when_moved(run, pixels)) for pixels in (1, 2, 3)
+}
+rows = []
+for pixels, ((kernel, kernel_reads), (mean, mean_reads)) in moves.items():
+    rows.append([f"{pixels} px", f"{kernel:.2f}", f"{mean:.2f}"])
+    rows[-1] += [f"{kernel_reads:.1f}", f"{mean_reads:.1f}"]
+pages.table(
+    ["moved", "kernel: moves", "average: moves", "kernel: right", "average: right"],
+    rows,
+    f"{len(test):,} test digits, moved to the right. How much of the probability goes "
+    "to another digit, and how many digits are still read right, in percent. One "
+    "trained network of each stage.",
+)
 
 # %% tags=["hide-input"]
-old = runs.load_or_train(4)
+(kernel, _), (mean, _) = moves[1]
+(_, kernel_reads), (_, mean_reads) = moves[3]
+pages.hold_to("By one pixel, both hardly notice", max(kernel, mean) < 2)
+pages.hold_to("the one with the average far more", mean_reads > kernel_reads + 2)
+Text(
+    "By one pixel, both hardly notice. By three, the network with the large kernel "
+    f"reads {kernel_reads:.1f} %, the one with the average far more: {mean_reads:.1f} "
+    "%. It loses something, too: the pooling before halves the maps, so a pixel is "
+    "half a place, and what is pushed over an edge is gone."
+)
+
+# %% [markdown]
+# ## The change
+
+# %% tags=["hide-input"]
+figures.network_change(before, stage)
+
+# %% tags=["hide-input"]
+large = before.build().conv7.weight.numel()
+Text(
+    f"The large kernel, `conv7`, had {large:,} of {before.parameters:,} parameters. "
+    "The average has none. And `conv6` makes ten maps now, one for each digit. "
+    f"{stage.parameters:,} parameters are left: fewer than {BUDGET:,}, for the first "
+    "time."
+)
+
+# %% tags=["hide-input"]
+pages.model_difference(before, stage)
+
+# %% tags=["hide-input"]
+pages.recipe_change(before, stage)
+
+# %% [markdown]
+# ## Predict
+
+# %% tags=["hide-input"]
 finals, finals_before = (
-    [outcome.figures.final for outcome in study.Store().outcomes(each)]
+    [one.figures.final for one in study.Store().outcomes(each)]
     for each in (stage, before)
 )
 change = evidence.compare(finals_before, finals)
@@ -91,102 +144,205 @@ pages.predict(
     ("It falls", "It stays, as far as the seeds can tell", "It rises"),
     answer=1 if not change.ranked else 2 * (change.difference > 0),
     explanation=f"The mean changed by {change.difference:+.2f} percentage points (95 % "
-    f"interval {change.interval.low:+.2f} to {change.interval.high:+.2f}). Single runs "
-    "need not show it. The average forgets where in the map something was seen, and "
-    "the network has fewer weights: which of the two it is, this stage cannot say.",
+    f"interval {change.interval.low:+.2f} to {change.interval.high:+.2f}).",
 )
 
 # %% [markdown]
-# ## Results
-
-# %%
-pages.results(run)
-
-# %%
-figures.curves(run)
-
-# %%
-figures.mistakes(run)
-
-# %%
-figures.confusion(run)
-
-# %% [markdown]
-# ## Analysis
+# ## What happened
 
 # %% tags=["hide-input"]
-before_table = summary.summarize(before.build(), (1, 28, 28))
-gap = run.final_test_accuracy - old.final_test_accuracy
-error = math.hypot(
-    pages.standard_error(run.final_test_accuracy),
-    pages.standard_error(old.final_test_accuracy),
-)
-last, old_last = run.epochs[-1], old.epochs[-1]
-reached = "reaches" if run.final_test_accuracy >= TARGET else "misses"
-pages.hold_to("The budget is met", table.total_params < BUDGET)
+figures.beside(figures.seeds([before, stage]), figures.all_curves([before, stage]))
+
+# %% tags=["hide-input"]
+fell = change.ranked and change.difference < 0
+pages.hold_to("It falls, and another seed does not change that", fell)
+pages.hold_to("The budget is met", stage.parameters < BUDGET)
 pages.hold_to("the accuracy is not", max(finals) < TARGET)
+gap = run.final_test_accuracy - old.final_test_accuracy
 Text(f"""
-- **Under the budget:** {table.total_params:,} parameters,
-  {1 - table.total_params / before_table.total_params:.0%} less than stage 4. The large
-  kernel had {before_table.rows[-1].params:,} of them, the average has
-  {table.rows[-1].params}.
-- **The price:** {gap:+.2f} points in the final epoch, {abs(gap) / error:.1f} standard
-  errors of such a difference. The run {reached} {TARGET} %.
-- **Capacity shows in training, not in testing.** The final training loss is
-  {last.train_loss:.4f}, against {old_last.train_loss:.4f} in stage 4: the network
-  cannot fit even the digits it trains on as well as its predecessor could.
-- **The batch of {stage.recipe.batch_size}** gave the original 'a slight improvement'.
-  Between two single runs, less than {2 * error:.2f} points, two standard errors, is no
-  finding.
+**It falls, and another seed does not change that.** The mean goes down by
+{-change.difference:.2f} points (95 % interval {-change.interval.high:.2f} to
+{-change.interval.low:.2f}), more than runs of one network differ among each other. One
+run alone says little: with seed {run.seed}, the difference is {gap:+.2f}.
+""")
+
+# %% tags=["hide-input"]
+pages.newly(before, stage)
+
+# %% [markdown]
+# ## Why
+
+# %% tags=["hide-input"]
+learnt = evidence.compare(
+    *([one.epochs["train_accuracy"][-1] for one in made] for made in (earlier, now))
+)
+arm = next(one for one in ablation.effects() if one.arm.name.endswith("-large-kernel"))
+equal = arm.comparison
+pages.hold_to("no difference that the seeds can tell", not equal.ranked)
+pages.hold_to(
+    "also reads fewer of its *training* digits", learnt.difference < 0 and learnt.ranked
+)
+Text(f"""
+Two things were lost at once: the places, and {before.parameters - stage.parameters:,}
+parameters. Which of them is it?
+
+- The network also reads fewer of its *training* digits, by {-learnt.difference:.2f}
+  points. So it is not that it learns by heart and fails at what is new. It learns less:
+  its **capacity**, what it could represent at best, has become smaller.
+- [Later](../beyond/ablation.py) we gave the last network of this tutorial a large
+  kernel again, and took as many parameters away from other layers. At equal parameters
+  there was no difference that the seeds can tell: {equal.difference:+.2f} points (95 %
+  interval {equal.interval.low:+.2f} to {equal.interval.high:+.2f}, {arm.runs} seeds).
+
+So it may well have been the parameters, and not the places. And what the average is
+good at, the test never asks for: its digits all stand in the middle. This stage alone
+cannot tell. It also changes `conv6`, and halves the batch, which doubles the number of
+steps.
 """)
 
 # %% [markdown]
-# **What this stage confounds:** the pooling, one convolution with fewer channels, a
-# different place for ten of the parameters' normalization, and the batch size with its
-# doubled number of steps.
-#
+# ## Check yourself
+
+# %% tags=["hide-input"]
+pages.check(
+    "In a map of 6 × 6 places one unit has the value 36, all others 0. What is the "
+    "average? And if the 36 stood in a corner?",
+    [
+        ("1, and 1 again", "36 / 36 = 1, wherever the 36 stands."),
+        ("36, and 36 again", "That is the maximum. Max pooling would keep it."),
+        ("1, and less in a corner", "An average has no weights that differ by place."),
+    ],
+    answer=0,
+)
+
+# %% tags=["hide-input"]
+pages.check(
+    "`nn.Conv2d(10, 10, 6, bias=False)` gives way to `nn.AvgPool2d(6)`. How many "
+    "weights does that save?",
+    [
+        ("100", "So many would a 1×1 kernel have. This one is 6 × 6."),
+        ("360", "6 × 6 × 10 are the weights for one digit only."),
+        ("3,600", "6 × 6 places, 10 maps, 10 digits; and the average has none."),
+    ],
+    answer=2,
+)
+
+# %% tags=["hide-input"]
+pages.check(
+    "You replace a layer, train once before and once after, and the accuracy falls by "
+    "a tenth of a point. What do you know?",
+    [
+        (
+            "The new layer is worse",
+            "Runs of one network differ by that much, as the dots above show.",
+        ),
+        (
+            "Nothing about the layer yet",
+            "Each network needs several seeds, and the difference of their means has "
+            "to exceed what seeds do by themselves.",
+        ),
+        (
+            "The new layer is no worse, since the difference is small",
+            "Small is not none: that, too, only several seeds could tell.",
+        ),
+    ],
+    answer=1,
+)
+
+# %% [markdown]
 # ## Exercises
 #
-# **1.** An average is a convolution whose weights are all equal. Show that the `gap`
-# layer equals a convolution with a fixed kernel, and count the weights that it saves.
+# **1.** An average is a convolution whose weights nobody has to learn. Build the
+# kernel, and show that it gives what the `gap` layer gives.
+
+# %% [markdown] tags=["hint"]
+# The kernel has the shape (10, 10, 6, 6). Score $k$ listens to map $k$ alone: which of
+# the 100 pairs of digit and map have weights other than zero? And how large are they?
 
 # %% tags=["solution"]
-maps = torch.randn(3, 10, 6, 6)
 kernel = torch.zeros(10, 10, 6, 6)
 for digit in range(10):
     kernel[digit, digit] = 1 / 36
-assert torch.allclose(
-    nn.functional.conv2d(maps, kernel), stage.build().gap(maps), atol=1e-6
-)
-print(f"{kernel.numel():,} weights that need not be stored or learnt")
+by_kernel = nn.functional.conv2d(maps, kernel)
+assert torch.allclose(by_kernel, stage.build().gap(maps), atol=1e-6)
+print(f"{kernel.numel():,} numbers, and not one to learn")
 
 # %% [markdown]
-# **2.** What does the average give up? Shift a digit by two pixels to the right and
-# compare how much the probabilities of stages 4 and 5 change.
+# **2.** Look at a map before it is averaged. Which places of the trained network's map
+# 7 speak for a seven in the first test digit, and which against it?
+
+# %% [markdown] tags=["hint"]
+# `list(model.children())` has all layers in order. The last three are the average, the
+# flattening and the log-softmax. Normalize the image as the recipe does.
 
 # %% tags=["solution"]
-digits = (data.mnist().test.images[:1000].float() / 255 - 0.1325) / 0.3104
-shifted = digits.roll(2, dims=3)
-for recorded in (old, run):
-    model = recorded.build()
-    with torch.no_grad():
-        change = (model(digits).exp() - model(shifted).exp()).abs().sum(dim=1).mean()
-    print(
-        f"stage {recorded.stage.number}: the probabilities move by {change:.4f} in sum"
-    )
-
-# %% [markdown]
-# **3.** The score maps before the average can be looked at. Which positions speak for a
-# seven?
-
-# %% tags=["solution"]
-model = run.build()
-seven = digits[:1]
+model, constants = run.build(), stage.recipe.normalize_test
+seven = evaluation.normalize(test.images[:1].float() / 255, constants)
 with torch.no_grad():
-    maps = nn.Sequential(*list(model.children())[:-3])(seven)  # (1, 10, 6, 6)
-scores = maps[0, 7]
-print(scores.round(decimals=1))
-print(f"their average, the score for a seven: {scores.mean():.2f}")
+    maps_of_seven = nn.Sequential(*list(model.children())[:-3])(seven)  # (1, 10, 6, 6)
+print(maps_of_seven[0, 7].round(decimals=1))
+print(f"their average, the score: {maps_of_seven[0, 7].mean():.2f}")
+
+# %% [markdown]
+# **3.** *A training broken on purpose.* One word in this copy of the network is wrong.
+# The loss begins far too high and never comes near zero, and yet the digits are read
+# better and better. What is wrong?
+
+# %% tags=["fold"]
+torch.manual_seed(8)
+network = nn.Sequential(*list(stage.build().children())[:-1], nn.LogSoftmax(dim=0))
+optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
+train = data.mnist().full_train[:6400]
+digits = evaluation.normalize(train.images.float() / 255, stage.recipe.normalize_train)
+
+losses, right = [], []
+for images, labels in zip(digits.split(64), train.labels.split(64), strict=True):
+    optimizer.zero_grad()
+    output = network(images)
+    loss = nn.functional.nll_loss(output, labels)
+    loss.backward()
+    optimizer.step()
+    losses.append(loss.item())
+    right.append(100 * (output.argmax(dim=1) == labels).float().mean().item())
+
+figures.loss_by_step({"this training": losses}, steps=100)
+
+# %% tags=["hide-input"]
+Text(
+    f"Of the last thousand digits it reads {statistics.fmean(right[-16:]):.0f} %, of "
+    f"the first thousand it read {statistics.fmean(right[:16]):.0f} %."
+)
+
+# %% [markdown] tags=["hint"]
+# A network that knows nothing spreads its probability evenly. With ten digits, the loss
+# is then $-\log \frac{1}{10}$. Which number takes the place of ten here? What is there
+# as many of?
+
+# %% tags=["solution"]
+print(f"log 64 is {math.log(64):.2f}, the first loss is {losses[0]:.2f}")
+print(f"log 6.4 is {math.log(6.4):.2f}, the last ones {min(losses[-16:]):.2f} and more")
+
+# %% [markdown] tags=["solution"]
+# 64 is the number of images in a batch. `LogSoftmax(dim=0)` goes down the batch: for
+# each digit the images share the probability among them, instead of ten digits for each
+# image. A batch has six or seven images of a digit, and at best these share it evenly.
+# The loss cannot fall below that. With `dim=1` it is the network of this stage. When
+# you average or normalize, say over *which axis*.
+
+# %% [markdown] tags=["audit"]
+# ## The audit
+
+# %% tags=["audit", "hide-input"]
+summary.summarize(stage.build(), (1, 28, 28))
+
+# %% tags=["audit", "hide-input"]
+pages.recipe(stage)
+
+# %% tags=["audit", "hide-input"]
+pages.results(run)
+
+# %% tags=["audit", "hide-input"]
+pages.provenance(run)
 
 # %% [markdown]
 # ## Next

@@ -1,233 +1,427 @@
 # %% [markdown]
-# # 6. 1×1 convolutions
+# # 6. What can a kernel of one pixel do?
 #
-# A kernel of one pixel cannot see shapes. What it can do is mix the channels at each
-# position, for a ninth of the price of a 3×3 kernel. This stage puts two of them to
-# work, and quietly changes much else.
-#
-# **You will learn** what a pointwise convolution is for, when it adds nothing at all,
-# and why a change of augmentation has to be announced.
-#
-# **Know first** [stage 5](05_global_average_pooling.py).
-#
-# ## Target
-#
-# - Layers of 1×1 kernels that merge features.
-# - One more convolution after the pooling.
+# It cannot see a shape, not even an edge, for an edge needs a neighbour. So what is it
+# for? At each place of a map lie as many numbers as there are channels. Those it can
+# **mix**.
 
-# %%
-import bisect
-import math
+# %% tags=["hide-input"]
 import statistics
 
-import torch
-from torch import nn
-
-from mnist_steps import augment, data, figures, pages, runs, stages, summary
+from mnist_steps import data, evaluation, figures, pages, runs, stages, summary
 from mnist_steps.experiments import ablation, evidence, study
 from mnist_steps.markup import Text
 
 stage, before = stages.get(6), stages.get(5)
+run, old = runs.load_or_train(6), runs.load_or_train(5)
+now, earlier = (study.Store().outcomes(each) for each in (stage, before))
+figures.mixing(run)
 
 # %% [markdown]
-# ## The model
+# **You will be able to**
+#
+# - say what a 1×1 convolution computes, and what it costs,
+# - see when such a layer adds nothing, and prove it,
+# - say what would have to be measured to know where it pays.
+#
+# ## The idea
+#
+# Take one place $(i, j)$ and put the numbers of its ten channels below each other: a
+# vector $x(i, j)$. A **1×1 convolution** multiplies it by a matrix $W$, the same at
+# every place:
+#
+# $$y(i, j) = W \, x(i, j)$$
 
 # %%
-pages.source(stage.model)
+import torch
+from torch import nn
+
+layer = nn.Conv2d(10, 4, 1, bias=False)  # ten channels in, four out
+maps = torch.randn(1, 10, 20, 20)
+W = layer.weight[:, :, 0, 0]  # (4, 10)
+
+with torch.no_grad():
+    one_place = W @ maps[0, :, 5, 7]  # row 5, column 7
+    print(torch.allclose(layer(maps)[0, :, 5, 7], one_place, atol=1e-6))
 
 # %% [markdown]
-# What changed since stage 5:
+# Each new channel is a blend of all old ones: 'a lot of the third, minus half of the
+# eighth'. A 3×3 kernel blends, too, and pays for nine places at once: from $C$ channels
+# to $C$ others that is $9\,C^2$ weights against $C^2$. So a wide network can become
+# narrow by a 1×1 layer, do its 3×3 work there, and become wide again. That is called a
+# **bottleneck**.
 
-# %% tags=["fold"]
+# %% tags=["hide-input"]
+plain, narrow = 9 * 64 * 64, 64 * 16 + 9 * 16 * 16 + 16 * 64
+Text(
+    f"From 64 channels to 64 a 3×3 layer has {plain:,} weights. By 16 channels in "
+    f"between it is {64 * 16:,} + {9 * 16 * 16:,} + {16 * 64:,} = {narrow:,}."
+)
+
+# %% [markdown]
+# ### When it adds nothing
+#
+# Mixing a mixture is mixing. With nothing bent in between, two matrices are one: $W_2
+# (W_1 x) = (W_2 W_1)\, x$. That holds for kernels, too. So look at this network:
+# between `conv4` and the pooling stand `batch_norm4`, `point1` and `batch_normp1`, and
+# **no ReLU**. In evaluation, batch normalization is one multiplication and one addition
+# for each channel. Everything in this row is straight, and one 3×3 kernel can do it
+# all.
+
+# %%
+trained = run.build()  # in evaluation mode
+
+
+def folded(convolution, normalization):
+    """Kernel and bias of the convolution that does what both do in evaluation."""
+    spread = (normalization.running_var + normalization.eps).sqrt()
+    scale = normalization.weight / spread
+    kernel = convolution.weight * scale[:, None, None, None]
+    return kernel, normalization.bias - normalization.running_mean * scale
+
+
+with torch.no_grad():
+    kernel4, bias4 = folded(trained.conv4, trained.batch_norm4)
+    mix, bias_mix = folded(trained.point1, trained.batch_normp1)
+    mix = mix[:, :, 0, 0]  # (10, 10), the matrix
+    kernel = torch.einsum("om,mihw->oihw", mix, kernel4)  # (10, 10, 3, 3)
+    bias = mix @ bias4 + bias_mix
+
+# %% [markdown]
+# Put this one layer in the place of the four, and show both networks test digits:
+
+# %%
+one = nn.Conv2d(10, 10, 3)
+one.load_state_dict({"weight": kernel, "bias": bias})
+layers = dict(trained.named_children())
+four = ("conv4", "batch_norm4", "point1", "batch_normp1")
+shorter = nn.Sequential(
+    *(one if name == "conv4" else part for name, part in layers.items()
+      if name == "conv4" or name not in four)
+)  # fmt: skip
+
+test, constants = data.mnist().test[:2000], stage.recipe.normalize_test
+long, short = (
+    evaluation.log_probabilities(network, test.images, constants)
+    for network in (trained, shorter)
+)
+before_folding = sum(
+    part.numel() for name in four for part in layers[name].parameters()
+)
+print(f"parameters: {before_folding:,} -> {kernel.numel() + bias.numel():,}")
+print(f"largest difference of a log-probability: {(long - short).abs().max():.0e}")
+same = (long.argmax(dim=1) == short.argmax(dim=1)).float().mean()
+print(f"same digit: {same:.0%} of {len(test):,}")
+
+# %% [markdown]
+# The same outputs, up to rounding. So `point1` lets the trained network represent
+# *nothing* that a plain `conv4` with a bias could not. It may still have helped on the
+# way: the training walks in other parameters. But that is another claim, and it needs
+# another measurement.
+#
+# ## The change
+
+# %% tags=["hide-input"]
+figures.network_change(before, stage)
+
+# %% tags=["hide-input"]
+point1, point2 = (stage.build().get_submodule(name) for name in ("point1", "point2"))
+Text(
+    f"Two 1×1 layers, of {point1.weight.numel()} and {point2.weight.numel()} weights, "
+    "are what the original announces. Much else changes: one more 3×3 layer, fewer "
+    "channels, normalization *before* each ReLU instead of after it, and once more "
+    f"behind the last layer. {stage.parameters:,} parameters, "
+    f"{stage.parameters - before.parameters:+,}."
+)
+
+# %% tags=["hide-input"]
 pages.model_difference(before, stage)
 
 # %% [markdown]
-# Three things to notice. Batch normalization now comes *before* the ReLU, as in most
-# networks since. There is no ReLU around `point1` or `point2`. And normalization
-# follows even the last layer, so the ten scores of a batch always have the spread that
-# the last layer's scale allows.
-#
-# ### Layer by layer
-
-# %%
-table = summary.summarize(stage.build(), (1, 28, 28))
-table
-
-# %%
-pages.field_claims(stage)
-
-# %% [markdown]
-# ## The recipe
-#
-# The original announces new layers. Look at the table for what it did not announce.
-
-# %%
-pages.recipe(stage, before)
-
-# %%
-images = data.mnist().full_train.images[48:56].float() / 255
-rows = [images]
-for announced in (before, stage):
-    generator = torch.Generator().manual_seed(5)
-    rows.append(augment.augment(images, announced.recipe.augmentation, generator))
-figures.digits(
-    torch.cat(rows),
-    ["before"] * 8 + ["stage 5"] * 8 + ["stage 6"] * 8,
-    alt="Eight digits in three rows: as they are, augmented as in stage 5, augmented "
-    "as in stage 6, where they are turned less and stretched a little.",
-)
-
-# %% [markdown]
-# ## Training
-
-# %%
-run = runs.load_or_train(6)
-pages.provenance(run)
+# The recipe changes, too, and nobody announced that:
 
 # %% tags=["hide-input"]
-old = runs.load_or_train(5)
-studied, earlier = (study.Store().outcomes(each) for each in (stage, before))
+pages.recipe_change(before, stage)
 
+# %% [markdown]
+# ## Predict
 
-def mean_of(outcomes, figure):
-    return statistics.fmean(outcome.epochs[figure][-1] for outcome in outcomes)
-
-
-def above_training(outcomes):
-    return mean_of(outcomes, "test_accuracy") - mean_of(outcomes, "train_accuracy")
-
-
-gap_now, gap_before = above_training(studied), above_training(earlier)
-small = 0.05
+# %% tags=["hide-input"]
+learnt, learnt_before = (
+    [one.epochs["train_accuracy"][-1] for one in study.Store().outcomes(each)]
+    for each in (stage, before)
+)
+change = evidence.compare(learnt_before, learnt)
+turn, turn_before = (each.recipe.augmentation[1].degrees for each in (stage, before))
 pages.predict(
-    f"In stage 5 test accuracy lay {gap_before:+.2f} percentage points from training "
-    f"accuracy, as a mean over {len(earlier)} seeds. Now the training digits are "
-    "turned less, and so are more like the test digits. What happens to that "
-    "difference?",
-    ("It shrinks", f"It stays, within {small} points", "It grows"),
-    answer=bisect.bisect((-small, small), gap_now - gap_before),
-    explanation=f"It is {gap_now:+.2f} points now, over {len(studied)} seeds: "
-    f"training accuracy fell from {mean_of(earlier, 'train_accuracy'):.2f} to "
-    f"{mean_of(studied, 'train_accuracy'):.2f} %. A milder augmentation alone should "
-    "have done the opposite. The network is another one too, and which of its changes "
-    "makes the training digits harder for it has not been found out.",
+    f"Training digits are turned by {turn} degrees at most, where it was "
+    f"{turn_before}, and the network has one more layer. What happens to the share of "
+    f"training digits that it reads in its last epoch, over {len(learnt)} seeds?",
+    ("It falls", "It stays, as far as the seeds can tell", "It rises"),
+    answer=1 if not change.ranked else 2 * (change.difference > 0),
+    explanation=f"Its mean went from {statistics.fmean(learnt_before):.2f} to "
+    f"{statistics.fmean(learnt):.2f} % (95 % interval of the difference "
+    f"{change.interval.low:+.2f} to {change.interval.high:+.2f}). Why, is open: read "
+    "on.",
 )
 
 # %% [markdown]
-# ## Results
-
-# %%
-pages.results(run)
-
-# %%
-figures.curves(run)
-
-# %%
-figures.mistakes(run)
-
-# %%
-figures.confusion(run)
-
-# %% [markdown]
-# ## Analysis
+# ## What happened
 
 # %% tags=["hide-input"]
-fell = mean_of(studied, "train_accuracy") < mean_of(earlier, "train_accuracy")
-pages.hold_to("training accuracy fell", fell)
-before_table = summary.summarize(before.build(), (1, 28, 28))
-gap = run.final_test_accuracy - old.final_test_accuracy
-error = math.hypot(
-    pages.standard_error(run.final_test_accuracy),
-    pages.standard_error(old.final_test_accuracy),
-)
-pointwise = sum(row.params for row in table.rows if row.name.startswith("point"))
-verdict = "more than two" if abs(gap) > 2 * error else "less than two"
-change = evidence.compare(
-    [outcome.figures.final for outcome in earlier],
-    [outcome.figures.final for outcome in studied],
-)
-ranked = change.ranked
-old_augmentation = next(
-    effect
-    for effect in ablation.effects()
-    if effect.arm.name.endswith("-old-augmentation")
-)
-pages.hold_to("made no difference", not old_augmentation.comparison.ranked)
+figures.beside(figures.seeds([before, stage]), figures.all_curves([before, stage]))
+
+# %% tags=["hide-input"]
+finals, finals_before = ([one.figures.final for one in made] for made in (now, earlier))
+tested = evidence.compare(finals_before, finals)
+pages.hold_to("the seeds cannot tell", not tested.ranked)
+fell = change.ranked and change.difference < 0
+pages.hold_to("Fewer *training* digits are read", fell)
 Text(f"""
-- **{table.total_params:,} parameters**,
-  {table.total_params - before_table.total_params:+,} against stage 5, although the
-  network is deeper: the channels got fewer. The two 1×1 layers cost {pointwise} weights
-  together.
-- **The result:** {gap:+.2f} points in the final epoch, {verdict} standard errors
-  ({error:.2f} points each) of the difference between two runs.
-- **The augmentation is milder now.** The turn went from
-  ±{before.recipe.augmentation[1].degrees} to ±{stage.recipe.augmentation[1].degrees}
-  degrees, and the original credits the layers alone. Exchanged for the old one in an
-  otherwise equal training, it [made no difference](../beyond/ablation.py) that a few
-  seeds can tell.
-- **Over seeds** stages 5 and 6 are {"ranked" if ranked else "not ranked"}:
-  {change.difference:+.2f} points, 95 % interval {change.interval.low:+.2f} to
-  {change.interval.high:+.2f}.
-- **One claim can be settled without a second run.** Between conv4 and the pooling there
-  is no ReLU, so conv4, point1 and their normalizations are one linear map. The first
-  exercise builds the single convolution that does the same.
+Whether stage 6 reads more test digits than stage 5, the seeds cannot tell: the means
+differ by {tested.difference:+.2f} points (95 % interval {tested.interval.low:+.2f} to
+{tested.interval.high:+.2f}). Fewer *training* digits are read, by
+{-change.difference:.2f} points. So test accuracy lies further above training accuracy:
+{statistics.fmean(finals) - statistics.fmean(learnt):.2f} points, where it was
+{statistics.fmean(finals_before) - statistics.fmean(learnt_before):.2f}.
+""")
+
+# %% tags=["hide-input"]
+pages.newly(before, stage)
+
+# %% [markdown]
+# ## Why
+
+# %% tags=["hide-input"]
+arms = {one.arm.name.removeprefix("ablation-"): one for one in ablation.effects()}
+store = study.Store()
+
+
+def read_in_training(name):
+    """An arm's training accuracy against the baseline's, over seeds."""
+    made = [
+        [
+            one.epochs["train_accuracy"][-1]
+            for one in store.outcomes(arm.stage, arm.name)
+        ]
+        for arm in (ablation.BASELINE, arms[name].arm)
+    ]
+    return evidence.compare(*made)
+
+
+names = {
+    "no-pointwise": "without the 1×1 layers",
+    "fewer-layers": "without the third layer behind the pooling",
+    "batch-norm-after": "normalization after ReLU, as in stage 5",
+    "old-augmentation": "augmentation of stage 5",
+}
+rows = []
+for name, title in names.items():
+    trains = read_in_training(name)
+    rows.append(
+        [
+            title,
+            arms[name].size,
+            f"{trains.difference:+.2f} [{trains.interval.low:+.2f}, "
+            f"{trains.interval.high:+.2f}]",
+        ]
+    )
+undecided = not any(
+    arms[name].comparison.ranked for name in names if name != "fewer-layers"
+)
+pages.hold_to(
+    "only the added layer shows", arms["fewer-layers"].comparison.ranked and undecided
+)
+pages.table(
+    ["one thing changed back", "test accuracy", "training accuracy"],
+    rows,
+    "Differences from an unchanged training, in percentage points, with 95 % "
+    "intervals.",
+)
+
+# %% tags=["hide-input"]
+without = read_in_training("no-pointwise")
+pages.hold_to(
+    "more training digits are read without the 1×1 layers",
+    without.ranked and without.difference > 0,
+)
+alike = not read_in_training("old-augmentation").ranked
+pages.hold_to("The augmentation is not it", alike)
+Text(f"""
+Each row is the last network of this tutorial with one thing changed back, over
+{arms["no-pointwise"].runs} seeds and {ablation.EPOCHS} epochs. On test digits only the
+added layer shows. The augmentation is not it: with the old one, as many training digits
+are read. And more training digits are read without the 1×1 layers. That is a trace, no
+proof, for the network there is another one and its trainings are short.
+
+So why training digits became harder is **open**, and so is whether the 1×1 layers pay.
+This would tell: stage 6's own network, once as it is, once with `point1` folded away,
+once with a ReLU behind it, each with as many parameters, ten seeds, all epochs.
 """)
 
 # %% [markdown]
-# **What this stage confounds:** the 1×1 layers, the added convolution, the channels,
-# the place of batch normalization, a normalization behind the output, and the
-# augmentation.
-#
+# ## Check yourself
+
+# %% tags=["hide-input"]
+pages.check(
+    "A 1×1 convolution without bias turns ten maps of 20 × 20 into four. How many "
+    "weights does it have?",
+    [
+        ("40", "A matrix of 4 × 10, the same one at each place."),
+        ("400", "The number of places costs time, but no weights."),
+        ("360", "So many has a 3×3 kernel: nine matrices, one for each place it sees."),
+    ],
+    answer=0,
+)
+
+# %% tags=["hide-input"]
+pages.check(
+    "You put a ReLU between `batch_norm4` and `point1`. Can the four layers still be "
+    "folded into one kernel?",
+    [
+        (
+            "Yes, ReLU has no weights",
+            "Weights do not matter here. Being straight does.",
+        ),
+        ("Yes, in evaluation", "ReLU bends in evaluation, too."),
+        ("No", "ReLU cuts off what is negative. No kernel does that."),
+    ],
+    answer=2,
+)
+
+# %% tags=["hide-input"]
+pages.check(
+    "Four layers of the trained network fold into one with the same outputs. What does "
+    "that show?",
+    [
+        (
+            "Training without `point1` would have ended at the same accuracy",
+            "It says where the training could have ended, not that it would have got "
+            "there. That takes another training, with several seeds.",
+        ),
+        (
+            "What `point1` represents here, a single kernel represents as well",
+            "Exactly that, and no more.",
+        ),
+        (
+            "1×1 layers are useless",
+            "With something bent in between, or as a bottleneck, they are not.",
+        ),
+    ],
+    answer=1,
+)
+
+# %% [markdown]
 # ## Exercises
 #
-# **1.** Merge conv4, batch_norm4, point1 and batch_normp1 of the trained network into
-# one 3×3 convolution with a bias. Does the network notice?
+# **1.** `point2` stands behind the average. Swap the two: does the order matter for the
+# scores, and for the work?
+
+# %% [markdown] tags=["hint"]
+# An average is a sum with equal weights, and the matrix is the same at every place.
+# Feed both orders with `torch.randn(4, 12, 4, 4)`, and count how often the matrix is
+# used.
 
 # %% tags=["solution"]
-model = run.build()
-pieces = nn.Sequential(model.conv4, model.batch_norm4, model.point1, model.batch_normp1)
+blurred = torch.randn(4, 12, 4, 4)
 with torch.no_grad():
-    bias = pieces(torch.zeros(1, 10, 3, 3)).flatten()
-    impulses = torch.eye(10 * 9).reshape(
-        -1, 10, 3, 3
-    )  # one image for each weight of a kernel
-    kernel = (pieces(impulses).flatten(1) - bias).T.reshape(10, 10, 3, 3)
-    maps = torch.randn(4, 10, 22, 22)
-    merged = nn.functional.conv2d(maps, kernel, bias)
-    assert torch.allclose(merged, pieces(maps), atol=1e-3)
-print(f"four layers, {sum(p.numel() for p in pieces.parameters())} parameters")
-print(f"one layer,   {kernel.numel() + bias.numel()} parameters, the same output")
+    average_first = trained.point2(trained.gap(blurred))
+    mix_first = trained.gap(trained.point2(blurred))
+assert torch.allclose(average_first, mix_first, atol=1e-5)
+print("the same scores; mixing first multiplies at each of", 4 * 4, "places")
+
+# %% [markdown]
+# **2.** Then `point2` folds, too: with `batch_normp2`, and into `conv7` with its
+# normalization. Build the one layer that is left in front of the average.
+
+# %% [markdown] tags=["hint"]
+# Exercise 1 lets you move `point2` in front of the average. From there on it is what
+# the page did with `conv4` and `point1`, and `folded` is still there.
+
+# %% tags=["solution"]
+with torch.no_grad():
+    kernel7, bias7 = folded(trained.conv7, trained.batch_norm7)
+    matrix, bias_scores = folded(trained.point2, trained.batch_normp2)
+    matrix = matrix[:, :, 0, 0]  # (10, 12)
+    last = torch.einsum("om,mihw->oihw", matrix, kernel7)
+    last_bias = matrix @ bias7 + bias_scores
+    inputs = torch.randn(4, 12, 6, 6)
+    many = inputs
+    for name in ("conv7", "batch_norm7", "gap", "point2", "batch_normp2"):
+        many = layers[name](many)
+    single = nn.functional.conv2d(inputs, last, last_bias).mean(dim=(2, 3))
+assert torch.allclose(many[..., 0, 0], single, atol=1e-4)
+print(
+    f"one 3×3 layer of {last.numel() + last_bias.numel():,} parameters, and an average"
+)
+
+# %% [markdown]
+# **3.** *A training broken on purpose.* This student builds the network's last layer
+# where it is used. The loss does not fall, whatever the learning rate. What is wrong?
+
+
+# %% tags=["fold"]
+class Careless(nn.Module):
+    """Stage 6, written by somebody in a hurry."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(
+            *list(stage.build().children())[:-4]
+        )  # to the average
+
+    def forward(self, images):
+        features = self.body(images)  # (N, 12, 1, 1)
+        scores = nn.Conv2d(12, 10, 1, bias=False)(features)
+        return scores.flatten(1).log_softmax(dim=1)
+
+
+torch.manual_seed(8)
+network = Careless()
+optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
+train = data.mnist().full_train[:6400]
+digits = evaluation.normalize(train.images.float() / 255, stage.recipe.normalize_train)
+
+losses = []
+for images, labels in zip(digits.split(64), train.labels.split(64), strict=True):
+    optimizer.zero_grad()
+    loss = nn.functional.nll_loss(network(images), labels)
+    loss.backward()
+    optimizer.step()
+    losses.append(loss.item())
+
+figures.loss_by_step({"this training": losses}, steps=100)
+
+# %% [markdown] tags=["hint"]
+# Count the parameters that the optimizer moves. How many should there be?
+
+# %% tags=["solution"]
+moved = sum(part.numel() for part in network.parameters())
+behind = sum(part.numel() for part in trained.batch_normp2.parameters())
+print(f"{moved:,} moved, {stage.parameters - behind:,} without the last normalization")
+print("missing:", stage.parameters - behind - moved)
 
 # %% [markdown] tags=["solution"]
-# At this place, then, the 1×1 layer lets the trained network represent nothing new. It
-# may still help the optimizer on its way; only a second arm of the experiment could
-# tell.
+# The missing ones are those of `point2`. It is made *inside* `forward`, so each batch
+# gets a new one with new random weights, and no optimizer knows of it. The body learns
+# to please one mixture, and the next batch has another. Layers belong into `__init__`.
 
-# %% [markdown]
-# **2.** How many 1×1 layers of ten channels could one pay with a single 3×3 layer of
-# ten channels?
+# %% [markdown] tags=["audit"]
+# ## The audit
 
-# %% tags=["solution"]
-print(
-    nn.Conv2d(10, 10, 3, bias=False).weight.numel()
-    // nn.Conv2d(10, 10, 1, bias=False).weight.numel()
-)
+# %% tags=["audit", "hide-input"]
+summary.summarize(stage.build(), (1, 28, 28))
 
-# %% [markdown]
-# **3.** Swap the average and the last 1×1 layer: does the order matter for the scores,
-# and for the arithmetic?
+# %% tags=["audit", "hide-input"]
+pages.recipe(stage)
 
-# %% tags=["solution"]
-maps = torch.randn(4, 12, 4, 4)
-with torch.no_grad():
-    first_average = model.point2(model.gap(maps))
-    first_mix = model.gap(model.point2(maps))
-assert torch.allclose(first_average, first_mix, atol=1e-5)
-print(
-    "the same scores, with 16 times as many multiplications when the mixing comes first"
-)
+# %% tags=["audit", "hide-input"]
+pages.results(run)
+
+# %% tags=["audit", "hide-input"]
+pages.provenance(run)
 
 # %% [markdown]
 # ## Next
 #
-# [Stage 7](07_capacity.py) spends what is left of the budget.
+# There is room in the budget. [Stage 7](07_capacity.py) spends it.

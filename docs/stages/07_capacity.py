@@ -1,207 +1,321 @@
 # %% [markdown]
-# # 7. More capacity
+# # 7. A thousand parameters to spend: where?
 #
-# The budget is not used up. This stage spends the rest of it where most of the features
-# are made: behind the pooling. It is the cleanest experiment of the eight, for only one
-# thing changes.
-#
-# **You will learn** to spend a parameter budget, and to look at the spread of the last
-# epochs before believing the last one.
-#
-# **Know first** [stage 6](06_pointwise.py).
-#
-# ## Target
-#
-# - More capacity, within eight thousand parameters.
+# The budget is not used up. This stage spends what is left, all in one place: behind
+# the pooling. Was that the right place? First see what a channel costs where.
 
-# %%
+# %% tags=["hide-input"]
 import bisect
-import math
-import statistics
 
 import torch
+from torch import nn
 
-from mnist_steps import augment, data, figures, pages, runs, stages, summary
+from mnist_steps import data, evaluation, figures, pages, runs, stages, summary
+from mnist_steps.experiments import ablation, evidence, study
 from mnist_steps.markup import Text
+from mnist_steps.original import BUDGET
 
 stage, before = stages.get(7), stages.get(6)
+run, old = runs.load_or_train(7), runs.load_or_train(6)
+now, earlier = (study.Store().outcomes(each) for each in (stage, before))
+figures.budget(before, stage)
 
 # %% [markdown]
-# ## The model
+# **You will be able to**
+#
+# - compute what one more channel costs, in parameters and in time,
+# - tell width from depth,
+# - say what an experiment shows in which only one thing changes.
+#
+# ## The idea
+#
+# The number of channels of a layer is its **width**; the number of layers, one behind
+# the other, is the network's **depth**. What does one more channel cost? It needs a
+# kernel of its own, with a slice for each of the $C_\text{before}$ channels that it
+# reads. And each of the $C_\text{after}$ kernels of the next layer needs one more slice
+# to read it. With kernels of $k \times k$, and two numbers of batch normalization:
+#
+# $$\text{parameters} = k^2 \, (C_\text{before} + C_\text{after}) + 2$$
+#
+# The size of the map is not in it. A weight is stored once, and used at every place.
+# But it is *used* at every place, and that takes time. With $n$ places in the layer's
+# own map and $m$ in the next one's:
+#
+# $$\text{multiplications} = k^2 \, (C_\text{before} \, n + C_\text{after} \, m)$$
+
 
 # %%
-pages.source(stage.model)
+def one_more_channel(before, after, places, places_after, k=3):
+    """Parameters and multiplications for one image, between two k×k layers."""
+    parameters = k**2 * (before + after) + 2
+    multiplications = k**2 * (before * places + after * places_after)
+    return parameters, multiplications
+
+
+early = one_more_channel(12, 12, places=24**2, places_after=22**2)  # like conv2
+late = one_more_channel(12, 12, places=6**2, places_after=4**2)  # like conv6
+for name, (parameters, multiplications) in (("early", early), ("late", late)):
+    print(f"{name:5} {parameters} parameters, {multiplications:7,} multiplications")
+
+# %% tags=["hide-input"]
+pages.hold_to("Parameters do not depend on where", early[0] == late[0])
+Text(
+    "**Parameters do not depend on where** a layer stands, and time does: between "
+    f"layers of twelve channels, the early channel takes {early[1] / late[1]:.0f} "
+    "times as many multiplications. So under a budget of parameters, like ours, a "
+    "channel costs the same everywhere; under a budget of time one would spend late."
+)
 
 # %% [markdown]
-# What changed since stage 6:
+# ## The change
 
-# %% tags=["fold"]
+# %% tags=["hide-input"]
+figures.network_change(before, stage)
+
+# %% tags=["hide-input"]
+added = stage.parameters - before.parameters
+pages.hold_to("More width in three layers, nothing else", stage.recipe == before.recipe)
+Text(f"""
+**More width in three layers, nothing else.** `conv5`, `conv6` and `conv7` get a few
+more channels: {added:,} parameters more, {stage.parameters:,} in all, and
+{BUDGET - stage.parameters} of the budget are left. The recipe stays as it was.
+""")
+
+# %% tags=["hide-input"]
 pages.model_difference(before, stage)
 
 # %% [markdown]
-# ### Layer by layer
-
-# %%
-table = summary.summarize(stage.build(), (1, 28, 28))
-table
-
-# %%
-pages.field_claims(stage)
-
-# %% [markdown]
-# ## The recipe
-
-# %%
-pages.recipe(stage, before)
-
-# %%
-images = data.mnist().full_train.images[56:64].float() / 255
-generator = torch.Generator().manual_seed(6)
-figures.digits(
-    torch.cat((images, augment.augment(images, stage.recipe.augmentation, generator))),
-    ["before"] * 8 + ["after"] * 8,
-    alt="Eight digits, above as they are, below slightly turned and stretched.",
-)
-
-# %% [markdown]
-# ## Training
-
-# %%
-run = runs.load_or_train(7)
-pages.provenance(run)
+# ## Predict
 
 # %% tags=["hide-input"]
-ends = [epoch.test_accuracy for epoch in run.epochs[-5:]]
-error = pages.standard_error(run.final_test_accuracy)
+finals, finals_before = (
+    [one.figures.final for one in study.Store().outcomes(each)]
+    for each in (stage, before)
+)
+change = evidence.compare(finals_before, finals)
 pages.predict(
-    "The learning rate stays as large as it was at the start. By how much do the best "
-    "and the worst of the last five epochs differ on the test digits? Five equally "
-    "good networks, each tested on digits of its own, would differ by about two "
-    f"standard errors, {2 * error:.2f} percentage points.",
+    f"{stage.parameters - before.parameters:,} parameters more, and the same recipe. "
+    f"By how much does the mean of the final test accuracy rise, over {len(finals)} "
+    "seeds?",
     (
-        "By less than half of that: the network has settled",
-        "By about that",
-        "By more than one and a half times that: it still jumps about",
+        "Not at all",
+        "By less than seeds of one network differ",
+        "By more than seeds of one network differ",
     ),
-    answer=bisect.bisect((error, 3 * error), max(ends) - min(ends)),
-    explanation=f"By {max(ends) - min(ends):.2f} points, from {min(ends):.2f} to "
-    f"{max(ends):.2f} %. All five were tested on the same digits, so chance in the "
-    "choice of digits does not explain it: the weights moved.",
+    answer=bisect.bisect((0, change.spread), change.difference),
+    explanation=f"By {change.difference:+.2f} points (95 % interval "
+    f"{change.interval.low:+.2f} to {change.interval.high:+.2f}). The standard "
+    f"deviation between seeds is {change.spread:.2f}.",
 )
 
 # %% [markdown]
-# ## Results
-
-# %%
-pages.results(run)
-
-# %%
-figures.curves(run)
-
-# %%
-figures.mistakes(run)
-
-# %%
-figures.confusion(run)
-
-# %% [markdown]
-# ## Analysis
+# ## What happened
 
 # %% tags=["hide-input"]
-old = runs.load_or_train(6)
-added = table.total_params - before.parameters
-gap = run.final_test_accuracy - old.final_test_accuracy
-error = math.hypot(
-    pages.standard_error(run.final_test_accuracy),
-    pages.standard_error(old.final_test_accuracy),
+figures.beside(figures.seeds([before, stage]), figures.all_curves([before, stage]))
+
+# %% tags=["hide-input"]
+above = change.interval.low > 0 and not change.ranked
+pages.hold_to("A small gain, likely but not large", above)
+learnt = evidence.compare(
+    *([one.epochs["train_accuracy"][-1] for one in made] for made in (earlier, now))
 )
-tests = [epoch.test_accuracy for epoch in run.epochs[-5:]]
-both_right = (run.predictions == data.mnist().test.labels) == (
-    old.predictions == data.mnist().test.labels
+pages.hold_to(
+    "on training digits the gain is beyond doubt",
+    learnt.ranked and learnt.difference > 0,
 )
-claim = stage.claim.best_test_accuracy - before.claim.best_test_accuracy
-above = sum(accuracy > 99.3 for accuracy in tests)
 Text(f"""
-- **{added:,} parameters more** than stage 6, {table.total_params:,} in all:
-  {8000 - table.total_params} are left of the budget.
-- **The gain:** {gap:+.2f} points in the final epoch, beside a standard error of
-  {error:.2f}. The original saw {claim:+.2f} between its best epochs. On
-  {(~both_right).sum().item()} of {len(both_right):,} test digits exactly one of the two
-  networks is right.
-- **A restless end.** The last five epochs scored
-  {", ".join(f"{accuracy:.2f}" for accuracy in tests)} %, a standard deviation of
-  {statistics.stdev(tests):.3f} points. The weights still jump: the learning rate is as
-  large at the end as at the start. The original reports 99.3 % and more 'consistently
-  in the last few epochs'; in our run {above} of the last {len(tests)} are above 99.3 %.
+**A small gain, likely but not large.** The interval of the difference,
+{change.interval.low:+.2f} to {change.interval.high:+.2f} points, leaves out zero. But
+the gain of {change.difference:.2f} is smaller than the {change.spread:.2f} by which
+seeds of stage 6 differ among each other: a lucky run without the new channels often
+ends above one that has them. By the rule of this site the two are not ranked. Of
+training digits stage 7 reads {learnt.difference:.2f} points more, and on training
+digits the gain is beyond doubt.
 """)
 
+# %% tags=["hide-input"]
+pages.newly(before, stage)
+
 # %% [markdown]
-# **What this stage confounds:** nothing but chance. More channels in three layers is a
-# single idea. But one run of each arm cannot tell a small gain from luck.
+# ## Why
 #
+# Only one thing changed, so the gain, as far as there is one, comes from it. This is
+# the cleanest experiment of the eight. But *what* is the one thing: more width, or just
+# more parameters? Would they have done more as depth? One stage cannot tell, for width
+# and parameters grew together. It takes other networks.
+
+# %% tags=["hide-input"]
+arms = {one.arm.name.removeprefix("ablation-"): one for one in ablation.effects()}
+narrower, shallower = arms["less-capacity"], arms["fewer-layers"]
+one = shallower.comparison.ranked and not narrower.comparison.ranked
+pages.hold_to("only for the second is that larger than chance", one)
+rows = []
+for effect, words in ((narrower, "less width"), (shallower, "less depth")):
+    fewer = effect.arm.stage.parameters - stage.parameters
+    rows.append([words, effect.arm.title, f"{fewer:+,}", effect.size])
+pages.table(
+    ["taken away", "arm", "parameters", "test accuracy"],
+    rows,
+    f"Two arms of the ablation: the last network, trained for {ablation.EPOCHS} epochs "
+    f"with {ablation.SEEDS} seeds, and what happens without one thing. Differences in "
+    "percentage points, with 95 % intervals.",
+    words=(1,),
+)
+
+# %% [markdown]
+# Both means fall, more where more parameters go, and only for the second is that larger
+# than chance. That fits two answers: depth is worth more, or just the number of
+# parameters counts. To tell them apart, compare a wide and a deep network **with as
+# many parameters**, over many seeds. And [how much one more parameter
+# brings](../beyond/10_smaller.py) depends on how many there are.
+#
+# ## Check yourself
+
+# %% tags=["hide-input"]
+pages.check(
+    "A 3×3 layer reads ten channels, makes ten, and the next 3×3 layer reads them. You "
+    "add an eleventh. How many parameters is that, without normalization?",
+    [
+        ("90", "That is its own kernel. The next layer must read it, too."),
+        ("180", "9 · 10 for its own kernel, 9 · 10 for those that read it."),
+        ("900", "So many has the whole layer. One channel is a tenth of that, twice."),
+    ],
+    answer=1,
+)
+
+# %% tags=["hide-input"]
+pages.check(
+    "You may add one channel, and want the network to stay as quick as it can. Where?",
+    [
+        ("At the end, where maps are small", "The same weights, used at few places."),
+        ("At the beginning, where maps are large", "There each is used most often."),
+        ("It does not matter", "Not for the parameters. For time it does."),
+    ],
+    answer=0,
+)
+
+# %% tags=["hide-input"]
+pages.check(
+    "A wider network ends above the narrow one, over ten seeds and beyond doubt. Is "
+    "width better than depth?",
+    [
+        ("Yes, that is what was measured", "Nobody tried a deeper one."),
+        (
+            "Open: it also has more parameters",
+            "The fair opponent is a deeper network with as many.",
+        ),
+        ("No, depth is always better", "That was not measured, either."),
+    ],
+    answer=1,
+)
+
+# %% [markdown]
 # ## Exercises
 #
-# **1.** A wider network has more random numbers to draw. With the same seed, do stages
-# 6 and 7 start with the same first layer?
+# **1.** How would you spend the rest? Find the largest equal number of channels for
+# `conv5`, `conv6` and `conv7` within the budget.
+
+# %% [markdown] tags=["hint"]
+# Write the parameters of everything behind the pooling as a function of the number of
+# channels, check it with twelve, which is stage 6, and let a loop try.
 
 # %% tags=["solution"]
-weights = []
-for number in (6, 7):
-    torch.manual_seed(8)
-    weights.append(stages.get(number).build())
-for name in ("conv1", "point1", "conv5"):
-    one, other = (getattr(model, name).weight for model in weights)
-    print(
-        name,
-        "same start"
-        if one.shape == other.shape and torch.equal(one, other)
-        else "differs",
-    )
-
-# %% [markdown]
-# **2.** How would you spend the rest? Find the largest equal number of channels for
-# conv5, conv6 and conv7 within the budget.
-
-# %% tags=["solution"]
+layers = summary.summarize(stage.build(), (1, 28, 28)).rows
+up_to_pooling = sum(row.params for row in layers[:11])
 
 
 def parameters_with(channels):
     kernels = 9 * (10 * channels + 2 * channels * channels) + channels * 10
     scales_and_shifts = 3 * 2 * channels
-    front = sum(row.params for row in table.rows[:11])  # up to the pooling
-    return front + kernels + scales_and_shifts + 2 * 10
+    return up_to_pooling + kernels + scales_and_shifts + 2 * 10
 
 
 assert parameters_with(12) == before.parameters
-best = max(channels for channels in range(1, 40) if parameters_with(channels) < 8000)
-print(
-    f"{best} channels: {parameters_with(best):,} parameters; one more: "
-    f"{parameters_with(best + 1):,}"
-)
+best = max(channels for channels in range(1, 40) if parameters_with(channels) < BUDGET)
+print(f"{best} channels: {parameters_with(best):,} parameters")
+print(f"{best + 1} channels: {parameters_with(best + 1):,}, too many")
 
 # %% [markdown]
-# **3.** Is the gain real? Count the digits on which exactly one of the two networks is
-# right, for either side. If both were equally good, how would those digits split?
+# **2.** Two networks, the same test digits: is one of them better? Take the two
+# recorded runs, and count the digits that exactly one of them reads. If both were
+# equally good, how would these digits split?
+
+# %% [markdown] tags=["hint"]
+# `run.predictions` and `old.predictions` have a digit for each test image. Digits that
+# both read, or none, say nothing. For the others, think of a fair coin.
 
 # %% tags=["solution"]
 labels = data.mnist().test.labels
 now_right, old_right = run.predictions == labels, old.predictions == labels
-only_now, only_old = (
-    (now_right & ~old_right).sum().item(),
-    (old_right & ~now_right).sum().item(),
-)
-print(f"only stage 7 is right: {only_now}, only stage 6 is right: {only_old}")
-differing = only_now + only_old
-print(
-    f"a fair coin gives {differing / 2:.0f} ± {math.sqrt(differing) / 2:.0f} heads in "
-    f"{differing} throws"
-)
+only_now = (now_right & ~old_right).sum().item()
+only_old = (old_right & ~now_right).sum().item()
+thrown = only_now + only_old
+print(f"only stage 7 reads {only_now}, only stage 6 reads {only_old}")
+print(f"a coin gives {thrown / 2:.0f} ± {thrown**0.5 / 2:.0f} heads in {thrown} throws")
 
 # %% [markdown] tags=["solution"]
-# This is McNemar's test in one line: only the digits on which the networks differ carry
-# information.
+# This is McNemar's test in one line. It is about these two networks alone, not about
+# stages 6 and 7: for those, other seeds count.
+#
+
+# %% [markdown]
+# **3.** *A training broken on purpose.* This is the network of stage 7, in its full
+# width. Something happened before the first step. It learns, but much less than the
+# healthy one beside it. What is wrong?
+
+# %% tags=["fold"]
+train = data.mnist().full_train[:6400]
+digits = evaluation.normalize(train.images.float() / 255, stage.recipe.normalize_train)
+networks, losses = {}, {"healthy": [], "broken": []}
+for name, found in losses.items():
+    torch.manual_seed(8)
+    network = networks[name] = stage.build()
+    if name == "broken":
+        for layer in (network.conv5, network.conv6, network.conv7):
+            nn.init.constant_(layer.weight, 0.01)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
+    for images, labels in zip(digits.split(64), train.labels.split(64), strict=True):
+        optimizer.zero_grad()
+        loss = nn.functional.nll_loss(network(images), labels)
+        loss.backward()
+        optimizer.step()
+        found.append(loss.item())
+
+figures.loss_by_step(losses, steps=100)
+
+# %% [markdown] tags=["hint"]
+# The broken network is as wide as the healthy one, on paper. Look at the channels of
+# `conv5` after the training: how much do their kernels differ from each other?
+
+# %% tags=["solution"]
+for name, network in networks.items():
+    kernels = network.conv5.weight.detach()  # (14, 10, 3, 3): one for each channel
+    apart = (kernels - kernels[:1]).abs().max()
+    print(f"{name}: channels of conv5 differ from the first by at most {apart:.3f}")
+
+# %% [markdown] tags=["solution"]
+# All channels began with the same weights. So they make the same map, get the same
+# gradient, and stay the same for ever: fourteen channels do the work of one. Random
+# initial weights are not there to be small. They are there to be **different**.
+
+# %% [markdown] tags=["audit"]
+# ## The audit
+
+# %% tags=["audit", "hide-input"]
+summary.summarize(stage.build(), (1, 28, 28))
+
+# %% tags=["audit", "hide-input"]
+pages.recipe(stage)
+
+# %% tags=["audit", "hide-input"]
+pages.results(run)
+
+# %% tags=["audit", "hide-input"]
+pages.provenance(run)
 
 # %% [markdown]
 # ## Next
 #
-# [Stage 8](08_lr_scheduler.py) calms the end.
+# The learning rate is still as large at the end as at the start. [Stage
+# 8](08_lr_scheduler.py) lets it fall.

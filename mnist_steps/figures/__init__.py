@@ -1,7 +1,7 @@
 """Every plot of the site, each in one call."""
 
-from mnist_steps.figures.containers import Moving, Panels
-from mnist_steps.figures.evidence import effects, frontier, histories
+from mnist_steps.figures.containers import Beside, Moving, Panels, beside
+from mnist_steps.figures.evidence import frontier, histories
 from mnist_steps.figures.fields import field, field_and_effective, growth, one_axis
 from mnist_steps.figures.images import confusion, digits, mistakes
 from mnist_steps.figures.moving import (
@@ -28,17 +28,19 @@ from mnist_steps.figures.signals import (
     signal_of,
 )
 from mnist_steps.figures.speed import seconds_and_accuracy, step_parts
-from mnist_steps.figures.spread import all_curves, seeds
+from mnist_steps.figures.spread import all_curves, effects, seeds
 from mnist_steps.figures.style import PALETTE, Figure
 from mnist_steps.figures.training import curves, learning_rates
 
 __all__ = [
     "PALETTE",
+    "Beside",
     "Figure",
     "Moving",
     "Panels",
     "affine_map",
     "all_curves",
+    "beside",
     "budget",
     "channel_profile",
     "confusion",

@@ -53,6 +53,26 @@ class Panels:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """Figures that are as wide as their place, in two columns where there is room for two."""
+
+    figures: tuple[Figure, ...]
+
+    @property
+    def alt(self) -> str:
+        return " ".join(figure.alt for figure in self.figures)
+
+    def _repr_html_(self) -> str:
+        return f'<div class="beside">{"".join(one._repr_html_() for one in self.figures)}</div>'
+
+    __html__ = _repr_html_  # templates take it as it is
+
+
+def beside(*figures: Figure) -> Beside:
+    return Beside(figures)
+
+
+@dataclass(frozen=True)
 class Moving:
     """A figure that answers its reader.
 

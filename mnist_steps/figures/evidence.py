@@ -1,7 +1,7 @@
-"""What many runs say: over epochs, against size, and what a change did."""
+"""What many runs say: over epochs, and against size."""
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -90,54 +90,4 @@ def frontier(
         "Parameters against mean test accuracy in percent. A family of networks: "
         f"{'; '.join(parts)}. Other networks: {'; '.join(rest)}. Published single runs: "
         f"{'; '.join(public)}.",
-    )
-
-
-def effects(
-    points: Iterable[tuple[str, float, tuple[float, float] | None, bool]], baseline: str
-) -> Figure:
-    """Differences from a baseline with their intervals, the largest gain above.
-
-    points: label, difference in percentage points, its interval if there is one, and whether the
-        difference is larger than chance; those that are not are drawn in grey
-    baseline: what zero is
-    The axis is linear up to a tenth of a point and logarithmic beyond, because a broken network
-    and a better schedule lie a factor of a thousand apart.
-    """
-    ranked = sorted(points, key=lambda point: point[1], reverse=True)
-    figure, (axes,) = axes_grid(1, 1, 7.6, 0.6 + 0.34 * max(len(ranked), 1))
-    ends = [-0.1, 0.1]
-    for row, (_, difference, interval, shown) in enumerate(ranked):
-        colour = PALETTE["test" if shown else "muted"]
-        low, high = interval or (difference, difference)
-        axes.plot([low, high], [row, row], color=colour, linewidth=2.4, solid_capstyle="butt")
-        axes.plot(difference, row, "o", markersize=7, color=colour)
-        axes.annotate(
-            f"{difference:+.2f}", (1, row), xycoords=("axes fraction", "data"), xytext=(8, 0),
-            textcoords="offset points", va="center", color=colour,
-        )  # fmt: skip
-        ends += [low, high]
-    axes.axvline(0, color=PALETTE["ink"], linewidth=1.2)
-    axes.set_xscale("symlog", linthresh=0.1)
-    left, right = 1.3 * min(ends), 1.3 * max(ends)
-    marks = (0.1, 0.3, 1, 3, 10, 30, 100)
-    ticks = [tick for mark in marks for tick in (-mark, mark) if left <= tick <= right] + [0]
-    axes.set_xticks(ticks, [f"{tick:+g}" if tick else "0" for tick in ticks])
-    axes.minorticks_off()
-    axes.set_yticks(range(len(ranked)), [label for label, *_ in ranked])
-    axes.tick_params(axis="y", length=0, labelcolor=PALETTE["ink"])
-    axes.set(
-        ylim=(len(ranked) - 0.4, -0.6),
-        xlim=(left, right),
-        xlabel=f"percentage points above or below {baseline}",
-    )
-    described = "; ".join(
-        f"{label} {difference:+.2f}"
-        + (f" from {interval[0]:+.2f} to {interval[1]:+.2f}" if interval else "")
-        for label, difference, interval, _ in ranked
-    )
-    return finish(
-        figure,
-        f"Differences from {baseline} in percentage points with their intervals, the largest "
-        f"gain above: {described}.",
     )

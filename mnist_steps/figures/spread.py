@@ -6,7 +6,7 @@ the same factor everywhere, so that 97 and 99.5 percent fit into one figure.
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -344,3 +344,99 @@ def _polyline(
         f'<polyline points="{points}" fill="none" stroke="{colour(name)}" '
         f'stroke-width="{width}" stroke-opacity="{opacity}" vector-effect="non-scaling-stroke"/>'
     )
+
+
+# --- What a change did ----------------------------------------------------------------------
+
+LINEAR = 0.1  # percentage points: so far to both sides of zero the axis of effects is linear
+EFFECT_MARKS = (-100, -30, -10, -3, -1, -0.3, -0.1, 0, 0.1, 0.3, 1, 3, 10, 30, 100)
+
+
+@dataclass(frozen=True)
+class BentAxis:
+    """Differences to percent of a figure's width: linear around zero, logarithmic beyond LINEAR.
+
+    A broken network and a better schedule lie a factor of a thousand apart.
+    low, high: the differences at its two ends
+    """
+
+    low: float
+    high: float
+
+    def __call__(self, value: float) -> float:
+        low, high = _bent(self.low), _bent(self.high)
+        return 2 + 82 * (_bent(value) - low) / (high - low)
+
+
+def _bent(value: float) -> float:
+    size = abs(value) / LINEAR
+    return math.copysign(size if size <= 1 else 1 + math.log10(size), value)
+
+
+def effects(
+    points: Iterable[tuple[str, float, tuple[float, float] | None, bool]], baseline: str
+) -> Figure:
+    """Differences from a baseline with their intervals: first those that are shown, then the rest.
+
+    points: label, difference in percentage points, its interval if there is one, and whether the
+        difference is larger than chance
+    baseline: what zero is
+    """
+    ranked = sorted(points, key=lambda point: point[1], reverse=True)
+    ends = [-LINEAR, LINEAR]
+    for _, difference, interval, _ in ranked:
+        ends += [difference, *(interval or ())]
+    axis = BentAxis(1.2 * min(ends), 1.2 * max(ends))
+    parts, described, y = [], [], 0.0
+    for title, kind in (("larger than chance", True), ("not larger than chance", False)):
+        group = [point for point in ranked if point[3] == kind]
+        if not group:
+            continue
+        y += 18
+        parts.append(_text(0, y, f"{title}: {len(group)} of {len(ranked)}", "ink"))
+        for label, difference, interval, _ in group:
+            parts += _effect(axis, y + 18, label, difference, interval, "test" if kind else "muted")
+            y += 32
+        y += 10
+        described.append(
+            f"{title}, {len(group)} of {len(ranked)}: "
+            + "; ".join(
+                f"{label} {difference:+.2f}"
+                + (f" from {interval[0]:+.2f} to {interval[1]:+.2f}" if interval else "")
+                for label, difference, interval, _ in group
+            )
+        )
+    zero = axis(0)
+    parts.insert(0, _line(zero, 24, zero, y, "ink", 1.2))
+    last = -100.0
+    for mark in EFFECT_MARKS:
+        x = axis(mark)
+        if axis.low <= mark <= axis.high and (x - last > 9 or not mark):
+            last = x
+            parts.append(_text(x, y + 14, f"{mark:+g}" if mark else "0", "muted", "middle"))
+    words = f"percentage points above or below {baseline}"
+    parts.append(_text(zero, y + 32, words, "muted", "middle"))
+    return fluid(
+        parts, y + 38,
+        f"Differences from {baseline} in percentage points with their intervals, the largest "
+        f"gain above. {'. '.join(described)}.",
+    )  # fmt: skip
+
+
+def _effect(
+    axis: BentAxis,
+    y: float,
+    label: str,
+    difference: float,
+    interval: tuple[float, float] | None,
+    name: str,
+) -> list[str]:
+    """A row: its label, and below it the interval and the difference."""
+    parts = [_text(2, y, label, name)]
+    if interval is not None:
+        low, high = (axis(end) for end in interval)
+        parts.append(_line(low, y + 9, high, y + 9, name, 3))
+    parts.append(
+        f'<circle cx="{axis(difference):.2f}%" cy="{y + 9:g}" r="4.5" fill="{colour(name)}"/>'
+    )
+    return [*parts, _text(98, y + 13, f"{difference:+.2f}", name, "end")]

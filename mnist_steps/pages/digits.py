@@ -71,7 +71,8 @@ def newly(before: Stage, after: Stage, store: Store | None = None) -> Html:
         (f"Newly wrong: {len(wrong)}, the other way round", wrong),
     ]
     markup = "".join(
-        f'<p class="digits-title"><strong>{title}</strong></p>{_pictures(positions, old, new)}'
+        f'<div><p class="digits-title"><strong>{title}</strong></p>'
+        f"{_pictures(positions, old, new)}</div>"
         for title, positions in groups
     )
     note = (
@@ -82,7 +83,7 @@ def newly(before: Stage, after: Stage, store: Store | None = None) -> Html:
         [note]
         + [f"{title}: {', '.join(map(str, positions[:SHOWN]))}" for title, positions in groups]
     )
-    return Html(f'<div class="newly">{markup}<p class="figure-note">{note}</p></div>', text)
+    return Html(f'<div class="newly beside">{markup}</div><p class="figure-note">{note}</p>', text)
 
 
 def _turned(old: Misread, new: Misread) -> list[int]:

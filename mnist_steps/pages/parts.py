@@ -8,6 +8,7 @@ import difflib
 import html
 import inspect
 import math
+import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -39,12 +40,20 @@ def source(thing: Callable[..., Any] | type) -> Html:
     return Html(_highlighted(text, PythonLexer()), text)
 
 
+MANY_LINES = 16  # more of a difference folds
+
+
 def model_difference(before: Stage, after: Stage) -> Html:
-    """The networks' sources of two stages as a diff."""
+    """The layers in which the networks of two stages differ, as a diff; folded where it is long."""
     old, new = (inspect.getsource(stage.model).splitlines() for stage in (before, after))
-    lines = list(difflib.unified_diff(old, new, lineterm="", n=2))[2:]
-    text = "\n".join(line for line in lines if not line.startswith("@@"))
-    return Html(_highlighted(text, DiffLexer()), text)
+    lines = list(difflib.unified_diff(old, new, lineterm="", n=0))[2:]
+    layers = [line for line in lines if re.match(r"[+-] +\w+=", line)]
+    text = "\n".join(f"{line[0]} {line[1:].strip()}" for line in layers)
+    markup = _highlighted(text, DiffLexer())
+    if len(layers) > MANY_LINES:
+        title = f"The {len(layers)} lines that differ"
+        markup = f'<details class="fold"><summary>{title}</summary>{markup}</details>'
+    return Html(markup, text)
 
 
 def _highlighted(text: str, lexer: PythonLexer | DiffLexer) -> str:

@@ -37,9 +37,7 @@ def put(store, arm, finals):
     for task, final in zip(
         study.tasks_for(arm.stage, range(len(finals)), arm=arm.name), finals, strict=True
     ):
-        wrong = {position: 0 for position in range(round(10_000 - 100 * final))}
-        epochs = {"test_accuracy": [98.0, final]}
-        store.put(dataclasses.replace(simulated.simulate(task), wrong=wrong, epochs=epochs))
+        store.put(simulated.made_up(task, [98.0, final]))
 
 
 def effect_of(store, name):
@@ -306,7 +304,8 @@ def test_the_chart_ranks_effects_and_names_each_in_its_text():
         "the baseline",
     )  # fmt: skip
     assert figure.alt.endswith(
-        "great +0.40 from +0.30 to +0.50; small -0.05 from -0.10 to +0.01; broken -40.00."
+        "larger than chance, 2 of 3: great +0.40 from +0.30 to +0.50; broken -40.00. "
+        "not larger than chance, 1 of 3: small -0.05 from -0.10 to +0.01."
     )
     for colour in figures.PALETTE.values():
         assert colour not in re.sub(r"var\([^)]*\)", "", figure.svg)

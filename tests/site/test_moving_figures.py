@@ -253,7 +253,8 @@ def test_a_moments_numbers_are_those_of_the_values():
     low, high, bars = moving.HISTOGRAM
     expected = torch.histc(values.clamp(low, high), bars, low, high) / values.numel()
     assert torch.allclose(torch.tensor(found.shares), expected, atol=1e-4)
-    assert (found.mean, found.spread) == pytest.approx((values.mean(), values.std()), rel=1e-5)
+    assert found.mean == pytest.approx(values.mean().item(), rel=1e-5)
+    assert found.spread == pytest.approx(values.std().item(), rel=1e-5)
 
 
 def test_behind_the_normalization_a_channel_has_the_spread_of_its_gamma():
@@ -347,6 +348,20 @@ def test_the_peak_is_dragged_with_a_mouse(visit):
     assert moved["x"] - box["x"] == pytest.approx(60, abs=6)
 
 
+def test_the_peak_is_dragged_with_a_finger(visit):
+    page = visit(viewport={"width": 400, "height": 800}, has_touch=True, is_mobile=True)
+    handle = figure(page, "schedule").locator(".mv-handle")
+    handle.scroll_into_view_if_needed()
+    box = handle.bounding_box()
+    x, y = box["x"] + box["width"] / 2 + 6, box["y"] + box["height"] / 2 + 6  # a little beside it
+    touch = page.context.new_cdp_session(page)
+    for kind, moved in (("touchStart", 0), ("touchMove", 20), ("touchMove", 50)):
+        points = [{"x": x + moved, "y": y - moved / 2}]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    assert float(slider(page, "schedule", "Peak after").input_value()) > 38
+
+
 def test_a_click_on_a_map_chooses_its_unit(visit):
     page = visit()
     picture = figure(page, "kernel").locator("canvas").nth(1)
@@ -369,8 +384,11 @@ def test_a_kernel_slides_by_itself_and_stops(visit):
 
 def test_pictures_follow_the_theme(visit):
     page = visit()
-    corner = """() => [...document.querySelector("[data-moving=average] canvas")
-      .getContext("2d").getImageData(0, 0, 1, 1).data].slice(0, 3)"""
+    corner = """() => {
+      const copy = document.createElement("canvas").getContext("2d");
+      copy.drawImage(document.querySelector("[data-moving=average] canvas"), 0, 0);
+      return [...copy.getImageData(0, 0, 1, 1).data].slice(0, 3);
+    }"""
     light = page.evaluate(corner)
     page.evaluate("document.body.dataset.mdColorScheme = 'slate'")
     page.wait_for_timeout(50)

@@ -17,6 +17,9 @@ export function mount(name, build) {
   for (const place of places) {
     const data = JSON.parse(place.querySelector("script")?.textContent ?? "");
     place.append(...build(data));
+    // Its files to take away stay.
+    const files = [...place.querySelectorAll(".moving-still a[download]")];
+    if (files.length) place.append(make("p", { class: "mv-files" }, "The still picture: ", ...files));
     place.querySelector(".moving-still")?.remove();
     place.classList.add("is-ready");
   }

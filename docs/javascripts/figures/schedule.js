@@ -23,7 +23,8 @@ mount("schedule", (/** @type {Data} */ data) => {
   const rates = chart("Learning rate", 0, most, [0, most / 4, most / 2, (3 * most) / 4, most], 4);
   const momenta = chart("Momentum", 0.8, 1, [0.8, 0.85, 0.9, 0.95, 1], 2);
   const handle = svg("circle", { class: "mv-handle", r: 9 });
-  rates.picture.append(handle);
+  const grip = svg("circle", { class: "mv-grip", r: 24 }); // what a finger can hold
+  rates.picture.append(handle, grip);
   rates.across.setAttribute("d", rates.lineOf([data.constant, data.constant]));
   momenta.across.setAttribute("d", momenta.lineOf([data.constantMomentum, data.constantMomentum]));
   const told = words();
@@ -54,17 +55,12 @@ mount("schedule", (/** @type {Data} */ data) => {
     show();
   }
 
-  let dragging = false;
-  rates.picture.addEventListener("pointerdown", (event) => {
-    const box = handle.getBoundingClientRect();
-    const [x, y] = [event.clientX - box.x - box.width / 2, event.clientY - box.y - box.height / 2];
-    if (Math.hypot(x, y) > 30) return; // a finger that only scrolls
-    dragging = true;
-    rates.picture.setPointerCapture(event.pointerId);
+  grip.addEventListener("pointerdown", (event) => {
+    grip.setPointerCapture(event.pointerId);
     event.preventDefault();
   });
-  rates.picture.addEventListener("pointermove", (event) => {
-    if (!dragging) return;
+  grip.addEventListener("pointermove", (event) => {
+    if (!grip.hasPointerCapture(event.pointerId)) return;
     const box = rates.picture.getBoundingClientRect();
     const x = ((event.clientX - box.left) / box.width) * WIDTH;
     const y = ((event.clientY - box.top) / box.height) * HEIGHT;
@@ -74,9 +70,6 @@ mount("schedule", (/** @type {Data} */ data) => {
     now.peak = (within(Math.round((rate / most) * STEPS), 1, STEPS) / STEPS) * most;
     follow();
   });
-  for (const end of ["pointerup", "pointercancel"]) {
-    rates.picture.addEventListener(end, () => (dragging = false));
-  }
 
   function show() {
     const places = Array.from({ length: POINTS + 1 }, (_, i) => (i / POINTS) * (now.total - 1));
@@ -84,7 +77,9 @@ mount("schedule", (/** @type {Data} */ data) => {
     set(rates.curve, { d: rates.lineOf(points.map((one) => one.rate)) });
     set(momenta.curve, { d: momenta.lineOf(points.map((one) => one.momentum)) });
     const turn = turningPoint(now);
-    set(handle, { cx: rates.x(turn / (now.total - 1)), cy: rates.y(now.peak) });
+    for (const circle of [handle, grip]) {
+      set(circle, { cx: rates.x(turn / (now.total - 1)), cy: rates.y(now.peak) });
+    }
     const [first, last] = [oneCycle(now, 0), oneCycle(now, now.total - 1)];
     const mean = meanRate(now);
     const epochs = ((turn + 1) / now.total) * data.epochs;
