@@ -154,6 +154,9 @@ figures.all_curves([before, stage])
 pages.newly(before, stage)
 
 # %% [markdown]
+# [Train this network in your browser](../lab.md#preset=4): it starts at once.
+
+# %% [markdown]
 # ## Why
 #
 # Take it out and leave all else as it is: that was done with the last network of this
@@ -191,17 +194,14 @@ Text(
 # %% tags=["hide-input"]
 arms = {arm.name: outcomes for arm, outcomes in registry.get("causes").outcomes()}
 kaiming = arms["causes-kaiming-3"]
-started = bool(kaiming) and all(
-    one.epochs["train_loss"][0] < 0.9 * math.log(10) for one in kaiming
-)
-finals_kaiming = [one.figures.final for one in kaiming]
-pages.hold_to("starts at once, too", started)
-pages.hold_to("but it ends lower", max(finals_kaiming) < min(finals))
+started = [one for one in kaiming if one.epochs["train_loss"][0] < 0.9 * math.log(10)]
+highest = max(one.figures.final for one in kaiming)
+pages.hold_to("But none of them ends as high", bool(started) and highest < min(finals))
 Text(
     "Is it only the start, then? With the larger first weights of [stage "
-    "3](03_lighter.py#why) and no normalization, that network starts at once, too, "
-    f"but it ends lower: at {fmean(finals_kaiming):.2f} %, the mean of {len(kaiming)} "
-    f"seeds, where stage 4 has {fmean(finals):.2f} %."
+    f"3](03_lighter.py#why) and no normalization, {len(started)} of {len(kaiming)} "
+    "trainings start in the first epoch, too. But none of them ends as high: the best "
+    f"has {highest:.2f} %, the worst seed of stage 4 {min(finals):.2f} %."
 )
 
 # %% [markdown]
