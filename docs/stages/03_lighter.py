@@ -281,7 +281,12 @@ warning = "".join(
     f" With seed {one.seed} it never learns: {one.figures.final:.1f} % at the end, a "
     "guess."
     + (
-        " Its first pull is the strongest of all. Too long a first step does harm, too."
+        " Its loss is exactly that of a guess: no signal passes the ReLUs any more."
+        if abs(one.epochs["train_loss"][-1] - math.log(10)) < 1e-5
+        else ""
+    )
+    + (
+        " Its first pull was the strongest of all: a step can be too long as well."
         if one.seed == strongest
         else ""
     )
