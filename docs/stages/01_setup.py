@@ -145,7 +145,7 @@ def small_network():
 few = data.mnist().full_train[:64]
 images, labels = few.images.float() / 255, few.labels
 network = small_network()
-losses = train(network, [(images, labels)] * 150)
+losses = train(network, [(images, labels)] * 300)
 right = (network(images).argmax(dim=1) == labels).sum().item()
 print(f"loss {losses[0]:.3f} → {losses[-1]:.3f}; {right} of {len(labels)} right")
 assert right == len(labels), "a loop that cannot do this has a bug"
@@ -203,7 +203,7 @@ ahead = [  # epoch by epoch, the mean over seeds
         one.epochs["test_accuracy"][epoch] - one.epochs["train_accuracy"][epoch]
         for one in made
     )
-    for epoch in range(recipe.epochs)
+    for epoch in range(stage.recipe.epochs)
 ]
 early, even = fmean(ahead[1:5]), 0.1
 pages.predict(
@@ -260,7 +260,7 @@ figures.mistakes(run, count=8)
 # %% tags=["hide-input"]
 small = runs.load(3)
 finished, alike = small.build(), replace(recipe, normalize_test=recipe.normalize_train)
-straight = data.mnist().full_train[:5000]
+straight = data.mnist().full_train[:3000]
 generator = torch.Generator().manual_seed(0)
 moved = augment.augment(straight.images.float() / 255, recipe.augmentation, generator)
 moved = data.Split((255 * moved).round().to(torch.uint8), straight.labels)
@@ -406,12 +406,12 @@ print(torch.allclose(turned, torch.rot90(digit, 1, dims=(2, 3)), atol=1e-5))
 network = small_network()
 optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
 broken = []
-for _ in range(150):
+for _ in range(300):
     loss = F.nll_loss(network(images), labels)
     loss.backward()
     optimizer.step()
     broken.append(loss.item())
-figures.loss_by_step({"sound": losses, "broken": broken}, steps=150)
+figures.loss_by_step({"sound": losses, "broken": broken}, steps=300)
 
 # %% [markdown] tags=["hint"]
 # It begins like the other, even faster. What could grow from step to step, although the
@@ -467,7 +467,7 @@ pages.results(run)
 figures.confusion(run)
 
 # %% tags=["audit"]
-pages.provenance(run, steps=2)
+pages.provenance(run, steps=1)
 
 # %% [markdown]
 # ## Next

@@ -367,7 +367,7 @@ figures.mistakes(run)
 figures.confusion(run)
 
 # %% tags=["audit"]
-pages.provenance(run, steps=2)
+pages.provenance(run, steps=1)
 
 # %% [markdown]
 # ## Next
