@@ -142,8 +142,9 @@ pages.hold_to(
 pages.hold_to("That is no chance", change.ranked)
 Text(
     f"{change.difference:+.2f} points on average (95 % interval "
-    f"{change.interval.low:+.2f} to {change.interval.high:+.2f}), and the seeds lie "
-    "closer together. That is no chance. What did it is another question."
+    f"{change.interval.low:+.2f} to {change.interval.high:+.2f}), "
+    "and the seeds lie closer together. That is no chance. What did it is another "
+    "question."
 )
 
 # %% tags=["hide-input"]
@@ -183,15 +184,25 @@ Text(
     f"Both do much. Without the layer, {stuck} of {len(taken_out)} trainings pass "
     "their first epoch at the loss of a guess: every one of them stands still again. "
     f"And a smaller batch means more steps: in this stage {steps} an epoch in place of "
-    f"{steps_before}. Whether normalization stands before or behind the ReLU, the "
-    "seeds cannot tell."
+    f"{steps_before}. Whether normalization stands before or behind the ReLU, "
+    "the seeds cannot tell."
 )
 
 # %% tags=["hide-input"]
 arms = {arm.name: outcomes for arm, outcomes in registry.get("causes").outcomes()}
 kaiming = arms["causes-kaiming-3"]
-# KAIMING
-Text(f"{len(kaiming)}")
+started = bool(kaiming) and all(
+    one.epochs["train_loss"][0] < 0.9 * math.log(10) for one in kaiming
+)
+finals_kaiming = [one.figures.final for one in kaiming]
+pages.hold_to("starts at once, too", started)
+pages.hold_to("but it ends lower", max(finals_kaiming) < min(finals))
+Text(
+    "Is it only the start, then? With the larger first weights of [stage "
+    "3](03_lighter.py#why) and no normalization, that network starts at once, too, "
+    f"but it ends lower: at {fmean(finals_kaiming):.2f} %, the mean of {len(kaiming)} "
+    f"seeds, where stage 4 has {fmean(finals):.2f} %."
+)
 
 # %% [markdown]
 # **What this stage confounds:** normalization, a quarter of the batch and so four times

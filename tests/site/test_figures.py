@@ -132,7 +132,11 @@ def test_labels_of_lines_that_end_together_stand_apart():
         for number in (1, 2, 3, 8)
     }
     svg = figures.growth(analyses, 28).svg
-    heights = sorted(map(float, re.findall(r'y="([\d.]+)"[^>]*>stage \d', svg)))
+    heights = sorted(
+        float(found[1])
+        for found in re.finditer(r'translate\([\d.]+ ([\d.]+)\)">stage \d|'
+                                 r'y="([\d.]+)"[^>]*>stage \d', svg)
+    )  # fmt: skip
     assert len(heights) == len(analyses)
     assert min(b - a for a, b in itertools.pairwise(heights)) > 9
 
