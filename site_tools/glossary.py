@@ -1,6 +1,6 @@
 """Words of the glossary, explained where they first stand on each page.
 
-`docs/glossary.md` is the one source: a heading holds a word and other forms of it, the paragraph
+`docs/glossary.md` is the one source: a heading holds a word and other names for it, the paragraph
 below says what it means. A word becomes a link to that place, which works without a script; with
 one, the sentence appears beside the word (docs/javascripts/glossary.js). Words that also mean much
 else have a heading with parentheses: they stand in the glossary, and are not marked.
@@ -29,7 +29,7 @@ VOID = {"area", "br", "col", "hr", "img", "input", "link", "meta", "source", "wb
 
 @dataclass(frozen=True)
 class Entry:
-    """A word. forms: in small letters, as pages write it; anchor: its heading's id."""
+    """A word. forms: in small letters, its plurals too; anchor: its heading's id."""
 
     word: str
     forms: tuple[str, ...]
@@ -41,12 +41,20 @@ def read(text: str) -> list[Entry]:
     """The entries of the glossary, which is Markdown. Raises ValueError for a form given twice."""
     entries, taken = [], set()
     for heading, meaning in ENTRY.findall(text):
-        forms = () if "(" in heading else tuple(one.strip().lower() for one in heading.split(","))
+        words = [] if "(" in heading else [one.strip().lower() for one in heading.split(",")]
+        forms = tuple(form for word in words for form in (word, plural(word)))
         if twice := taken & set(forms):
             raise ValueError(f"{SOURCE} explains {', '.join(sorted(twice))} twice: once is enough.")
         taken |= set(forms)
         entries.append(Entry(heading, forms, anchor_of(heading), " ".join(meaning.split())))
     return entries
+
+
+def plural(word: str) -> str:
+    """Of an English word that is regular."""
+    if re.search(r"[^aeiou]y$", word):
+        return f"{word[:-1]}ies"
+    return f"{word}es" if word.endswith(("s", "x", "ch", "sh")) else f"{word}s"
 
 
 def anchor_of(heading: str) -> str:

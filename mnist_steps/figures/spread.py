@@ -122,7 +122,8 @@ def seeds(
     alt = "Test accuracy of each run after its last epoch. " + " ".join(
         (f"{row.stage.parameters:,} parameters. " if sizes else "") + row.described for row in rows
     )
-    return fluid(parts, bottom + 38 + 17 * len(_legend(several)), alt)
+    widest = 960 if sizes else 720
+    return fluid(parts, bottom + 38 + 17 * len(_legend(several)), alt, widest)
 
 
 def _legend(several: bool) -> list[str]:

@@ -30,7 +30,9 @@ from mnist_steps.training import Run
 SHEET_COLUMNS = 32  # digits in a row of the sheet
 SIDE = 28  # pixels of a digit
 # Columns of the table of all stages that only a wide screen shows.
-LESS = ("multiplications", "batch size", "best epoch", "original's best", "minutes")
+LESS = (
+    "multiplications", "batch size", "final epoch", "best epoch", "original's best", "minutes",
+)  # fmt: skip
 INKS = 16  # shades that are kept: enough for the eye, and half a byte a pixel
 
 
@@ -153,7 +155,8 @@ def overview(compared: Sequence[Entry]) -> Html:
         caption += " * This run is unfinished."
     if not all(entry.run.recorded for entry in compared):
         caption += " † No record: the study's first run, with a seed of its own."
-    wide = [headings.index(name) for name in LESS]
+    less = [name for name in LESS if studied or name != "final epoch"]
+    wide = [headings.index(name) for name in less]
     shown = markup.table(headings, rows, caption, wide=wide)
     return Html(f'<div class="all-stages" data-stages>{shown.markup}</div>', shown.text)
 

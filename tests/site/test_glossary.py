@@ -10,7 +10,7 @@ from site_tools import glossary
 ROOT = Path(__file__).parents[2]
 SOURCE = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
 ENTRIES = glossary.read(
-    "# Glossary\n\nWords.\n\n## Kernel, kernels\n\nA small grid\nof weights.\n\n"
+    "# Glossary\n\nWords.\n\n## Kernel, filter\n\nA small grid\nof weights.\n\n"
     "## Receptive field\n\nWhat a unit sees.\n\n## Run (of a stage)\n\nOne training.\n"
 )
 
@@ -23,7 +23,7 @@ def test_a_word_is_marked_once_where_it_first_stands_in_whatever_form():
     page = marked("<p>Two <em>Kernels</em> and a kernel.</p><p>Another kernel.</p>")
     (link,) = re.findall(r"<a [^>]*>[^<]*</a>", page)
     assert link == (
-        '<a class="term" href="../glossary/#kernel-kernels" '
+        '<a class="term" href="../glossary/#kernel-filter" '
         'data-meaning="A small grid of weights.">Kernels</a>'
     )
 
@@ -56,6 +56,15 @@ def test_an_element_left_open_does_not_end_the_marking():
     assert 'class="term"' in page
 
 
+@pytest.mark.parametrize(
+    ("word", "more"),
+    [("seed", "seeds"), ("batch", "batches"), ("probability", "probabilities"), ("relu", "relus")],
+)
+def test_a_plural_is_marked_like_its_word(word, more):
+    entries = glossary.read(f"## {word}\n\nOne.\n")
+    assert f">{more}</a>" in glossary.marked(f"<p>Two {more}.</p>", entries, "g/")
+
+
 def test_a_word_explained_twice_is_refused():
     with pytest.raises(ValueError, match="explains field twice"):
         glossary.read("## Field\n\nOne.\n\n## Receptive field, field\n\nTwo.\n")
@@ -74,6 +83,6 @@ def test_the_glossary_is_in_order_and_each_word_has_one_or_two_sentences():
 def test_an_entry_s_address_is_its_heading_s_id():
     from markdown import markdown
 
-    page = markdown(SOURCE, extensions=["toc"])
+    page = markdown(SOURCE, extensions=["toc", "md_in_html"])
     ids = re.findall(r'<h2 id="([^"]+)"', page)
     assert [entry.anchor for entry in glossary.read(SOURCE)] == ids

@@ -91,7 +91,7 @@ function show(picked = true) {
     make("div", { class: "compare-pair" }, facts(first, second), recipes(first, second)),
     section("Training", chart(first, second)),
     section("The code", code(first, second)),
-    section("Layer by layer", make("div", { class: "compare-pair" }, layers(first), layers(second))),
+    section("Layer by layer", make("div", { class: "compare-pair compare-layers" }, layers(first), layers(second))),
     section("Digits that only one of them reads", ...digits(first, second)),
   );
 }
