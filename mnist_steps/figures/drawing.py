@@ -12,14 +12,9 @@ from collections.abc import Iterable
 from PIL import Image
 from torch import Tensor
 
-from mnist_steps.figures.style import PALETTE, Figure
+from mnist_steps.figures.style import Figure, colour
 
 WIDTH = 344  # pixels: what a screen of 360 has room for
-
-
-def colour(name: str) -> str:
-    """A colour of PALETTE that follows the page's theme."""
-    return f"var(--figure-{name}, {PALETTE[name]})"
 
 
 def text(
@@ -80,7 +75,7 @@ def drawn(parts: Iterable[str], width: float, height: float, alt: str) -> Figure
     """The parts as one figure of `width`×`height` pixels."""
     return Figure(
         f'<svg viewBox="0 0 {width:.0f} {height:.0f}" xmlns="http://www.w3.org/2000/svg" '
-        f'style="width: {width:.0f}px; font-family: system-ui, sans-serif" '
+        f'style="width: {width:.0f}px" font-family="system-ui, sans-serif" '
         f'role="img" aria-label="{html.escape(alt)}">'
         f"{''.join(parts)}</svg>",
         alt,

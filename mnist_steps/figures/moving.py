@@ -18,8 +18,8 @@ from mnist_steps import data, evaluation, recipes, stages
 from mnist_steps.augment import batch_affine
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.figures.containers import Moving, Panels
-from mnist_steps.figures.drawing import WIDTH, colour, digit, drawn, line, rectangle, text
-from mnist_steps.figures.style import PALETTE, Figure, axes_grid, finish
+from mnist_steps.figures.drawing import WIDTH, digit, drawn, line, rectangle, text
+from mnist_steps.figures.style import PALETTE, Figure, axes_grid, colour, finish
 from mnist_steps.original import SEED
 from mnist_steps.stages import Stage
 from mnist_steps.training import Run, Training

@@ -8,7 +8,6 @@ its parameters count there.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import prod
 
 from torch import nn
 
@@ -16,7 +15,6 @@ from mnist_steps import data, graph, receptive_field
 from mnist_steps.figures.containers import Panels
 from mnist_steps.figures.drawing import WIDTH, digit, drawn, line, rectangle, text
 from mnist_steps.figures.style import Figure
-from mnist_steps.graph import Node
 from mnist_steps.receptive_field import times
 from mnist_steps.stages import Stage
 
@@ -24,9 +22,9 @@ INPUT_SHAPE = (1, 28, 28)
 DIGIT = 0  # of the test set: a seven
 
 # Of a column, in pixels.
-ACROSS = 52
+ACROSS = 49  # seven are as wide as a telephone
 MAP = 40  # side of a map as large as the image
-SQUARE = 44  # side of the largest square of parameters
+SQUARE = 42  # side of the largest square of parameters
 COLUMNS = 7  # in one panel, the image among them
 
 WORDS = {
@@ -71,7 +69,8 @@ class Column:
         count = f", {self.parameters:,} parameters" if self.parameters else ""
         sees = f", sees {self.sees}×{self.sees} pixels" if self.sees else ""
         after = f", then {' and '.join(self.after)}" if self.after else ""
-        return f"{self.name} {times(self.shape)}{kernel}{count}{sees}{after}"
+        takes = f", takes {' and '.join(self.sources)}" if self.sources else ""
+        return f"{self.name} {times(self.shape)}{takes}{kernel}{count}{sees}{after}"
 
 
 def columns_of(model: nn.Module, input_shape: tuple[int, ...] = INPUT_SHAPE) -> list[Column]:
@@ -79,11 +78,13 @@ def columns_of(model: nn.Module, input_shape: tuple[int, ...] = INPUT_SHAPE) -> 
     analysis = receptive_field.analyze(model, input_shape)
     fields = {layer.name: layer for layer in analysis}
     found: list[Column] = []
-    shape, previous = input_shape, graph.INPUT
+    shapes, previous = {graph.INPUT: input_shape}, graph.INPUT
     for node in analysis.graph.nodes:
         alone = node.inputs == (previous,)
-        same = node.output_shape == shape or graph.OPERATIONS[node.op].minor
-        if found and alone and same and not _multiplies(node):
+        given = next((shapes[name] for name in node.inputs if name in shapes), ())
+        same = node.output_shape == given or graph.OPERATIONS[node.op].minor
+        products = graph.count_multiplications(node, given)
+        if found and alone and same and not products:
             found[-1].after.append(WORDS.get(node.op, node.op))
             found[-1].parameters += node.params
         else:
@@ -93,29 +94,14 @@ def columns_of(model: nn.Module, input_shape: tuple[int, ...] = INPUT_SHAPE) -> 
                     node.name,
                     node.output_shape,
                     node.params,
-                    multiplications(node),
+                    products,
                     max(layer.size) if layer else None,
                     times(node.attributes.get("kernel_size") or ()) or WORDS.get(node.op, ""),
                     sources=() if alone else node.inputs,
                 )
             )
-        shape, previous = node.output_shape, node.name
+        shapes[node.name], previous = node.output_shape, node.name
     return found
-
-
-def multiplications(node: Node) -> int:
-    """Of a convolution or a linear layer for one image: each weight, once at each place.
-
-    Biases are added, not multiplied. What else a network does is little beside these.
-    """
-    if not _multiplies(node):
-        return 0
-    weights = next(prod(shape) for shape in node.parameters.values() if len(shape) > 1)
-    return weights * prod(node.output_shape[1:])
-
-
-def _multiplies(node: Node) -> bool:
-    return node.op.startswith("Conv") or node.op == "Linear"
 
 
 # --- The picture ----------------------------------------------------------------------------
@@ -199,7 +185,7 @@ def _split(columns: Sequence[Column]) -> list[list[Column]]:
 
 def _panel(title: str, columns: Sequence[Column], most: int, coloured: set[str]) -> Figure:
     parts = [text(2, 12, title, "start", 11, bold=True)]
-    lines = max(len(column.after) for column in columns)
+    lines = max(len(column.after) + len(column.sources) for column in columns)
     top, labels = 24, 90  # of the maps; of the first line below them
     squares = labels + 13 * (4 + lines)
     for position, column in enumerate(columns):
@@ -208,20 +194,29 @@ def _panel(title: str, columns: Sequence[Column], most: int, coloured: set[str])
         parts += _maps(column, middle, top, ink)
         maps, *size = column.shape
         words = [
-            (column.name.rpartition(".")[2] if len(column.name) > 10 else column.name, "ink"),
+            (_brief(column.name), "ink"),
             (times(size) if size else "vector", "ink"),
             (f"{maps} map{'s' if maps > 1 else ''}" if size else f"of {maps}", "ink"),
             (f"sees {column.sees}" if column.sees and column.name != "image" else "", "muted"),
+            *((f"← {_brief(name)}", "train") for name in column.sources),
             *((word, "muted") for word in column.after),
         ]
         for row, (word, shade) in enumerate(words):
-            parts.append(text(middle, labels + 13 * row, word, size=9.5, ink=shade, bold=row == 0))
+            parts.append(
+                text(middle, labels + 13 * row, word, size=9.5 if len(word) < 10 else 8.5,
+                     ink=shade, bold=row == 0)
+            )  # fmt: skip
         if column.parameters:
             side = SQUARE * math.sqrt(column.parameters / most)
             parts.append(rectangle(middle - side / 2, squares, side, side, ink, opacity=0.85))
             parts.append(text(middle, squares + SQUARE + 12, f"{column.parameters:,}", size=9.5))
     alt = f"{title}. From left to right: {'; '.join(map(str, columns))}."
     return drawn(parts, max(ACROSS * len(columns), 6.6 * len(title)), squares + SQUARE + 18, alt)
+
+
+def _brief(name: str) -> str:
+    """Of a name with many parts, the last."""
+    return name.rpartition(".")[2] if len(name) > 10 else name
 
 
 def _maps(column: Column, middle: float, top: float, ink: str) -> list[str]:
@@ -267,7 +262,7 @@ def _fields(columns: Sequence[Column]) -> tuple[Figure, ...]:
                               "test", "test", 0.25, 1.5)
                 )  # fmt: skip
                 seen.append(f"{column.name} {column.sees}×{column.sees}")
-            parts.append(text(middle, top + SQUARE + 13, column.name, bold=True))
+            parts.append(text(middle, top + SQUARE + 13, _brief(column.name), bold=True))
             words = f"{column.sees}×{column.sees}" if column.sees else "–"
             parts.append(text(middle, top + SQUARE + 26, words, ink="muted"))
         alt = f"A digit with what one unit sees, layer by layer, in pixels: {'; '.join(seen)}."
@@ -343,7 +338,7 @@ def ladder(stage: Stage | nn.Module) -> Figure:
         parts += [
             rectangle(left - side * unit, top, side * unit, 16, ink, opacity=0.45),
             rectangle(right, top, sees * unit, 16, "train", opacity=0.45),
-            text((left + right) / 2, top + 12, column.name, bold=True),
+            text((left + right) / 2, top + 12, _brief(column.name), bold=True),
             text(left - 3, top + 12, str(side), "end"),
             text(right + 3, top + 12, str(sees) if sees else "–", "start"),
         ]

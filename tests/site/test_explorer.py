@@ -286,6 +286,7 @@ def test_a_moving_figure_of_an_executed_page_moves_on_a_server_and_from_a_folder
         assert "turned by −180°" in page.locator("[data-moving=affine] .mv-words").inner_text()
         gap = page.locator(".moving").evaluate("one => getComputedStyle(one).paddingTop")
         assert gap != "0px", "the style sheet is there"
+        assert page.locator("[data-moving=affine] a[download$='.svg']").is_visible()
 
 
 def test_it_works_from_a_folder(visit, site):

@@ -1,15 +1,15 @@
 """A figure shows all that it is given, or says that it cannot."""
 
 import dataclasses
-import itertools
 import re
 
 import pytest
+from simulated import simulate
 import torch
 from simulated import simulate
 from torch.utils.flop_counter import FlopCounterMode
 
-from mnist_steps import data, figures, receptive_field, runs, stages
+from mnist_steps import figures, receptive_field, runs, stages
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.experiments import study
 from mnist_steps.figures import networks, style

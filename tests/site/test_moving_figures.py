@@ -348,6 +348,20 @@ def test_the_peak_is_dragged_with_a_mouse(visit):
     assert moved["x"] - box["x"] == pytest.approx(60, abs=6)
 
 
+def test_the_peak_is_dragged_with_a_finger(visit):
+    page = visit(viewport={"width": 400, "height": 800}, has_touch=True, is_mobile=True)
+    handle = figure(page, "schedule").locator(".mv-handle")
+    handle.scroll_into_view_if_needed()
+    box = handle.bounding_box()
+    x, y = box["x"] + box["width"] / 2 + 6, box["y"] + box["height"] / 2 + 6  # a little beside it
+    touch = page.context.new_cdp_session(page)
+    for kind, moved in (("touchStart", 0), ("touchMove", 20), ("touchMove", 50)):
+        points = [{"x": x + moved, "y": y - moved / 2}]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    assert float(slider(page, "schedule", "Peak after").input_value()) > 38
+
+
 def test_a_click_on_a_map_chooses_its_unit(visit):
     page = visit()
     picture = figure(page, "kernel").locator("canvas").nth(1)

@@ -17,7 +17,7 @@ const STILL = { degrees: 0, scale: 1, right: 0, down: 0 };
 mount("affine", (/** @type {Data} */ data) => {
   const ink = Float32Array.from(data.pixels, (pixel) => pixel / 255);
   const now = { ...STILL, degrees: data.degrees, scale: data.scale };
-  const before = canvas(SIDE, SIDE, `The ${data.label} as it is, and on it the grid where the output looks`);
+  const before = canvas(SIDE, SIDE, `The ${data.label}, and on it the grid where the output looks`);
   const after = canvas(SIDE, SIDE, "The output, on a straight grid");
   const looks = svg("path", {});
   const straight = svg("path", { d: gridOf([[1, 0, 0], [0, 1, 0]]) });
@@ -25,8 +25,16 @@ mount("affine", (/** @type {Data} */ data) => {
   const told = words();
 
   const sliders = {
-    degrees: slider("Turn", { least: -180, most: 180, value: now.degrees, words: (v) => `${signed(v, 0)}°` }, read),
-    scale: slider("Size", { least: 0.5, most: 2, step: 0.05, value: now.scale, words: (v) => `${v.toFixed(2)} ×` }, read),
+    degrees: slider(
+      "Turn",
+      { least: -180, most: 180, value: now.degrees, words: (v) => `${signed(v, 0)}°` },
+      read,
+    ),
+    scale: slider(
+      "Size",
+      { least: 0.5, most: 2, step: 0.05, value: now.scale, words: (v) => `${v.toFixed(2)} ×` },
+      read,
+    ),
     right: slider("To the right", { least: -10, most: 10, value: 0, words: pixels }, read),
     down: slider("Down", { least: -10, most: 10, value: 0, words: pixels }, read),
   };
@@ -40,7 +48,9 @@ mount("affine", (/** @type {Data} */ data) => {
 
   function reset() {
     Object.assign(now, STILL);
-    for (const [name, one] of Object.entries(sliders)) one.set(now[/** @type {keyof typeof now} */ (name)]);
+    for (const [name, one] of Object.entries(sliders)) {
+      one.set(now[/** @type {keyof typeof now} */ (name)]);
+    }
     show();
   }
 
@@ -53,8 +63,9 @@ mount("affine", (/** @type {Data} */ data) => {
     matrix.flat().forEach((value, i) => (numbers[i].textContent = signed(value, 3)));
     const [x, y] = looksAt(matrix, 0, 0);
     told.textContent =
-      `The digit is turned by ${signed(now.degrees, 0)}°, ${now.scale.toFixed(2)} times as large, ` +
-      `${pixels(now.right)} to the right and ${pixels(now.down)} down. The output's point (x, y) ` +
+      `The digit is turned by ${signed(now.degrees, 0)}°, ${now.scale.toFixed(2)} times as ` +
+      `large, ${pixels(now.right)} to the right and ${pixels(now.down)} down. The output's point ` +
+      `(x, y) ` +
       `looks at (${terms(matrix[0])}, ${terms(matrix[1])}): its middle, (0, 0), at ` +
       `(${signed(x)}, ${signed(y)}).`;
   }
@@ -90,7 +101,8 @@ function gridOf(matrix) {
   for (let i = 0; i <= LINES; i++) {
     const at = -1 + (2 * i) / LINES;
     for (const ends of [[[at, -1], [at, 1]], [[-1, at], [1, at]]]) {
-      lines.push(ends.map(([x, y]) => looksAt(matrix, x, y).map((one) => one.toFixed(3)).join(" ")));
+      const places = ends.map(([x, y]) => looksAt(matrix, x, y));
+      lines.push(places.map((place) => place.map((one) => one.toFixed(3)).join(" ")));
     }
   }
   return lines.map(([from, to]) => `M${from}L${to}`).join("");
@@ -98,8 +110,8 @@ function gridOf(matrix) {
 
 /** Such as '0.940 x + 0.342 y − 0.100'. @param {[number, number, number]} row */
 function terms([a, b, c]) {
-  const sign = (/** @type {number} */ value) => `${value < 0 ? "−" : "+"} ${Math.abs(value).toFixed(2)}`;
-  return `${signed(a)} x ${sign(b)} y ${sign(c)}`;
+  const [y, one] = [b, c].map((value) => `${value < 0 ? "−" : "+"} ${Math.abs(value).toFixed(2)}`);
+  return `${signed(a)} x ${y} y ${one}`;
 }
 
 /** @param {number} count */

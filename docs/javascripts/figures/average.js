@@ -21,7 +21,9 @@ mount("average", (/** @type {Data} */ data) => {
   const size = Math.sqrt(data.pixels.length);
   const ink = Float32Array.from(data.pixels, (pixel) => pixel / 255);
   const maps = data.maps.map((one) => Float32Array.from(one, (value) => value * data.unit));
-  const scores = data.scores.map((stage) => stage.map((row) => row.map((value) => value * data.unit)));
+  const scores = data.scores.map((stage) =>
+    stage.map((row) => row.map((value) => value * data.unit)),
+  );
   const still = data.shifts.indexOf(0);
   const largest = Math.max(...maps.map((one) => largestOf({ data: one })));
 
@@ -38,7 +40,10 @@ mount("average", (/** @type {Data} */ data) => {
   const told = words();
   const shift = slider(
     "Shift",
-    { least: 0, most: data.shifts.length - 1, value: still, words: (at) => inWords(data.shifts[at]) },
+    {
+      least: 0, most: data.shifts.length - 1, value: still,
+      words: (at) => inWords(data.shifts[at]),
+    },
     show,
   );
   let shown = still;
@@ -54,9 +59,11 @@ mount("average", (/** @type {Data} */ data) => {
     const answers = scores.map((stage) => stage[at].indexOf(Math.max(...stage[at])));
     const said = data.stages.map((stage, i) => {
       const part = (100 * changes[i]) / spreadOf(scores[i][still]);
-      return `those of stage ${stage} by ${signed(changes[i])}, ${signed(part, 0)}\u00a0% of their spread (it reads ${answers[i]})`;
+      const change = `${signed(changes[i])}, ${signed(part, 0)}\u00a0% of their spread`;
+      return `those of stage ${stage} by ${change} (it reads ${answers[i]})`;
     });
-    const read = answers[0] === answers[1] ? `both networks read ${answers[0]}` : `they read ${answers.join(" and ")}`;
+    const alike = answers[0] === answers[1];
+    const read = alike ? `both networks read ${answers[0]}` : `they read ${answers.join(" and ")}`;
     told.textContent =
       at === still
         ? `Not shifted, ${read}. Under each map stands its average: that is the digit's score in ` +
@@ -71,7 +78,10 @@ mount("average", (/** @type {Data} */ data) => {
     return part.reduce((a, b) => a + b, 0) / cells;
   }
 
-  /** Ten bars, and beside each a mark where it stands without a shift. @param {string} title @param {number[][]} rows */
+  /**
+   * Ten bars, and beside each a mark where it stands without a shift.
+   * @param {string} title @param {number[][]} rows
+   */
   function chartOf(title, rows) {
     const most = Math.max(...rows.flat());
     const least = Math.min(0, ...rows.flat());
@@ -87,7 +97,11 @@ mount("average", (/** @type {Data} */ data) => {
       svg("line", { class: "mv-axis", x1: 0, x2: WIDTH, y1: y(0), y2: y(0) }),
       svg("path", { class: "mv-marks", d: marks.join("") }),
       ...DIGITS.map((one) =>
-        svg("text", { x: (one + 0.5) * step, y: HEIGHT + FOOT - 2, "text-anchor": "middle" }, `${one}`)),
+        svg(
+          "text",
+          { x: (one + 0.5) * step, y: HEIGHT + FOOT - 2, "text-anchor": "middle" },
+          `${one}`,
+        )),
     );
     const facts = make("p", { class: "mv-facts" });
     const element = make("div", {}, make("p", { class: "mv-title" }, title), picture, facts);
@@ -95,10 +109,12 @@ mount("average", (/** @type {Data} */ data) => {
     const draw = (at) => {
       const shapes = rows[at].map((score, one) => {
         const left = one * step + 5;
-        return `M${left} ${y(0).toFixed(1)}V${y(score).toFixed(1)}h${step - 10}V${y(0).toFixed(1)}Z`;
+        const [zero, top] = [y(0).toFixed(1), y(score).toFixed(1)];
+        return `M${left} ${zero}V${top}h${step - 10}V${zero}Z`;
       });
       set(bars, { d: shapes.join("") });
-      const change = rows[at].reduce((sum, one, i) => sum + Math.abs(one - rows[still][i]), 0) / rows[at].length;
+      const moves = rows[at].map((one, i) => Math.abs(one - rows[still][i]));
+      const change = moves.reduce((a, b) => a + b, 0) / moves.length;
       facts.textContent = `move by ${signed(change)} on average`;
       const list = rows[at].map((score, one) => `${one}: ${signed(score)}`).join(", ");
       set(picture, { "aria-label": `${title}: ${list}` });
@@ -112,8 +128,11 @@ mount("average", (/** @type {Data} */ data) => {
   return [
     make("div", { class: "mv-controls" }, shift.element),
     make("div", { class: "mv-average" },
-      make("div", {}, make("p", { class: "mv-title" }, "The digit"), make("div", { class: "mv-picture" }, digit)),
-      make("div", {}, make("p", { class: "mv-title" }, `Its ten last maps in stage ${data.stages[1]}, and their averages`),
+      make("div", {}, make("p", { class: "mv-title" }, "The digit"),
+        make("div", { class: "mv-picture" }, digit)),
+      make("div", {},
+        make("p", { class: "mv-title" },
+          `Its ten last maps in stage ${data.stages[1]}, and their averages`),
         make("ul", { class: "mv-maps" }, ...cells))),
     make("div", { class: "mv-panels" }, ...charts.map((chart) => chart.element)),
     make("p", { class: "mv-facts" }, "Lines mark the scores without a shift."),
@@ -127,7 +146,10 @@ function spreadOf(values) {
   return Math.sqrt(values.reduce((sum, one) => sum + (one - mean) ** 2, 0) / values.length);
 }
 
-/** The digit moved to the right, paper coming in. @param {Float32Array} ink @param {number} size @param {number} right */
+/**
+ * The digit moved to the right, paper coming in.
+ * @param {Float32Array} ink @param {number} size @param {number} right
+ */
 function moved(ink, size, right) {
   return ink.map((_, i) => {
     const column = (i % size) - right;

@@ -8,14 +8,16 @@ import { make } from "../compare/make.js";
 import { patchOf } from "../playground/arithmetic.js";
 import { conv2d } from "../playground/layers.js";
 import { drawInk, drawMaps, palette, whenThemeChanges } from "../playground/pictures.js";
-import { button, canvas, choice, mount, numberGrid, placePicker, signed, slider, words } from "./parts.js";
+import {
+  button, canvas, choice, mount, numberGrid, placePicker, signed, slider, words,
+} from "./parts.js";
 
 const MILLISECONDS = 40; // for one place, when it slides by itself
 
 /**
  * pixels: 0 to 255; the network takes (pixel / 255 - mean) / sd. kernels: of each map, row by row
- * @typedef {{layer: string, stage: number, label: number, pixels: number[], mean: number, sd: number,
- *            side: number, kernels: number[][], row: number, column: number}} Data
+ * @typedef {{layer: string, stage: number, label: number, pixels: number[], mean: number,
+ *            sd: number, side: number, kernels: number[][], row: number, column: number}} Data
  */
 
 mount("kernel", (/** @type {Data} */ data) => {
@@ -36,12 +38,18 @@ mount("kernel", (/** @type {Data} */ data) => {
   const made = canvas(places, places, "");
   const onDigit = placePicker(
     digit,
-    { label: `A ${data.label}: arrow keys move the patch`, rows: places, columns: places, frame: side },
+    {
+      label: `A ${data.label}: arrow keys move the patch`,
+      rows: places, columns: places, frame: side,
+    },
     moveTo,
   );
   const onMap = placePicker(
     made,
-    { label: `The map of ${layer}: arrow keys move the unit`, rows: places, columns: places, frame: 1 },
+    {
+      label: `The map of ${layer}: arrow keys move the unit`,
+      rows: places, columns: places, frame: 1,
+    },
     moveTo,
   );
   const patch = numberGrid(side, "patch");
@@ -111,21 +119,26 @@ mount("kernel", (/** @type {Data} */ data) => {
     kernel.show(weights);
     products.show(times);
     sum.textContent = signed(total);
+    const list = times.map((one) => signed(one)).join(", ");
     told.textContent =
-      `At row ${row}, column ${column}, the products are ${times.map((one) => signed(one)).join(", ")}; ` +
+      `At row ${row}, column ${column}, the products are ${list}; ` +
       `their sum, ${signed(total)}, is the unit of the map there. One kernel makes all ` +
       `${places} × ${places} units.`;
   }
 
   whenThemeChanges(show);
   show();
-  const sign = (/** @type {string} */ text) => make("span", { class: "mv-sign", "aria-hidden": "true" }, text);
+  const sign = (/** @type {string} */ text) =>
+    make("span", { class: "mv-sign", "aria-hidden": "true" }, text);
   return [
     make("div", { class: "mv-controls" }, which, place.element, slide),
     make(
       "div", { class: "mv-panels mv-pair" },
-      make("div", {}, make("p", { class: "mv-title" }, "The digit, as a network sees it"), onDigit.element),
-      make("div", {}, make("p", { class: "mv-title" }, `Its map behind ${layer}, stage ${data.stage}`), onMap.element),
+      make("div", {},
+        make("p", { class: "mv-title" }, "The digit, as a network sees it"), onDigit.element),
+      make("div", {},
+        make("p", { class: "mv-title" }, `Its map behind ${layer}, stage ${data.stage}`),
+        onMap.element),
     ),
     make("div", { class: "mv-arithmetic" }, patch.element, sign("×"), kernel.element, sign("="),
       products.element, sign("sum"), sum),

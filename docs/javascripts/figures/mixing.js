@@ -32,7 +32,7 @@ mount("mixing", (/** @type {Data} */ data) => {
   );
   // One of them is reached by the Tab key; all ten would be ten stops for the same thing.
   pickers.slice(1).forEach(({ element }) => element.setAttribute("tabindex", "-1"));
-  const pictures = pickers.map(({ element }) => /** @type {HTMLCanvasElement} */ (element.querySelector("canvas")));
+  const pictures = pickers.flatMap(({ element }) => [...element.querySelectorAll("canvas")]);
   const old = barsOf("Its channels before", maps.length);
   const made = barsOf(`Its channels behind ${data.layer}`, matrix.length);
   const weights = matrix.map((row) => {
@@ -71,15 +71,16 @@ mount("mixing", (/** @type {Data} */ data) => {
     });
     told.textContent =
       `Pixel in row ${now.row}, column ${now.column}. Its new channel ${now.made + 1} is ` +
-      `${sum.join("")} = ${signed(given[now.made])}. The same ${matrix.length} × ${vector.length} ` +
-      `weights serve every pixel.`;
+      `${sum.join("")} = ${signed(given[now.made])}. The same ` +
+      `${matrix.length} × ${vector.length} weights serve every pixel.`;
   }
 
   whenThemeChanges(show);
   show();
   return [
     make("p", { class: "mv-title" },
-      `The ${maps.length} maps that ${data.layer} of stage ${data.stage} takes, of a ${data.label}: pick a pixel`),
+      `The ${maps.length} maps that ${data.layer} of stage ${data.stage} takes, of a ` +
+        `${data.label}: pick a pixel`),
     make("div", { class: "mv-maps mv-wide" }, ...pickers.map(({ element }) => element)),
     make("div", { class: "mv-controls" }, which),
     make("div", { class: "mv-mixing" }, old.element,
@@ -90,7 +91,10 @@ mount("mixing", (/** @type {Data} */ data) => {
   ];
 });
 
-/** Bars to the left and right of zero, with their numbers. @param {string} title @param {number} count */
+/**
+ * Bars to the left and right of zero, with their numbers.
+ * @param {string} title @param {number} count
+ */
 function barsOf(title, count) {
   const rows = Array.from({ length: count }, () => {
     const [bar, number] = [make("i", {}), make("span", {})];

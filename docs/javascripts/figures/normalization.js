@@ -52,7 +52,8 @@ mount("normalization", (/** @type {Data} */ data) => {
       const width = WIDTH / bars;
       const path = shares.map((share, i) => {
         const top = HEIGHT - (share / most) * (HEIGHT - 6);
-        return `M${(i * width).toFixed(1)} ${HEIGHT}V${top.toFixed(1)}h${width.toFixed(2)}V${HEIGHT}`;
+        const left = (i * width).toFixed(1);
+        return `M${left} ${HEIGHT}V${top.toFixed(1)}h${width.toFixed(2)}V${HEIGHT}`;
       });
       set(shape, { d: path.join("") });
       const numbers = `mean ${brief(line.mean[at])}, spread ${brief(line.spread[at])}`;
@@ -61,12 +62,14 @@ mount("normalization", (/** @type {Data} */ data) => {
     }
     const [without, before, behind] = data.lines;
     const [weight, bias] = data.learnt[at];
-    const when = data.steps[at] ? `After ${counted(data.steps[at])} of ${data.batch} digits` : "Before the first step";
+    const step = data.steps[at];
+    const when = step ? `After ${counted(step)} of ${data.batch} digits` : "Before the first step";
     told.textContent =
-      `${when}, the values of one channel spread by ${brief(without.spread[at])} in ${without.name}, ` +
-      `by ${brief(before.spread[at])} in ${before.name}, and by ${brief(behind.spread[at])} behind the ` +
-      `normalization, around ${brief(behind.mean[at])}: its learnt numbers are γ = ${signed(weight)} ` +
-      `and β = ${signed(bias)}. Each histogram is as high as its own highest bar; what lies beyond ` +
+      `${when}, the values of one channel spread by ${brief(without.spread[at])} in ` +
+      `${without.name}, by ${brief(before.spread[at])} in ${before.name}, and by ` +
+      `${brief(behind.spread[at])} behind the normalization, around ${brief(behind.mean[at])}: ` +
+      `its learnt numbers are γ = ${signed(weight)} and β = ${signed(bias)}. Each histogram ` +
+      `is as high as its own highest bar; what lies beyond ` +
       `${signed(low, 0)} or ${signed(high, 0)} is in its last one.`;
   }
 

@@ -27,12 +27,18 @@ export function oneCycle({ total, peak, share, division, finalDivision, low, hig
   return { rate: between(peak, last, part), momentum: between(low, high, part) };
 }
 
-/** The step with the largest rate; torch need not make it a whole one. @param {{total: number, share: number}} cycle */
+/**
+ * The step with the largest rate, not always a whole one.
+ * @param {{total: number, share: number}} cycle
+ */
 export function turningPoint({ total, share }) {
   return share * total - 1;
 }
 
-/** Along half a cosine from one value to the other. @param {number} from @param {number} to @param {number} part */
+/**
+ * Along half a cosine from one value to the other.
+ * @param {number} from @param {number} to @param {number} part
+ */
 function between(from, to, part) {
   return to + ((from - to) / 2) * (1 + Math.cos(Math.PI * part));
 }

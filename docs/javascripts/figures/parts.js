@@ -17,6 +17,11 @@ export function mount(name, build) {
   for (const place of places) {
     const data = JSON.parse(place.querySelector("script")?.textContent ?? "");
     place.append(...build(data));
+    // Its files to take away stay.
+    const files = [...place.querySelectorAll(".moving-still a[download]")];
+    if (files.length) {
+      place.append(make("p", { class: "mv-files" }, "The still picture: ", ...files));
+    }
     place.querySelector(".moving-still")?.remove();
     place.classList.add("is-ready");
   }
@@ -74,7 +79,10 @@ export function words() {
   return make("p", { class: "mv-words", role: "status" });
 }
 
-/** A picture of so many numbers. @param {number} width @param {number} height @param {string} label */
+/**
+ * A picture of so many numbers.
+ * @param {number} width @param {number} height @param {string} label
+ */
 export function canvas(width, height, label) {
   const attributes = { width: `${width}`, height: `${height}`, role: "img", "aria-label": label };
   return make("canvas", attributes);
@@ -120,7 +128,8 @@ export function within(value, least, most) {
 export function numberGrid(side, title) {
   const cells = Array.from({ length: side * side }, () => make("span", {}));
   const grid = make("span", { class: "mv-numbers", style: `--side: ${side}` }, ...cells);
-  const element = make("div", { class: "mv-grid", "aria-hidden": "true" }, make("span", {}, title), grid);
+  const attributes = { class: "mv-grid", "aria-hidden": "true" };
+  const element = make("div", attributes, make("span", {}, title), grid);
   /** @param {number[]} values */
   const show = (values) => {
     const most = Math.max(...values.map(Math.abs), 1e-9);
@@ -145,8 +154,12 @@ export function placePicker(picture, { label, rows, columns, frame }, onMove) {
   picture.removeAttribute("role");
   picture.removeAttribute("aria-label");
   picture.setAttribute("aria-hidden", "true");
-  const attributes = { class: "mv-picture", tabindex: "0", role: "application", "aria-label": label };
-  const element = make("div", attributes, picture, mark);
+  const element = make(
+    "div",
+    { class: "mv-picture", tabindex: "0", role: "application", "aria-label": label },
+    picture,
+    mark,
+  );
   let [row, column] = [0, 0];
   /** @param {number} toRow @param {number} toColumn */
   const set = (toRow, toColumn) => {

@@ -24,7 +24,10 @@ export function matrixOf({ degrees, scale, right, down }) {
   ];
 }
 
-/** Where in the input a point of the output looks. @param {Matrix} matrix @param {number} x @param {number} y */
+/**
+ * Where in the input a point of the output looks.
+ * @param {Matrix} matrix @param {number} x @param {number} y
+ */
 export function looksAt([[a, b, c], [d, e, f]], x, y) {
   return [a * x + b * y + c, d * x + e * y + f];
 }

@@ -23,13 +23,17 @@ mount("schedule", (/** @type {Data} */ data) => {
   const rates = chart("Learning rate", 0, most, [0, most / 4, most / 2, (3 * most) / 4, most], 4);
   const momenta = chart("Momentum", 0.8, 1, [0.8, 0.85, 0.9, 0.95, 1], 2);
   const handle = svg("circle", { class: "mv-handle", r: 9 });
-  rates.picture.append(handle);
+  const grip = svg("circle", { class: "mv-grip", r: 24 }); // what a finger can hold
+  rates.picture.append(handle, grip);
   rates.across.setAttribute("d", rates.lineOf([data.constant, data.constant]));
   momenta.across.setAttribute("d", momenta.lineOf([data.constantMomentum, data.constantMomentum]));
   const told = words();
   const share = slider(
     "Peak after",
-    { least: LEAST_SHARE, most: MOST_SHARE, value: 100 * data.share, words: (v) => `${v} % of the steps` },
+    {
+      least: LEAST_SHARE, most: MOST_SHARE, value: 100 * data.share,
+      words: (v) => `${v} % of the steps`,
+    },
     (value) => {
       now.share = value / 100;
       show();
@@ -37,7 +41,10 @@ mount("schedule", (/** @type {Data} */ data) => {
   );
   const peak = slider(
     "Peak rate",
-    { least: 1, most: STEPS, value: STEPS / HIGHEST, words: (v) => ((v / STEPS) * most).toPrecision(2) },
+    {
+      least: 1, most: STEPS, value: STEPS / HIGHEST,
+      words: (v) => ((v / STEPS) * most).toPrecision(2),
+    },
     (value) => {
       now.peak = (value / STEPS) * most;
       show();
@@ -54,17 +61,12 @@ mount("schedule", (/** @type {Data} */ data) => {
     show();
   }
 
-  let dragging = false;
-  rates.picture.addEventListener("pointerdown", (event) => {
-    const box = handle.getBoundingClientRect();
-    const [x, y] = [event.clientX - box.x - box.width / 2, event.clientY - box.y - box.height / 2];
-    if (Math.hypot(x, y) > 30) return; // a finger that only scrolls
-    dragging = true;
-    rates.picture.setPointerCapture(event.pointerId);
+  grip.addEventListener("pointerdown", (event) => {
+    grip.setPointerCapture(event.pointerId);
     event.preventDefault();
   });
-  rates.picture.addEventListener("pointermove", (event) => {
-    if (!dragging) return;
+  grip.addEventListener("pointermove", (event) => {
+    if (!grip.hasPointerCapture(event.pointerId)) return;
     const box = rates.picture.getBoundingClientRect();
     const x = ((event.clientX - box.left) / box.width) * WIDTH;
     const y = ((event.clientY - box.top) / box.height) * HEIGHT;
@@ -74,9 +76,6 @@ mount("schedule", (/** @type {Data} */ data) => {
     now.peak = (within(Math.round((rate / most) * STEPS), 1, STEPS) / STEPS) * most;
     follow();
   });
-  for (const end of ["pointerup", "pointercancel"]) {
-    rates.picture.addEventListener(end, () => (dragging = false));
-  }
 
   function show() {
     const places = Array.from({ length: POINTS + 1 }, (_, i) => (i / POINTS) * (now.total - 1));
@@ -84,43 +83,63 @@ mount("schedule", (/** @type {Data} */ data) => {
     set(rates.curve, { d: rates.lineOf(points.map((one) => one.rate)) });
     set(momenta.curve, { d: momenta.lineOf(points.map((one) => one.momentum)) });
     const turn = turningPoint(now);
-    set(handle, { cx: rates.x(turn / (now.total - 1)), cy: rates.y(now.peak) });
+    for (const circle of [handle, grip]) {
+      set(circle, { cx: rates.x(turn / (now.total - 1)), cy: rates.y(now.peak) });
+    }
     const [first, last] = [oneCycle(now, 0), oneCycle(now, now.total - 1)];
     const mean = meanRate(now);
     const epochs = ((turn + 1) / now.total) * data.epochs;
     told.textContent =
       `Warm-up, for ${epochs.toFixed(1)} of ${data.epochs} epochs: the rate rises from ` +
-      `${short(first.rate)} to ${short(now.peak)}, while momentum falls from ${first.momentum} to ${now.low}. ` +
+      `${short(first.rate)} to ${short(now.peak)}, while momentum falls from ${first.momentum} ` +
+      `to ${now.low}. ` +
       `Annealing, for the other ${(data.epochs - epochs).toFixed(1)}: the rate falls to ` +
       `${short(last.rate)}, momentum rises back to ${last.momentum.toFixed(2)}. The mean rate is ` +
       `${short(mean)}, ${signed((100 * mean) / data.constant, 0)}\u00a0% of the constant ` +
       `${data.constant} (the line across) of the stage before.`;
-    const marks = `${short(first.rate)}, ${short(now.peak)} at the peak, ${short(last.rate)} at the end`;
-    set(rates.picture, { "aria-label": `Learning rate over the epochs: ${marks}` });
+    const marks = `${short(now.peak)} at the peak, ${short(last.rate)} at the end`;
+    const label = `Learning rate over the epochs: ${short(first.rate)} at the start, ${marks}`;
+    set(rates.picture, { "aria-label": label });
   }
 
-  /** @param {string} title @param {number} low @param {number} high @param {number[]} marks @param {number} digits */
+  /**
+   * @param {string} title @param {number} low @param {number} high @param {number[]} marks
+   * @param {number} digits behind the point, at most
+   */
   function chart(title, low, high, marks, digits) {
     const x = (/** @type {number} */ part) => LEFT + part * (WIDTH - LEFT - RIGHT);
     const y = (/** @type {number} */ value) =>
       HEIGHT - BOTTOM - ((value - low) / (high - low)) * (HEIGHT - TOP - BOTTOM);
     const curve = svg("path", { class: "mv-curve" });
     const across = svg("path", { class: "mv-across" });
-    const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `${title} over the epochs` });
+    const box = `0 0 ${WIDTH} ${HEIGHT}`;
+    const label = `${title} over the epochs`;
+    const picture = svg("svg", { viewBox: box, role: "img", "aria-label": label });
     for (const mark of marks) {
       picture.append(
-        svg("line", { class: "mv-grid-line", x1: LEFT, x2: WIDTH - RIGHT, y1: y(mark), y2: y(mark) }),
-        svg("text", { x: LEFT - 6, y: y(mark) + 4, "text-anchor": "end" }, mark.toFixed(digits).replace(/(\.\d\d)0+$/, "$1")),
+        svg("line", {
+          class: "mv-grid-line", x1: LEFT, x2: WIDTH - RIGHT, y1: y(mark), y2: y(mark),
+        }),
+        svg(
+          "text",
+          { x: LEFT - 6, y: y(mark) + 4, "text-anchor": "end" },
+          mark.toFixed(digits).replace(/(\.\d\d)0+$/, "$1"),
+        ),
       );
     }
     const step = Math.max(1, Math.ceil(data.epochs / 5));
     for (let epoch = 0; epoch <= data.epochs; epoch += step) {
-      picture.append(svg("text", { x: x(epoch / data.epochs), y: HEIGHT - BOTTOM + 15, "text-anchor": "middle" }, `${epoch}`));
+      const place = { x: x(epoch / data.epochs), y: HEIGHT - BOTTOM + 15, "text-anchor": "middle" };
+      picture.append(svg("text", place, `${epoch}`));
     }
-    picture.append(svg("text", { x: x(0.5), y: HEIGHT - 4, "text-anchor": "middle" }, "epoch"), across, curve);
+    const below = { x: x(0.5), y: HEIGHT - 4, "text-anchor": "middle" };
+    picture.append(svg("text", below, "epoch"), across, curve);
     /** @param {number[]} values evenly over the whole training */
     const lineOf = (values) =>
-      values.map((value, i) => `${i ? "L" : "M"}${x(i / (values.length - 1)).toFixed(1)} ${y(value).toFixed(1)}`).join("");
+      values
+        .map((value, i) => [x(i / (values.length - 1)), y(value)])
+        .map(([across, down], i) => `${i ? "L" : "M"}${across.toFixed(1)} ${down.toFixed(1)}`)
+        .join("");
     const element = make("div", {}, make("p", { class: "mv-title" }, title), picture);
     return { element, picture, curve, across, x, y, lineOf };
   }

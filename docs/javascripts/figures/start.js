@@ -3,8 +3,8 @@
 // folder (file://), where pages may not load modules, the one script that packs all it needs.
 (function () {
   const self = /** @type {HTMLScriptElement} */ (document.currentScript);
-  const places = /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-moving]"));
-  for (const name of new Set([...places].map((place) => place.dataset.moving))) {
+  const places = [...document.querySelectorAll("[data-moving]")];
+  for (const name of new Set(places.map((place) => place.getAttribute("data-moving")))) {
     const script = document.createElement("script");
     const fromFolder = location.protocol === "file:";
     if (!fromFolder) script.type = "module";

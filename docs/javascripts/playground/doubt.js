@@ -3,8 +3,8 @@
  * What speaks against an answer that sounds sure. A network spreads 100 % over ten digits, whatever
  * it is shown: 'none of them' is no answer of its. Probabilities hang on differences of the ten
  * scores only. How large the scores are is lost in them, and so is how much ink there was; so both
- * are compared with what training digits have. And an answer that changes when the drawing moves by a
- * pixel was never sure.
+ * are compared with what training digits have. And an answer that changes when the drawing moves by
+ * a pixel was never sure.
  */
 
 import { inkBox } from "./center.js";
@@ -36,7 +36,10 @@ export function evidenceOf({ data }) {
   return largest + Math.log(data.reduce((sum, score) => sum + Math.exp(score - largest), 0));
 }
 
-/** The image moved by whole pixels. @param {Float32Array} pixels @param {number} right @param {number} down */
+/**
+ * The image moved by whole pixels.
+ * @param {Float32Array} pixels @param {number} right @param {number} down
+ */
 export function moved(pixels, right, down) {
   return pixels.map((_, i) => {
     const [row, column] = [Math.floor(i / SIZE) - down, (i % SIZE) - right];
@@ -88,7 +91,7 @@ export function tooSmall(drawing, pen) {
   const wide = (pen / part) * BOX;
   if (wide <= WIDE || part < pen * 1.5) return ""; // a dot is no digit yet
   return (
-    `Drawn larger, it is read better: this fills ${Math.round(100 * part)} % of the pad, so scaled to ` +
-    `${BOX} pixels its strokes are ${wide.toFixed(0)} wide, and MNIST's are 2 to 3.`
+    `Drawn larger, it is read better: this fills ${Math.round(100 * part)} % of the pad, so ` +
+    `scaled to ${BOX} pixels its strokes are ${wide.toFixed(0)} wide, and MNIST's are 2 to 3.`
   );
 }

@@ -16,8 +16,8 @@ const WRITTEN = 16; // a larger window's numbers are shown as colours only
 const SHOWN = 4; // maps that are shown at once: those that add the most
 
 /**
- * @param {Layer} layer @param {Tensor} input what the layer took @param {Tensor} output what it gave
- * @param {Unit} unit
+ * @param {Layer} layer @param {Tensor} input what the layer took
+ * @param {Tensor} output what it gave @param {Unit} unit
  * @returns {(Node | string)[]}
  */
 export function explain(layer, input, output, unit) {
@@ -34,17 +34,21 @@ export function explain(layer, input, output, unit) {
       );
       return [
         line(
-          `(${signed(same)} − ${bracketed(mean)}) / √(${signed(variance)} + ε) · ${bracketed(weight)} ` +
-            `+ ${bracketed(bias)} = ${signed(value)}`,
+          `(${signed(same)} − ${bracketed(mean)}) / √(${signed(variance)} + ε) · ` +
+            `${bracketed(weight)} + ${bracketed(bias)} = ${signed(value)}`,
         ),
-        note("Minus the mean and divided by the standard deviation of this map, both measured while training; then times γ, plus β, both learnt."),
+        note(
+          "Minus the mean and divided by the standard deviation of this map, both measured while " +
+            "training; then times γ, plus β, both learnt.",
+        ),
       ];
     }
     case "ReLU":
       return [line(`max(0, ${signed(same)}) = ${signed(value)}`)];
     case "MaxPool2d": {
       const patch = patchOf(input, unit.map, unit.row, unit.column, attributes);
-      return [figureOf(grid(patch, attributes.kernel_size[1])), line(`The largest: ${signed(value)}`)];
+      const window = grid(patch, attributes.kernel_size[1]);
+      return [figureOf(window), line(`The largest: ${signed(value)}`)];
     }
     case "AvgPool2d": {
       const patch = patchOf(input, unit.map, unit.row, unit.column, attributes);
@@ -60,7 +64,10 @@ export function explain(layer, input, output, unit) {
       const sum = input.data.reduce((total, score) => total + Math.exp(score), 0);
       const score = input.data[unit.map];
       return [
-        line(`${signed(score)} − log(sum of e^score over all ten) = ${signed(score)} − ${bracketed(Math.log(sum))} = ${signed(value)}`),
+        line(
+          `${signed(score)} − log(sum of e^score over all ten) = ` +
+            `${signed(score)} − ${bracketed(Math.log(sum))} = ${signed(value)}`,
+        ),
         note(`e^${signed(value)} is a probability of ${(100 * Math.exp(value)).toFixed(1)} %.`),
       ];
     }
@@ -73,7 +80,8 @@ export function explain(layer, input, output, unit) {
  * @param {ReturnType<typeof convolved>} found @param {import("./layers.js").Window} window
  */
 function explainConvolution({ parts, bias, total }, window) {
-  const order = parts.map((_, i) => i).sort((a, b) => Math.abs(parts[b].sum) - Math.abs(parts[a].sum));
+  const order = parts.map((_, i) => i);
+  order.sort((a, b) => Math.abs(parts[b].sum) - Math.abs(parts[a].sum));
   const items = order.map((i) => {
     const { patch, kernel, sum } = parts[i];
     const side = window.kernel_size[1];
@@ -85,9 +93,13 @@ function explainConvolution({ parts, bias, total }, window) {
   });
   const terms = parts.map(({ sum }) => bracketed(sum)).join(" + ");
   const rest = items.slice(SHOWN);
-  const more = make("details", {}, make("summary", {}, `The other ${rest.length} maps`), make("ul", { class: "pg-parts" }, ...rest));
+  const more = make(
+    "details", {}, make("summary", {}, `The other ${rest.length} maps`),
+    make("ul", { class: "pg-parts" }, ...rest),
+  );
+  const each = parts.length > 1 ? ", for each map below; those that add the most first" : "";
   return [
-    note(`Patch × kernel, number by number, and their sum${parts.length > 1 ? ", for each map below; those that add the most first" : ""}.`),
+    note(`Patch × kernel, number by number, and their sum${each}.`),
     make("ul", { class: "pg-parts" }, ...items.slice(0, SHOWN)),
     ...(rest.length ? [more] : []),
     line(`${terms}${bias === null ? "" : ` + bias ${bracketed(bias)}`} = ${signed(total)}`),
@@ -96,7 +108,8 @@ function explainConvolution({ parts, bias, total }, window) {
 
 /** @param {(number | null)[]} patch @param {number} side @param {number} value */
 function meanOf(patch, side, value) {
-  return [figureOf(grid(patch, side)), line(`The mean of these ${patch.length} numbers: ${signed(value)}`)];
+  const said = `The mean of these ${patch.length} numbers: ${signed(value)}`;
+  return [figureOf(grid(patch, side)), line(said)];
 }
 
 /** Numbers in rows, each in its colour. @param {(number | null)[]} values @param {number} side */
@@ -106,12 +119,13 @@ function grid(values, side) {
   const cells = values.map((value) => {
     const cell = make("span", {}, !written ? "" : value === null ? "·" : signed(value));
     cell.classList.toggle("is-negative", (value ?? 0) < 0);
-    cell.style.setProperty("--part", `${Math.round(((written ? 45 : 100) * Math.abs(value ?? 0)) / most)}%`);
+    const strength = ((written ? 45 : 100) * Math.abs(value ?? 0)) / most;
+    cell.style.setProperty("--part", `${Math.round(strength)}%`);
     return cell;
   });
   const label = values.map((value) => (value === null ? "padding" : signed(value))).join(", ");
-  const attributes = { class: written ? "pg-grid" : "pg-grid is-small", role: "img", "aria-label": label };
-  const made = make("span", attributes, ...cells);
+  const kind = written ? "pg-grid" : "pg-grid is-small";
+  const made = make("span", { class: kind, role: "img", "aria-label": label }, ...cells);
   made.style.setProperty("--side", `${side}`);
   return made;
 }
