@@ -90,7 +90,7 @@ with torch.no_grad():
 # %% [markdown]
 # Put this one layer in the place of the four, and show both networks test digits:
 
-# %%
+# %% tags=["fold"]
 one = nn.Conv2d(10, 10, 3)
 one.load_state_dict({"weight": kernel, "bias": bias})
 layers = dict(trained.named_children())
@@ -122,7 +122,7 @@ print(f"same digit: {same:.0%} of {len(test):,}")
 # ## The change
 
 # %% tags=["hide-input"]
-figures.network_change(before, stage)
+figures.folded("Both networks, drawn", figures.network_change(before, stage))
 
 # %% tags=["hide-input"]
 point1, point2 = (stage.build().get_submodule(name) for name in ("point1", "point2"))

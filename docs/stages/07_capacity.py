@@ -70,7 +70,7 @@ Text(
 # ## The change
 
 # %% tags=["hide-input"]
-figures.network_change(before, stage)
+figures.folded("Both networks, drawn", figures.network_change(before, stage))
 
 # %% tags=["hide-input"]
 added = stage.parameters - before.parameters
