@@ -171,6 +171,7 @@ effects_table = pages.table(
     "Our verdict says whether the effect supports what the original concluded; "
     "'nothing claimed' where it concluded nothing.",
     words=(3,),
+    wide=(1,),
 )
 effects_table
 

@@ -36,7 +36,7 @@ figures.schedule(stage)
 #
 # The gradient comes from a few digits, and other digits would have given another one.
 # So it points downhill only on average; the rest is noise. Far from the goal that
-# hardly matters. Near it the noise is all there is, and the weights jump about as far
+# hardly matters. Near it the noise is all there is, and the weights move about as far
 # as $\eta$ lets them. So one begins large and ends small.
 #
 # **OneCycle** has two phases. In the **warm-up** the rate climbs from a small value to
@@ -181,6 +181,7 @@ pages.table(
     rows,
     "Test accuracy after the last epoch in percent, and its difference from both "
     "stages in percentage points, with 95 % intervals over seeds.",
+    wide=(1, 2),
 )
 
 # %% tags=["hide-input"]
