@@ -168,8 +168,8 @@ effects_table = pages.table(
     rows,
     "Effects in percentage points of the final epoch's test accuracy, arm minus "
     f"baseline, with 95 % intervals over seeds. The baseline's accuracy: {reached}. "
-    "Our verdict says whether the effect supports what the original concluded; "
-    "'nothing claimed' where it concluded nothing.",
+    "The verdict is ours, on what the original concluded; 'nothing claimed' where it "
+    "concluded nothing.",
     words=(3,),
     wide=(1,),
 )

@@ -61,7 +61,7 @@ print("the large kernel:", nn.Conv2d(16, 10, 6, bias=False).weight.numel(), "wei
 # Do real digits behave so? Move test digits to the right, pixel by pixel, and ask the
 # trained networks of both stages again.
 
-# %% tags=["fold"]
+# %% tags=["hide-input"]
 test = data.mnist().test[:2000]
 
 
@@ -111,9 +111,6 @@ Text(
 
 # %% tags=["hide-input"]
 pages.model_difference(before, stage)
-
-# %% tags=["hide-input"]
-pages.recipe_change(before, stage)
 
 # %% [markdown]
 # ## Predict
@@ -293,18 +290,14 @@ for images, labels in zip(digits.split(64), train.labels.split(64), strict=True)
 
 figures.loss_by_step({"this training": losses}, steps=100)
 
-# %% tags=["hide-input"]
-Text(
-    f"Of the last thousand digits it reads {statistics.fmean(right[-16:]):.0f} %, of "
-    f"the first thousand it read {statistics.fmean(right[:16]):.0f} %."
-)
-
 # %% [markdown] tags=["hint"]
 # A network that knows nothing spreads its probability evenly. With ten digits, the loss
 # is then $-\log \frac{1}{10}$. Which number takes the place of ten here? What is there
 # as many of?
 
 # %% tags=["solution"]
+first, last = statistics.fmean(right[:16]), statistics.fmean(right[-16:])
+print(f"of the first thousand digits {first:.0f} % are read, of the last {last:.0f} %")
 print(f"log 64 is {math.log(64):.2f}, the first loss is {losses[0]:.2f}")
 print(f"log 6.4 is {math.log(6.4):.2f}, the last ones {min(losses[-16:]):.2f} and more")
 

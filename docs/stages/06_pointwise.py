@@ -42,20 +42,19 @@ W = layer.weight[:, :, 0, 0]  # (4, 10)
 
 with torch.no_grad():
     one_place = W @ maps[0, :, 5, 7]  # row 5, column 7
-    print(torch.allclose(layer(maps)[0, :, 5, 7], one_place, atol=1e-6))
+    assert torch.allclose(layer(maps)[0, :, 5, 7], one_place, atol=1e-6)
 
 # %% [markdown]
 # Each new channel is a blend of all old ones: 'a lot of the third, minus half of the
 # eighth'. A 3×3 kernel blends, too, and pays for nine places at once: from $C$ channels
-# to $C$ others that is $9\,C^2$ weights against $C^2$. So a wide network can become
-# narrow by a 1×1 layer, do its 3×3 work there, and become wide again. That is called a
-# **bottleneck**.
+# to $C$ others that is $9\,C^2$ weights against $C^2$.
 
 # %% tags=["hide-input"]
 plain, narrow = 9 * 64 * 64, 64 * 16 + 9 * 16 * 16 + 16 * 64
 Text(
-    f"From 64 channels to 64 a 3×3 layer has {plain:,} weights. By 16 channels in "
-    f"between it is {64 * 16:,} + {9 * 16 * 16:,} + {16 * 64:,} = {narrow:,}."
+    "So a wide network can become narrow by a 1×1 layer, do its 3×3 work there, and "
+    "become wide again: a **bottleneck**. From 64 channels to 64, by 16 in between, "
+    f"that is {narrow:,} weights instead of {plain:,}."
 )
 
 # %% [markdown]
@@ -212,7 +211,6 @@ def read_in_training(name):
 names = {
     "no-pointwise": "without the 1×1 layers",
     "fewer-layers": "without the third layer behind the pooling",
-    "batch-norm-after": "normalization after ReLU, as in stage 5",
     "old-augmentation": "augmentation of stage 5",
 }
 rows = []
@@ -251,12 +249,12 @@ Text(f"""
 Each row is the last network of this tutorial with one thing changed back, over
 {arms["no-pointwise"].runs} seeds and {ablation.EPOCHS} epochs. On test digits only the
 added layer shows. The augmentation is not it: with the old one, as many training digits
-are read. And more training digits are read without the 1×1 layers. That is a trace, no
-proof, for the network there is another one and its trainings are short.
+are read. And more training digits are read without the 1×1 layers: a trace, no proof,
+for the network there is another one.
 
 So why training digits became harder is **open**, and so is whether the 1×1 layers pay.
-This would tell: stage 6's own network, once as it is, once with `point1` folded away,
-once with a ReLU behind it, each with as many parameters, ten seeds, all epochs.
+This would tell: stage 6's own network, as it is, with `point1` folded away, and with a
+ReLU behind it, each with as many parameters, over ten seeds.
 """)
 
 # %% [markdown]
@@ -296,8 +294,7 @@ pages.check(
     [
         (
             "Training without `point1` would have ended at the same accuracy",
-            "It says where the training could have ended, not that it would have got "
-            "there. That takes another training, with several seeds.",
+            "It could have ended there. Whether it would have takes more trainings.",
         ),
         (
             "What `point1` represents here, a single kernel represents as well",
