@@ -2,7 +2,8 @@
 
 The four original files ship with the package, compressed. The first use unpacks them
 into a cache folder, checks each against its SHA-256, and from then on reads the cache.
-Nothing is ever downloaded.
+Where no folder can be written, they are unpacked in memory, in every process anew. Nothing is
+ever downloaded.
 
 The training set has 60,000 images. Choices (architecture, hyperparameters) are made on
 a split of it: the first 55,000 images train, the last 5,000 validate. The files are
@@ -34,7 +35,23 @@ CHECKSUMS = {
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
 
-VALIDATION_SIZE = 5_000
+TRAIN_SIZE, VALIDATION_SIZE, TEST_SIZE = 60_000, 5_000, 10_000  # validation is a part of train
+
+NAME_A_FOLDER = "Name one that can be written with MNIST_STEPS_DATA."
+
+
+class CannotWrite(MnistStepsError):
+    """A file cannot be written: the message says which, why, and what helps."""
+
+    @classmethod
+    def of(cls, target: Path, error: OSError) -> "CannotWrite":
+        """MNIST_STEPS_DATA is named only where it helps: inside the cache folder that it moves."""
+        try:
+            cached = target.is_relative_to(root())
+        except CannotWrite:
+            cached = False
+        hint = NAME_A_FOLDER if cached else "Free the folder for writing, or name another."
+        return cls(f"cannot write {target} ({error.strerror or error}). {hint}")
 
 
 @dataclass(frozen=True)
@@ -80,17 +97,21 @@ class Mnist:
 def mnist() -> Mnist:
     """The data set as tensors, read once per process.
 
-    Raises MnistStepsError when a file is damaged or the cache folder cannot be written.
+    Raises MnistStepsError when a file of the package is damaged.
     """
-    folder = unpack()
+    try:
+        folder = unpack()
+        files = {name: (folder / name).read_bytes() for name in CHECKSUMS}
+    except CannotWrite:
+        files = {name: _packed(name) for name in CHECKSUMS}
     return Mnist(
         full_train=Split(
-            _read_images(folder / "train-images-idx3-ubyte", 60_000),
-            _read_labels(folder / "train-labels-idx1-ubyte", 60_000),
+            _images(files["train-images-idx3-ubyte"], TRAIN_SIZE),
+            _labels(files["train-labels-idx1-ubyte"], TRAIN_SIZE),
         ),
         test=Split(
-            _read_images(folder / "t10k-images-idx3-ubyte", 10_000),
-            _read_labels(folder / "t10k-labels-idx1-ubyte", 10_000),
+            _images(files["t10k-images-idx3-ubyte"], TEST_SIZE),
+            _labels(files["t10k-labels-idx1-ubyte"], TEST_SIZE),
         ),
     )
 
@@ -99,9 +120,13 @@ def root() -> Path:
     """The cache folder: $MNIST_STEPS_DATA when set, else the place the platform gives for caches.
 
     Its inner layout is torchvision's, so `torchvision.datasets.MNIST(data.root())` reads it.
+    Raises CannotWrite for a user of whom the system knows no home.
     """
     chosen = os.environ.get("MNIST_STEPS_DATA")
-    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("mnist_steps"))
+    place = Path(chosen or platformdirs.user_cache_dir("mnist_steps"))
+    if not chosen and not place.is_absolute():  # '~' stayed as it is: never a folder of that name
+        raise CannotWrite(f"found no home folder for a cache. {NAME_A_FOLDER}")
+    return place
 
 
 def unpack() -> Path:
@@ -109,36 +134,45 @@ def unpack() -> Path:
 
     A file in the cache that fails its checksum is unpacked again. A new file appears under
     its name only when complete, so that a crash leaves nothing half-written.
+    Raises MnistStepsError when a file of the package is damaged, CannotWrite when the cache cannot
+    be written.
     """
     folder = root() / "MNIST" / "raw"
     for name, expected in CHECKSUMS.items():
         target = folder / name
-        if target.is_file() and _sha256(target.read_bytes()) == expected:
-            continue
-        content = _packed(name)
-        if _sha256(content) != expected:
-            raise MnistStepsError(
-                f"the packaged file {name}.gz is damaged: its SHA-256 is {_sha256(content)[:12]}…, "
-                f"expected {expected[:12]}…. Install mnist_steps again."
-            )
-        write_atomically(target, content)
+        if not _holds(target, expected):
+            write_atomically(target, _packed(name))
     return folder
 
 
+def _holds(file: Path, expected: str) -> bool:
+    try:
+        return _sha256(file.read_bytes()) == expected
+    except OSError:  # not there, or somebody else's
+        return False
+
+
 def _packed(name: str) -> bytes:
+    """What a file of the package holds. Raises MnistStepsError when it is damaged."""
     packed = resources.files("mnist_steps") / "mnist" / f"{name}.gz"
     try:
-        return gzip.decompress(packed.read_bytes())
+        content = gzip.decompress(packed.read_bytes())
     except (OSError, EOFError, zlib.error) as error:
         raise MnistStepsError(
             f"the packaged file {name}.gz cannot be unpacked ({error}). Install mnist_steps again."
         ) from error
+    if _sha256(content) != CHECKSUMS[name]:
+        raise MnistStepsError(
+            f"the packaged file {name}.gz is damaged: its SHA-256 is {_sha256(content)[:12]}…, "
+            f"expected {CHECKSUMS[name][:12]}…. Install mnist_steps again."
+        )
+    return content
 
 
 def write_atomically(target: Path, content: bytes) -> None:
     """Write to a temporary file beside the target, then rename: readers see all or nothing.
 
-    Raises MnistStepsError when the folder cannot be written.
+    Raises CannotWrite when the folder cannot be written.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -152,23 +186,33 @@ def write_atomically(target: Path, content: bytes) -> None:
             os.unlink(temporary)
             raise
     except OSError as error:
-        raise MnistStepsError(
-            f"cannot write {target} ({error.strerror or error}). "
-            "Free the folder for writing; for the data set, MNIST_STEPS_DATA names another one."
-        ) from error
+        raise CannotWrite.of(target, error) from error
+
+
+def check_writable(folder: Path) -> None:
+    """Try whether files can be made in a folder, or it itself: better now than after hours.
+
+    Leaves nothing behind. Raises CannotWrite.
+    """
+    try:
+        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise CannotWrite.of(folder, error) from error
 
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _read_images(path: Path, count: int) -> Tensor:
+def _images(file: bytes, count: int) -> Tensor:
     # An IDX image file: 16 bytes of header (magic number, count, rows, columns), then the pixels.
-    pixels = torch.frombuffer(bytearray(path.read_bytes()[16:]), dtype=torch.uint8)
+    pixels = torch.frombuffer(bytearray(file[16:]), dtype=torch.uint8)
     return pixels.reshape(count, 1, 28, 28)
 
 
-def _read_labels(path: Path, count: int) -> Tensor:
+def _labels(file: bytes, count: int) -> Tensor:
     # An IDX label file: 8 bytes of header (magic number, count), then one byte a label.
-    labels = torch.frombuffer(bytearray(path.read_bytes()[8:]), dtype=torch.uint8)
+    labels = torch.frombuffer(bytearray(file[8:]), dtype=torch.uint8)
     return labels.reshape(count).long()

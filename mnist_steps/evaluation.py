@@ -55,6 +55,7 @@ def log_probabilities(model: nn.Module, images: Tensor, normalization: Normaliza
 
 
 def normalize(images: Tensor, normalization: Normalization) -> Tensor:
+    """Images with values in [0, 1] as a network takes them; any shape."""
     return (images - normalization.mean) / normalization.sd
 
 

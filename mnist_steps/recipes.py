@@ -14,6 +14,7 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import (
     LRScheduler,
+    MultiStepLR,
     OneCycleLR,
     ReduceLROnPlateau,
     StepLR,
@@ -39,6 +40,7 @@ OPTIMIZERS: dict[str, type] = {
 SCHEDULES: dict[str, type] = {
     "OneCycle": OneCycleLR,
     "StepLR": StepLR,
+    "MultiStepLR": MultiStepLR,
     "ReduceLROnPlateau": ReduceLROnPlateau,
 }
 
@@ -133,6 +135,15 @@ class Recipe:
     label_smoothing: float = 0.0
 
     loss: ClassVar[str] = "negative log-likelihood"  # of the network's log-softmax
+
+    def __post_init__(self) -> None:
+        """Raises MnistStepsError when there would be nothing to train on."""
+        for name in ("batch_size", "epochs"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise MnistStepsError(
+                    f"a recipe has {value!r} as {name}, expected a whole number from 1."
+                )
 
     def as_data(self) -> dict[str, Any]:
         """Plain data for JSON; each part carries the name of its class, and its settings.

@@ -5,27 +5,32 @@ A record is a folder with three files:
     tensors.safetensors   losses and learning rates of every step, test predictions, weights
     environment.json      when, where and how fast it ran
 
-A record is trusted only while (1) its recipe, network and data equal today's, (2) its first
-steps, trained again now, give the recorded losses, and (3) its weights give the recorded
-predictions. `verify` checks all three for every record.
+A record is read as what it should be, or not at all. It is trusted only while (1) its recipe,
+network and data equal today's, (2) its figures do not contradict these and each other, (3) its
+weights give the recorded predictions, and (4) its first steps, trained again now, give the
+recorded losses. `verify` checks all four for every record.
 """
 
 import hashlib
 import io
 import json
+import math
 import os
+import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from mnist_steps import data, evaluation, graph, stages, training
-from mnist_steps.data import write_atomically
+from mnist_steps import contradictions, data, evaluation, graph, stages, training
+from mnist_steps.data import CannotWrite, write_atomically
 from mnist_steps.errors import MnistStepsError, RecordMismatch
 from mnist_steps.original import SEED
 from mnist_steps.stages import Stage
@@ -34,6 +39,7 @@ from mnist_steps.training import Environment, Epoch, Run, Step, Training
 RECORDS = Path(__file__).parent / "records"
 FORMAT = 1
 INPUT_SHAPE = (1, 28, 28)
+WEIGHTS = "weights."  # begins the names of weights among the tensors
 MAX_WEIGHTS_BYTES = 2_000_000  # stage 1's weights take 25 MB, too much for a repository
 
 # Processors, thread counts and versions of torch round differently, and each step multiplies what
@@ -78,9 +84,8 @@ def save(run: Run, records: Path = RECORDS) -> Path:
         "predictions": run.predictions,
         "confidences": run.confidences,
     }
-    weights = run.weights or {}
-    if sum(value.nbytes for value in weights.values()) <= MAX_WEIGHTS_BYTES:
-        tensors |= {f"weights.{name}": value.contiguous() for name, value in weights.items()}
+    if run.weights is not None and _keeps_weights(run.weights):
+        tensors |= {f"{WEIGHTS}{name}": value.contiguous() for name, value in run.weights.items()}
     packed = safetensors.torch.save(tensors)
     content = {
         "format": FORMAT,
@@ -98,43 +103,137 @@ def save(run: Run, records: Path = RECORDS) -> Path:
     return folder
 
 
+def _keeps_weights(weights: dict[str, Tensor]) -> bool:
+    return sum(value.nbytes for value in weights.values()) <= MAX_WEIGHTS_BYTES
+
+
+class Format(msgspec.Struct):
+    """What a run.json of any version has."""
+
+    format: int
+
+
+class Written(Format):
+    """run.json. digest: of all the rest"""
+
+    stage: int
+    seed: int
+    identity: dict[str, Any]
+    epochs: tuple[Epoch, ...]
+    tensors_sha256: str
+    digest: str
+
+
 def load(number: int, seed: int | None = None, records: Path = RECORDS) -> Run:
     """A stage's committed record; `seed` picks another than SEED.
 
-    Raises MnistStepsError when there is none, and RecordMismatch when it is damaged or its
-    recipe, network or data are not today's.
+    Raises MnistStepsError when there is none, and RecordMismatch when it is damaged, when its
+    recipe, network or data are not today's, or when it has not what these say.
     """
     stage = stages.get(number)
     seed = SEED if seed is None else seed
     folder = folder_of(stage, seed, records)
-    name = f"stage {number}, seed {seed}"
-    renew = f"Renew it with: mnist-steps record {number} --seed {seed}"
     if not (folder / "run.json").is_file():
         raise MnistStepsError(
-            f"{name}: there is no record. Make it with: mnist-steps record {number} --seed {seed}"
+            f"stage {number}, seed {seed}: there is no record. "
+            f"Make it with: mnist-steps record {number} --seed {seed}"
         )
     try:
-        content = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-        packed = (folder / "tensors.safetensors").read_bytes()
-        version = content["format"]
+        text = (folder / "run.json").read_bytes()
+        version = msgspec.json.decode(text, type=Format).format
         if version > FORMAT:
             raise RecordMismatch(
-                f"{name}: the record has format {version}, this version of mnist_steps reads up "
-                f"to {FORMAT}. Update mnist_steps."
+                f"stage {number}, seed {seed}: the record has format {version}, this version of "
+                f"mnist_steps reads up to {FORMAT}. Update mnist_steps."
             )
-        stated = content.pop("digest")
-        if digest(content) != stated:
-            raise RecordMismatch(f"{name}: run.json does not match its own digest. {renew}")
-        if hashlib.sha256(packed).hexdigest() != content["tensors_sha256"]:
-            raise RecordMismatch(f"{name}: tensors.safetensors was changed. {renew}")
-        changes = list(differences(content["identity"], identity(stage, seed)))
-        if changes:
+        content = msgspec.json.decode(text, type=dict[str, Any])
+        written = msgspec.convert(content, Written)
+        environment = msgspec.json.decode(
+            (folder / "environment.json").read_bytes(), type=Environment
+        )
+        date.fromisoformat(environment.date)
+        packed = (folder / "tensors.safetensors").read_bytes()
+        del content["digest"]
+        if digest(content) != written.digest:
+            raise mismatch(stage, seed, "run.json does not match its own digest")
+        if hashlib.sha256(packed).hexdigest() != written.tensors_sha256:
+            raise mismatch(stage, seed, "tensors.safetensors was changed")
+        today = {"stage": number, "seed": seed} | identity(stage, seed)
+        stated = {"stage": written.stage, "seed": written.seed} | written.identity
+        if changes := list(differences(stated, today)):
             shown = "; ".join(changes[:3]) + ("; …" if len(changes) > 3 else "")
-            raise RecordMismatch(f"{name}: changed since the record: {shown}. {renew}")
-        return _as_run(stage, seed, content, environment, safetensors.torch.load(packed))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-        raise RecordMismatch(f"{name}: the record cannot be read ({error!r}). {renew}") from error
+            raise mismatch(stage, seed, f"changed since the record: {shown}")
+        tensors = safetensors.torch.load(packed)
+    except (OSError, ValueError, RecursionError, SafetensorError) as error:
+        raise mismatch(stage, seed, f"the record cannot be read ({error!r})") from error
+    for problem in _problems(stage, written, environment, tensors):
+        raise mismatch(stage, seed, problem)
+    weights = {
+        name.removeprefix(WEIGHTS): value
+        for name, value in tensors.items()
+        if name.startswith(WEIGHTS)
+    }
+    return Run(
+        stage=stage,
+        seed=seed,
+        epochs=written.epochs,
+        steps=tuple(map(Step, tensors["loss"].tolist(), tensors["learning_rate"].tolist())),
+        predictions=tensors["predictions"],
+        confidences=tensors["confidences"],
+        weights=weights or None,
+        environment=environment,
+    )
+
+
+def mismatch(stage: Stage, seed: int, what: str) -> RecordMismatch:
+    """The error that says what is wrong with a record, and how to renew it."""
+    return RecordMismatch(
+        f"stage {stage.number}, seed {seed}: {what}. "
+        f"Renew it with: mnist-steps record {stage.number} --seed {seed}"
+    )
+
+
+def _problems(
+    stage: Stage, written: Written, environment: Environment, tensors: dict[str, Tensor]
+) -> Iterator[str]:
+    """What is not as recipe and network say, in words; each may rest on those before."""
+    recipe = stage.recipe
+    yield from contradictions.of_epochs(written.epochs, recipe, data.TRAIN_SIZE, data.TEST_SIZE)
+    if len(environment.seconds) != recipe.epochs:
+        yield f"environment.json has the seconds of {len(environment.seconds)} epochs"
+    steps = recipe.epochs * -(-data.TRAIN_SIZE // recipe.batch_size)
+    expected = {
+        "loss": f"torch.float32 [{steps}]",
+        "learning_rate": f"torch.float64 [{steps}]",
+        "predictions": f"torch.uint8 [{data.TEST_SIZE}]",
+        "confidences": f"torch.float32 [{data.TEST_SIZE}]",
+    }
+    with torch.device("meta"):  # shapes only
+        weights = stage.build().state_dict()
+    if _keeps_weights(weights):
+        expected |= {f"{WEIGHTS}{name}": _kind(value) for name, value in weights.items()}
+    for change in differences(expected, {name: _kind(value) for name, value in tensors.items()}):
+        yield f"tensors.safetensors is not of this network and recipe: {change}"
+    possible = {  # by the last part of a name
+        "loss": (0, math.inf),
+        "predictions": (0, 9),
+        "confidences": (0.0999, 1.0001),  # of ten, the largest
+        "num_batches_tracked": (steps, steps),
+        "running_var": (0, math.inf),
+    }
+    for name, values in tensors.items():
+        least, most = possible.get(name.split(".")[-1], (-math.inf, math.inf))
+        if not values.isfinite().all():
+            yield f"{name} has values that are no finite numbers"
+        elif values.min() < least or values.max() > most:
+            yield (
+                f"{name} has values from {values.min():.6g} to {values.max():.6g}, expected "
+                f"{least:g} to {most:g}"
+            )
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{tensor.dtype} {list(tensor.shape)}"
 
 
 def has_record(stage: Stage, records: Path = RECORDS) -> bool:
@@ -151,31 +250,6 @@ def load_if_any(stage: Stage) -> Run | None:
     if stage.claim is None and not has_record(stage):
         return None
     return load(stage.number)
-
-
-def _as_run(
-    stage: Stage,
-    seed: int,
-    content: dict[str, Any],
-    environment: dict[str, Any],
-    tensors: dict[str, Tensor],
-) -> Run:
-    prefix = "weights."
-    weights = {
-        name.removeprefix(prefix): value
-        for name, value in tensors.items()
-        if name.startswith(prefix)
-    }
-    return Run(
-        stage=stage,
-        seed=seed,
-        epochs=tuple(Epoch(**epoch) for epoch in content["epochs"]),
-        steps=tuple(map(Step, tensors["loss"].tolist(), tensors["learning_rate"].tolist())),
-        predictions=tensors["predictions"],
-        confidences=tensors["confidences"],
-        weights=weights or None,
-        environment=Environment(**environment | {"seconds": tuple(environment["seconds"])}),
-    )
 
 
 def differences(before: Any, after: Any, path: str = "") -> Iterator[str]:
@@ -214,11 +288,15 @@ def record(
 
     Killed at any moment, a second call goes on from the last checkpoint and ends with the same
     run.json and tensors as an uninterrupted one: it uses the same number of CPU threads.
+    Raises CannotWrite before it trains when record or checkpoint cannot be written, and when the
+    record cannot be in the end; then the checkpoint stays.
     """
     stage = stages.get(number)
     seed = SEED if seed is None else seed
-    under_way = Training(stage, seed, training.pick_device(device), engine="torch")
     checkpoint = checkpoint_path(stage, seed)
+    data.check_writable(folder_of(stage, seed, records))
+    data.check_writable(checkpoint.parent)
+    under_way = Training(stage, seed, training.pick_device(device), engine="torch")
     threads = torch.get_num_threads()
     if checkpoint.is_file():
         threads, state = _read_checkpoint(checkpoint)
@@ -232,7 +310,13 @@ def record(
     with training.cpu_threads(threads):
         training.run_to_end(under_way, progress, save_checkpoint)
         run = under_way.result()
-    save(run, records)
+    try:
+        save(run, records)
+    except CannotWrite as error:
+        raise CannotWrite(
+            f"{error} The training is kept in {checkpoint}: the same command saves it without "
+            "training again."
+        ) from error
     checkpoint.unlink(missing_ok=True)
     return run
 
@@ -316,35 +400,58 @@ def check(run: Run, steps: int = 10, images: int | None = None) -> Replay:
     steps: how many to repeat
     images: compare predictions for the first so many test images; None is all
     """
-    name = f"stage {run.stage.number}, seed {run.seed}"
-    renew = f"Renew it with: mnist-steps record {run.stage.number} --seed {run.seed}"
-    labels = data.mnist().test.labels
-    accuracy = 100 * (run.predictions == labels).sum().item() / len(labels)
-    if abs(accuracy - run.final_test_accuracy) > 1e-6:
-        raise RecordMismatch(
-            f"{name}: the recorded predictions are {accuracy:.2f} % right, the record says "
-            f"{run.final_test_accuracy:.2f} %. {renew}"
-        )
-    if run.weights is not None:
-        model = run.build().to(memory_format=torch.channels_last)
-        test, recipe = data.mnist().test[:images], run.stage.recipe
-        now = evaluation.evaluate(model, test, recipe, final=run.finished)
-        different = (now.predictions != run.predictions[:images]).sum().item()
-        if different:
-            raise RecordMismatch(
-                f"{name}: the recorded weights give other predictions than recorded for "
-                f"{different} test images. {renew}"
-            )
-        stated = run.epochs[-1].one_view_accuracy
-        if images is None and stated != (now.one_view and round(now.one_view.accuracy, 6)):
-            raise RecordMismatch(
-                f"{name}: the recorded weights are {now.one_view and now.one_view.accuracy} % "
-                f"right by one view of each test image, the record says {stated} %. {renew}"
-            )
+    for problem in _differences_now(run, images):
+        raise mismatch(run.stage, run.seed, problem)
     replayed = replay(run, steps)
-    if not replayed.ok:
-        raise RecordMismatch(f"{name}: {replayed.first_difference}. {renew}")
+    if replayed.first_difference is not None:
+        raise mismatch(run.stage, run.seed, replayed.first_difference)
     return replayed
+
+
+def _differences_now(run: Run, images: int | None) -> Iterator[str]:
+    """What labels, recipe and weights say otherwise than the record, in words."""
+    recipe, last, test = run.stage.recipe, run.epochs[-1], data.mnist().test
+    right = run.predictions == test.labels
+    accuracy = 100 * right.sum().item() / len(right)
+    if abs(accuracy - last.test_accuracy) > 1e-6:
+        yield (
+            f"the recorded predictions are {accuracy:.2f} % right, the record says "
+            f"{last.test_accuracy:.2f} %"
+        )
+    yield from contradictions.of_confidences(right, run.confidences, last.test_loss)
+    losses, rates = (
+        torch.tensor([getattr(step, name) for step in run.steps], dtype=torch.float64)
+        for name in ("loss", "learning_rate")
+    )
+    yield from contradictions.of_steps(losses, rates, run.epochs, recipe, data.TRAIN_SIZE)
+    if run.weights is None:
+        return
+    model = run.build().to(memory_format=torch.channels_last)
+    now = evaluation.evaluate(model, test[:images], recipe, final=run.finished)
+    different = (now.predictions != run.predictions[:images]).sum().item()
+    if different:
+        yield (
+            f"the recorded weights give other predictions than recorded for {different} test images"
+        )
+    sure = now.log_probabilities.exp().amax(dim=1)
+    if not torch.allclose(sure, run.confidences[:images], rtol=0, atol=1e-3):
+        yield "the recorded weights give other confidences than recorded"
+    if images is not None:  # what follows is about all of them
+        return
+    for kind, judged, loss, accuracy in (
+        ("", now, last.test_loss, last.test_accuracy),
+        (" by one view of each test image", now.one_view, last.one_view_loss,
+         last.one_view_accuracy),
+    ):  # fmt: skip
+        if judged is None or loss is None or accuracy is None:
+            continue
+        if abs(judged.accuracy - accuracy) > 1e-6 or not math.isclose(
+            judged.loss, loss, rel_tol=1e-3, abs_tol=1e-6
+        ):
+            yield (
+                f"the recorded weights are {judged.accuracy:.2f} % right, at a loss of "
+                f"{judged.loss:.6f},{kind} where the record says {accuracy:.2f} % and {loss:.6f}"
+            )
 
 
 def recorded_seeds(stage: Stage, records: Path = RECORDS) -> list[int]:
@@ -354,10 +461,14 @@ def recorded_seeds(stage: Stage, records: Path = RECORDS) -> list[int]:
     is found. A stage of our own may be without any record, and then there is nothing to hold
     against today's code.
     """
-    found = {
-        int(folder.name.removeprefix("seed-")) for folder in (records / stage.slug).glob("seed-*")
-    }
-    return sorted(found if stage.claim is None else found | {SEED})
+    found = seeds_named(records / stage.slug, r"seed-(\d+)")
+    return found if stage.claim is None else sorted({*found, SEED})
+
+
+def seeds_named(folder: Path, pattern: str) -> list[int]:
+    """The seeds that names in a folder tell by a pattern's group, in order; others tell none."""
+    names = (re.fullmatch(pattern, path.name) for path in folder.glob("seed-*"))
+    return sorted(int(name[1]) for name in names if name)
 
 
 def verify(

@@ -16,10 +16,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import torch
 import torch.nn.functional as F
+from msgspec import Meta
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
@@ -65,6 +66,8 @@ def train_epoch(
 
         optimizer.zero_grad()
         log_probabilities = model(normalize(images, recipe.normalize_train))  # (N, 10)
+        if not losses:  # the first batch shows what the network returns
+            demand_log_probabilities(log_probabilities, len(labels), type(model).__name__)
         loss = F.nll_loss(log_probabilities, labels)
         if recipe.l1 or recipe.label_smoothing:
             loss = regularize(loss, log_probabilities, model, recipe)
@@ -79,6 +82,30 @@ def train_epoch(
         seen += len(labels)
         on_step(losses[-1])
     return TrainedEpoch(torch.stack(losses).cpu(), learning_rates, 100 * correct.item() / seen)
+
+
+def demand_log_probabilities(outputs: Any, images: int, network: str) -> None:
+    """Raises MnistStepsError when a network's outputs for so many images are something else.
+
+    The loss would fall all the same, below 0, and the network learn nothing. Not a number is what
+    a training that diverged gives, and none of this function's business.
+    """
+    mend = "end its forward() with `return F.log_softmax(x, dim=1)`"
+    if not isinstance(outputs, Tensor):
+        found, mend = f"a {type(outputs).__name__}", "return one tensor from its forward()"
+    elif outputs.shape != (images, 10):
+        found = f"a tensor of shape {tuple(outputs.shape)}"
+        mend = f"{mend}, of ten scores for each image"
+    elif (outputs.exp().sum(dim=1) - 1).abs().max() > 1e-3:
+        found = "other numbers"
+        if (outputs.sum(dim=1) - 1).abs().max() < 1e-3 and outputs.min() >= 0:
+            found, mend = "probabilities", f"{mend} in place of softmax"
+    else:
+        return
+    raise MnistStepsError(
+        f"{network} returns {found}, expected log-probabilities of shape ({images}, 10), whose "
+        f"exponentials sum to 1 for each image: {mend}."
+    )
 
 
 def regularize(loss: Tensor, log_probabilities: Tensor, model: nn.Module, recipe: Recipe) -> Tensor:
@@ -151,6 +178,14 @@ class TrainedEpoch:
     accuracy: float
 
 
+# What these can be, for whoever reads them from a file.
+Loss = Annotated[float, Meta(ge=0)]
+Percent = Annotated[float, Meta(ge=0, le=100)]
+Threads = Annotated[int, Meta(ge=1, le=1024)]
+Seconds = Annotated[float, Meta(gt=0)]
+EngineName = Annotated[str, Meta(pattern="^(torch|engine)$")]
+
+
 @dataclass(frozen=True)
 class Epoch:
     """Losses are means over images, accuracies in percent.
@@ -160,12 +195,12 @@ class Epoch:
     the one view without a shift stand beside them, and are None elsewhere.
     """
 
-    train_loss: float
-    train_accuracy: float
-    test_loss: float
-    test_accuracy: float
-    one_view_loss: float | None = None
-    one_view_accuracy: float | None = None
+    train_loss: Loss
+    train_accuracy: Percent
+    test_loss: Loss
+    test_accuracy: Percent
+    one_view_loss: Loss | None = None
+    one_view_accuracy: Percent | None = None
 
     def as_data(self) -> dict[str, float]:
         """The figures by name, without those that are not there, for JSON."""
@@ -174,6 +209,8 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Step:
+    """One batch of a training: its loss, and the learning rate that it was taken with."""
+
     loss: float
     learning_rate: float
 
@@ -196,9 +233,9 @@ class Environment:
     torch: str
     device: str
     processor: str
-    threads: int
-    seconds: tuple[float, ...]
-    engine: str = "torch"
+    threads: Threads
+    seconds: tuple[Seconds, ...]
+    engine: EngineName = "torch"
 
 
 @dataclass(frozen=True)
@@ -268,6 +305,7 @@ class Training:
         test_split: Split | None = None,
         engine: str = "auto",
     ) -> None:
+        demand_stage(stage)
         self.stage, self.seed, self.device = stage, seed, device
         recipe = stage.recipe
         with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they were
@@ -342,10 +380,7 @@ class Training:
             one_view_loss=judged.one_view.loss if judged.one_view else None,
             one_view_accuracy=judged.one_view.accuracy if judged.one_view else None,
         )
-        if isinstance(self.schedule, ReduceLROnPlateau):
-            self.schedule.step(epoch.train_loss)
-        elif self.schedule is not None and not isinstance(self.schedule, OneCycleLR):
-            self.schedule.step()
+        move_after_epoch(self.schedule, epoch.train_loss)
         self.epochs.append(epoch)
         self.losses.append(trained.losses)
         self.learning_rates.extend(trained.learning_rates)
@@ -393,6 +428,52 @@ class Training:
             weights={name: value.cpu() for name, value in self.model.state_dict().items()},
             environment=describe_environment(self.device, tuple(self.seconds), self.choice.engine),
         )
+
+
+def demand_stage(found: Any) -> None:
+    """Raises MnistStepsError for what is no stage, or for one with a network instead of its maker.
+
+    Each run draws its own first weights, so a stage has what builds the network.
+    """
+    if isinstance(found, Stage) and not isinstance(found.model, nn.Module):
+        return
+    model = found.model if isinstance(found, Stage) else found
+    hint = "fit(stages.get(8))"
+    if isinstance(found, int):
+        hint = f"fit(stages.get({found}))"
+    elif isinstance(model, nn.Module) or isinstance(model, type) and issubclass(model, nn.Module):
+        name = model.__name__ if isinstance(model, type) else type(model).__name__
+        hint = f"fit(dataclasses.replace(stages.get(8), model={name}))"
+    what = "a stage whose model is a network" if isinstance(found, Stage) else repr(found)[:60]
+    raise MnistStepsError(
+        f"found {what.splitlines()[0]}, expected a stage, whose model is a class or function that "
+        f"makes a network: write {hint}."
+    )
+
+
+def move_after_epoch(schedule: LRScheduler | None, train_loss: float) -> None:
+    """Move a schedule that does not move after each batch."""
+    if isinstance(schedule, ReduceLROnPlateau):
+        schedule.step(train_loss)
+    elif schedule is not None and not isinstance(schedule, OneCycleLR):
+        schedule.step()
+
+
+def learning_rates(
+    recipe: Recipe, steps_per_epoch: int, train_losses: Sequence[float]
+) -> list[float]:
+    """The learning rate of every step of a training whose epochs had these training losses."""
+    optimizer: Optimizer = recipe.optimizer.make([nn.Parameter(torch.zeros(1))])
+    schedule = make_schedule(recipe, optimizer, steps_per_epoch)
+    rates = []
+    for train_loss in train_losses:
+        for _ in range(steps_per_epoch):
+            rates.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            if isinstance(schedule, OneCycleLR):
+                schedule.step()
+        move_after_epoch(schedule, train_loss)
+    return rates
 
 
 def initialize(model: nn.Module, initialization: str | None) -> None:

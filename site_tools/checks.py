@@ -104,7 +104,8 @@ def _leads_somewhere(site: Path, page: str, address: str, base: str) -> bool:
         file /= "index.html"
     if not file.is_file():
         return False
-    if not parts.fragment or file.suffix != ".html":
+    # 'name=value' is no place on the page but a state of it that its script reads.
+    if not parts.fragment or "=" in parts.fragment or file.suffix != ".html":
         return True
     return unquote(parts.fragment) in _anchors(file)
 

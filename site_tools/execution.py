@@ -42,7 +42,22 @@ def execute_all(
     """
     # More kernels than this only compete for memory; each one holds torch and the data set.
     at_once = max(1, min(4, len(pages), os.cpu_count() or 1))
-    return asyncio.run(_execute_all(pages, folder, imports, then, at_once))
+    with asyncio.Runner(loop_factory=_loop) as runner:
+        return runner.run(_execute_all(pages, folder, imports, then, at_once))
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    """A loop in which Ctrl-C is the build's (hooks.py).
+
+    nbclient's own handler would end one kernel, and the build would say that this page failed.
+    """
+    loop = asyncio.new_event_loop()
+
+    def refuse(*_: object) -> None:
+        raise NotImplementedError
+
+    loop.add_signal_handler = refuse  # type: ignore[assignment, method-assign]
+    return loop
 
 
 async def _execute_all(

@@ -11,9 +11,11 @@ import itertools
 import json
 import posixpath
 import re
+import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -32,6 +34,7 @@ from site_tools import (  # noqa: E402
     downloads,
     execution,
     glossary,
+    kernels,
     offline,
     privacy,
     rendering,
@@ -58,6 +61,16 @@ def on_startup(command: str, dirty: bool) -> None:
     """`mkdocs serve` puts a script of its own into pages, which their policy would refuse."""
     global serving
     serving = command == "serve"
+    if not serving:
+        signal.signal(signal.SIGINT, _stop)
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    """Ctrl-C: one line, the status that shells give it, and nothing that goes on running."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one does not wait for the rest of this
+    print("\nmkdocs: stopped.", file=sys.stderr)
+    kernels.end_all()
+    raise SystemExit(128 + number)  # on its way out, what else was started is ended
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:

@@ -6,8 +6,10 @@ package is never among the imports, so an edit of it always counts. Only on Linu
 libraries do not survive being copied, and kernels start as usual.
 """
 
+import contextlib
 import multiprocessing
 import os
+import signal
 import sys
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -17,6 +19,9 @@ from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import LocalProvisioner
 
+# All that were made, so that a build that is stopped can end them.
+_managers: list[AsyncKernelManager] = []
+
 
 def manager(imports: list[str]) -> AsyncKernelManager:
     """A manager of one Python kernel, not yet started.
@@ -24,6 +29,7 @@ def manager(imports: list[str]) -> AsyncKernelManager:
     imports: modules that it finds imported
     """
     kernel = AsyncKernelManager(kernel_name="python3")
+    _managers.append(kernel)
     if imports and sys.platform == "linux":
         server = multiprocessing.get_context("forkserver")
         if (ours := str(Path(__file__).parents[1])) not in sys.path:
@@ -31,6 +37,19 @@ def manager(imports: list[str]) -> AsyncKernelManager:
         server.set_forkserver_preload(["ipykernel.kernelapp", *imports])
         kernel.provisioner = Copied(kernel_spec=kernel.kernel_spec, parent=kernel)
     return kernel
+
+
+def end_all() -> None:
+    """Kill every kernel that still runs, with all processes that its page started."""
+    for kernel in _managers:
+        provisioner = kernel.provisioner
+        process, pid = getattr(provisioner, "process", None), getattr(provisioner, "pid", None)
+        if process is None or pid is None or process.poll() is not None:
+            continue
+        with contextlib.suppress(OSError):
+            if sys.platform != "win32":
+                os.killpg(pid, signal.SIGKILL)  # each leads a group of its own
+            process.kill()
 
 
 class Copied(LocalProvisioner):

@@ -3,7 +3,8 @@
 //
 // The site's build writes this file to the site's root with the list of the site's files. When it is
 // installed it keeps all of them; then every request goes to the network first, so nobody reads an
-// old page while there is one, and to what was kept when that fails.
+// old page while there is one, and to what was kept when that fails. The Lab keeps the digits that it
+// trains with by itself, in a cache with a name of another kind, which stays.
 
 const VERSION = "__VERSION__"; // changes with any file, and then the browser installs this anew
 /** @type {string[]} */
@@ -15,7 +16,8 @@ self.addEventListener("install", (/** @type {any} */ event) => {
   event.waitUntil(
     caches
       .open(VERSION)
-      .then((cache) => cache.addAll(FILES))
+      // From the server and not from the browser's own cache, which may hold pages of yesterday.
+      .then((cache) => cache.addAll(FILES.map((file) => new Request(file, { cache: "reload" }))))
       .then(() => self.skipWaiting()),
   );
 });
@@ -41,7 +43,7 @@ async function answer(request) {
   try {
     return await fetch(request);
   } catch (error) {
-    const kept = await caches.match(request, { ignoreSearch: true });
+    const kept = await caches.match(request, { cacheName: VERSION, ignoreSearch: true });
     if (kept) return kept;
     throw error;
   }

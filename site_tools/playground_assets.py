@@ -1,16 +1,12 @@
 """The playground's files: exported networks, example digits, and all of it for a folder on disk.
 
-The files come from the records. They are made by a process of their own, because MkDocs itself
-should not have to wait for torch, and kept under .cache/ for as long as this file, what it
-imports of the package, and the records stay the same.
+The files come from the records; made.py says when they are made.
 """
 
 import base64
 import json
 import posixpath
 import re
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,8 +17,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from mkdocs.utils import get_relative_url
 
-from site_tools import packing
-from site_tools.dependencies import Imports
+from site_tools import made, packing
 
 PAGE = "playground.md"
 SCRIPTS = "javascripts/playground"
@@ -36,8 +31,6 @@ ONE_IN = 100  # training digits: what only so few have is a reason for doubt
 JUDGED = 2_000  # training digits whose scores are looked at
 MISREAD = 4  # how many of the digits that the default stage reads wrongly are offered
 
-ROOT = Path(__file__).parent.parent
-
 SOURCE = re.compile(r"^<!-- source: ([\w-]+\.js) (\w+) -->$", re.MULTILINE)
 
 
@@ -46,7 +39,8 @@ SOURCE = re.compile(r"^<!-- source: ([\w-]+\.js) (\w+) -->$", re.MULTILINE)
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the exported networks and the examples to the site, and folder.js with all of them."""
-    data = cached_data(Path(config.config_file_path).resolve().parent / ".cache" / "playground")
+    cache = Path(config.config_file_path).resolve().parent / ".cache" / "playground"
+    data = made.kept(cache, "site_tools.playground_assets", "the playground's networks")
     for path in sorted(data.rglob("*")):
         if path.is_file():
             address = f"{DATA}/{path.relative_to(data).as_posix()}"
@@ -78,35 +72,7 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
     return html
 
 
-# --- The data, and its cache ----------------------------------------------------------------
-
-
-def cached_data(cache: Path) -> Path:
-    """The folder with today's data; made now when what it depends on changed.
-
-    Raises PluginError when a record cannot be exported.
-    """
-    folder = cache / _digest(ROOT)[:24]
-    if folder.is_dir():
-        return folder
-    shutil.rmtree(cache, ignore_errors=True)
-    unfinished = cache / "unfinished"
-    done = subprocess.run(
-        [sys.executable, "-m", "site_tools.playground_assets", str(unfinished)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-    )
-    if done.returncode:
-        raise PluginError(f"the playground's networks could not be exported:\n{done.stderr}")
-    unfinished.rename(folder)
-    return folder
-
-
-def _digest(project: Path) -> str:
-    """Of this file, and of all that the functions below import and read."""
-    return Imports(project, ["mnist_steps"]).digest(Path(__file__).read_text(encoding="utf-8"))
+# --- The data ------------------------------------------------------------------------------
 
 
 def write_data(folder: Path) -> None:

@@ -67,7 +67,8 @@ by_hand = field_along_one_axis([(*layer, 0) for layer in small])
 #
 # ## Let the computer do it
 #
-# `analyze` reads the layers off any PyTorch network and does the same for each.
+# [`analyze`](../reference/package.md#mnist_steps.receptive_field.analyze) reads the
+# layers off any PyTorch network and does the same for each.
 
 # %%
 network = nn.Sequential(nn.Conv2d(1, 1, 3), nn.MaxPool2d(2), nn.Conv2d(1, 1, 3))
@@ -87,7 +88,8 @@ image[0, 0, 5, 5] = float("nan")
 network(image)[0, 0].isnan().int()
 
 # %% [markdown]
-# `verify` does that with pixel after pixel, for every unit of every layer, and raises
+# [`verify`](../reference/package.md#mnist_steps.receptive_field.verify) does that with
+# pixel after pixel, for every unit of every layer, and raises
 # an error at the first difference.
 
 # %%

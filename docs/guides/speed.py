@@ -9,7 +9,7 @@
 # anything, why augmenting image by image is slow, and how to compare two programs on a
 # machine that is never twice the same.
 #
-# **Know first** the training loop of [stage 1](../stages/01_setup.py#training).
+# **Know first** the training loop of [stage 1](../stages/01_setup.py#learning-walks-downhill).
 
 # %%
 import functools
@@ -129,7 +129,7 @@ Text(
 # A processor has a best case: the product of two large matrices, where every number
 # that was fetched from memory is used many times. How fast does it multiply there, and
 # how fast in a training step? The step's arithmetic is known from
-# [the layer table](../stages/08_lr_scheduler.py#layer-by-layer): the forward pass once,
+# [the layer table](../stages/08_lr_scheduler.py#the-audit): the forward pass once,
 # and the backward pass twice that, for it computes how the loss depends on each weight,
 # and on each layer's input.
 

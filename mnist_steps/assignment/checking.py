@@ -3,7 +3,7 @@
 import json
 import platform
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import torch
 
-from mnist_steps import __version__, runs, training
+from mnist_steps import __version__, runs
 from mnist_steps.assignment import (
     cost,
     differences,
@@ -31,9 +31,9 @@ from mnist_steps.assignment.rules import Assignment
 from mnist_steps.assignment.sandbox import Traced
 from mnist_steps.assignment.schema import GraphRefused
 from mnist_steps.assignment.submission import MODEL, RECIPE, REPORT, Submission
+from mnist_steps.assignment.trainings import TrainingOutcome
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.recipes import Recipe
-from mnist_steps.training import Epoch
 
 # Of all that a training step keeps: as float32 numbers 1 GiB, and their gradients as much again.
 # Stage 1, at batch size 512, has 190 million.
@@ -231,37 +231,31 @@ def check_cost(network: Network, recipe: Recipe | None, assignment: Assignment) 
     return findings
 
 
-def smoke(
-    network: Network,
-    recipe: Recipe,
-    train_images: int | None = None,
-    seed: int = 0,
-    engine: str = "auto",
-) -> Epoch:
-    """One epoch of training, to see that the network learns at all. Says nothing about the mark."""
-    short = replace(recipe, epochs=1)
-    return trainings.start(network, short, seed, train_images, engine=engine).run_epoch()
+def smoke(checked: Checked, assignment: Assignment, engine: str = "auto") -> TrainingOutcome:
+    """One epoch of training, to see that the network learns at all. Says nothing about the mark.
+
+    checked: trainable; the limits of time and memory are those of grading
+    """
+    assert checked.recipe is not None
+    short = replace(checked, recipe=replace(checked.recipe, epochs=1))
+    return next(train_fully(short, assignment, engine))
 
 
 def train_fully(
-    checked: Checked,
-    assignment: Assignment,
-    train_images: int | None = None,
-    engine: str = "auto",
-) -> list[list[float]]:
-    """Train as grading does, with the seeds 0, 1, … Returns each run's test accuracies, in percent.
+    checked: Checked, assignment: Assignment, engine: str = "auto"
+) -> Iterator[TrainingOutcome]:
+    """Train as grading does, within the same limits, with the seeds 0, 1, … Yields each run.
 
     checked: trainable
     """
     assert checked.network is not None and checked.recipe is not None
-    found = []
     for seed in range(assignment.seeds):
-        under_way = trainings.start(
-            checked.network, checked.recipe, seed, train_images, engine=engine
-        )
-        training.run_to_end(under_way, progress=True)
-        found.append([epoch.test_accuracy for epoch in under_way.epochs])
-    return found
+        yield trainings.perform(
+            trainings.task_for(
+                f"run {seed + 1}", checked.network, checked.recipe, seed,
+                engine=engine, seconds=60 * assignment.minutes,
+            )
+        )  # fmt: skip
 
 
 def judge(

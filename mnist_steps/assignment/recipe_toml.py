@@ -50,7 +50,7 @@ class OneOf:
 
 @dataclass(frozen=True)
 class Several:
-    """So many numbers in a list. ordered: none smaller than the one before it"""
+    """So many numbers in a list. ordered: in pairs, the smaller first"""
 
     bounds: Bounds
     counts: tuple[int, ...] = (2,)
@@ -63,13 +63,14 @@ class Several:
     def admit(self, value: Any) -> bool:
         if not isinstance(value, list) or len(value) not in self.counts:
             return False
-        pairs = zip(value[::2], value[1::2], strict=True)
+        pairs = zip(value[::2], value[1::2], strict=False)
         return all(map(self.bounds.admit, value)) and (
             not self.ordered or all(low <= high for low, high in pairs)
         )
 
     def __str__(self) -> str:
-        counts = " or ".join(map(str, self.counts))
+        few = len(self.counts) < 3
+        counts = " or ".join(map(str, self.counts)) if few else f"up to {self.counts[-1]}"
         order = ", the smaller first" if self.ordered else ""
         return f"a list of {counts}, each {self.bounds}{order}"
 
@@ -126,6 +127,7 @@ RULES: dict[str, Rule] = {
     "div_factor": Bounds(1, 1e6, "the first rate is the peak divided by it"),
     "final_div_factor": Bounds(1, 1e12, "the last rate is the first divided by it"),
     "step_size": EPOCHS,
+    "milestones": Several(EPOCHS, counts=tuple(range(1, 21)), ordered=False),
     "gamma": FACTOR,
     "factor": FACTOR,
     "patience": Bounds(0, 100, "it counts epochs", whole=True),

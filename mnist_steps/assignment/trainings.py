@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from torch import nn
 
 from mnist_steps import data, graph, runs, training
@@ -29,7 +30,7 @@ from mnist_steps.engine import choose
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.recipes import Recipe
 from mnist_steps.stages import Stage
-from mnist_steps.training import Training
+from mnist_steps.training import Loss, Percent, Training
 
 # On top of what Python and torch take. A batch of nearly as many values as the check admits took
 # 1.9 GB in all.
@@ -74,9 +75,9 @@ class TrainingOutcome:
 
     key: str
     seed: int
-    test_accuracies: list[float]
-    train_accuracies: list[float]
-    losses: list[float | None]
+    test_accuracies: list[Percent]
+    train_accuracies: list[Percent]
+    losses: list[Loss | None]
     seconds: float
     environment: dict[str, Any]
     stopped: str | None = None
@@ -89,14 +90,10 @@ class TrainingOutcome:
 
     def proven(self) -> None:
         """Raises ValueError for figures that no training gives."""
-        epochs = len(self.losses)
-        percent = [*self.test_accuracies, *self.train_accuracies]
-        if len(percent) != 2 * epochs or len(self.test_accuracies) != epochs:
+        if not len(self.losses) == len(self.test_accuracies) == len(self.train_accuracies):
             raise ValueError("its figures are of different numbers of epochs")
-        if (epochs == 0) != (self.stopped is not None):
+        if (not self.losses) != (self.stopped is not None):
             raise ValueError("it has neither figures nor a reason why there are none, or both")
-        if not all(0 <= one <= 100 for one in percent):
-            raise ValueError("an accuracy is not from 0 to 100")
 
 
 class Trainings(Journal[TrainingOutcome]):
@@ -176,7 +173,7 @@ def apart(task: TrainingTask) -> TrainingOutcome:
     )
     kind, _, text = ended.stdout.partition(" ")
     if kind == "made":
-        return TrainingOutcome(**json.loads(text))
+        return msgspec.json.decode(text, type=TrainingOutcome)
     if kind == "failed":
         raise TrainingFailed(one_line(text))
     raise TrainingFailed(
@@ -265,10 +262,15 @@ def screening(recipe: Recipe, seeds: int) -> Recipe:
     epochs = max(1, seeds * recipe.epochs // 10)
     schedule = recipe.schedule
     if schedule is not None:
+
+        def shortened(count: int) -> int:
+            return max(1, round(count * epochs / recipe.epochs)) if count else 0
+
         counted = {
-            name: max(1, round(value * epochs / recipe.epochs)) if value else 0
-            for name, value in schedule.arguments if name in ("step_size", "patience", "cooldown")
-        }  # fmt: skip
+            name: tuple(map(shortened, value)) if name == "milestones" else shortened(value)
+            for name, value in schedule.arguments
+            if name in ("step_size", "milestones", "patience", "cooldown")
+        }
         schedule = schedule.replace(**counted)
     return dataclasses.replace(recipe, epochs=epochs, schedule=schedule)
 

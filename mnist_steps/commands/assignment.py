@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from mnist_steps.assignment.grading import Grading
     from mnist_steps.assignment.rubric import Part
     from mnist_steps.assignment.rules import Assignment
+    from mnist_steps.assignment.trainings import TrainingOutcome
 
 app = typer.Typer(
     help="The course assignment: begin with `start`, `check` as often as you like; instructors "
@@ -88,28 +90,45 @@ def check(
     described = describe(checked)
     if not as_json:
         show(described, assignment.parameters)
-    if (smoke or full) and checked.network is not None and checked.recipe is not None:
+    if (smoke or full) and checked.trainable:
+        assert checked.network is not None and checked.recipe is not None
         choice = choose(checked.network.build_for_speed(), checked.recipe, engine)
         say(f"trainings are {choice.line}")
         engine = choice.engine
-    if smoke and checked.network is not None and checked.recipe is not None and checked.affordable:
-        epoch = checking.smoke(checked.network, checked.recipe, engine=engine)
-        described["smoke"] = vars(epoch)
+    if smoke and checked.trainable:
+        epoch = checking.smoke(checked, assignment, engine)
+        described["smoke"] = asdict(epoch)
         if not as_json:
-            print(
-                f"One epoch: {epoch.train_accuracy:.2f} % of the training images, "
-                f"{epoch.test_accuracy:.2f} % of the test images."
-            )
+            print(f"One epoch: {told(epoch)}")
     if full and checked.trainable:
-        accuracies = checking.train_fully(checked, assignment, engine=engine)
-        parts = checking.judge(checked, accuracies, assignment)
-        described["full"] = {"runs": accuracies, "parts": [vars(part) for part in parts]}
-        if not as_json:
-            show_parts(parts, len(accuracies))
+        outcomes = []
+        for outcome in checking.train_fully(checked, assignment, engine):
+            outcomes.append(outcome)
+            say(f"run {len(outcomes)} of {assignment.seeds}: {outcome.headline}")
+            if outcome.stopped is not None:
+                break
+        accuracies = [one.test_accuracies for one in outcomes]
+        described["full"] = {"runs": accuracies, "stopped": outcomes[-1].stopped, "parts": []}
+        if outcomes[-1].stopped is None:
+            parts = checking.judge(checked, accuracies, assignment)
+            described["full"]["parts"] = [vars(part) for part in parts]
+            if not as_json:
+                show_parts(parts, len(accuracies))
+        elif not as_json:
+            print(f"{told(outcomes[-1])} In grading, that would be no points.")
     if as_json:
-        print(json.dumps(described, indent=1, ensure_ascii=False))
+        print(json.dumps(described, indent=1))
     if checked.findings:
         raise typer.Exit(1)
+
+
+def told(epoch: "TrainingOutcome") -> str:
+    if epoch.stopped is not None:
+        return f"it was stopped: {epoch.stopped}."
+    return (
+        f"{epoch.train_accuracies[-1]:.2f} % of the training images, "
+        f"{epoch.test_accuracies[-1]:.2f} % of the test images."
+    )
 
 
 def load_assignment(chosen: Path | None, default: Path) -> "Assignment":
@@ -253,7 +272,7 @@ def grade(
             notes = [*notes, f"wrote {target}", *more]
         if as_json:
             grades = [made.as_data(one) for one in made.grades]
-            print(json.dumps({"grades": grades, "notes": notes}, indent=1, ensure_ascii=False))
+            print(json.dumps({"grades": grades, "notes": notes}, indent=1))
         else:
             print_grades(made, out, notes)
     failed = [one for one in made.grades if one.status == grading.INFRASTRUCTURE]
@@ -336,4 +355,4 @@ def print_ranking(ranking: "Table", out: Path) -> None:
 
 def ranking_as_json(ranking: "Table") -> str:
     rows = [dict(zip(ranking.header, row, strict=True)) for row in ranking.rows]
-    return json.dumps(rows, indent=1, ensure_ascii=False)
+    return json.dumps(rows, indent=1)

@@ -63,7 +63,7 @@ def measure(
 
         rows = bench.run(chosen, names, rounds, steps, threads, on_turn, on_missing=errors.print)
     if as_json:
-        print(json.dumps([row.as_data() for row in rows], indent=1, ensure_ascii=False))
+        print(json.dumps([row.as_data() for row in rows], indent=1))
     else:
         print_bench(rows)
 

@@ -8,6 +8,7 @@ import typer
 
 from mnist_steps import __version__
 from mnist_steps.commands import assignment, bench, networks, runs, study
+from mnist_steps.commands.options import write_plainly_where_needed
 from mnist_steps.errors import MnistStepsError, RecordMismatch
 
 app = typer.Typer(
@@ -15,7 +16,6 @@ app = typer.Typer(
     "Start with `mnist-steps stages`, look at a network with `mnist-steps summary 8`, and train "
     "it yourself with `mnist-steps train 8`.",
     invoke_without_command=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
@@ -53,6 +53,7 @@ INTERRUPTED = 130  # what a shell reports after Ctrl-C
 
 def main() -> None:
     """Run the command; what a reader can put right is one line on stderr and exit status 2."""
+    write_plainly_where_needed()
     try:
         status = app(standalone_mode=False)
     except RecordMismatch as error:

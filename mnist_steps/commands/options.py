@@ -1,5 +1,6 @@
 """What several commands share: options with one wording each, how they are read, and tables."""
 
+import codecs
 import re
 import sys
 from collections.abc import Iterable
@@ -55,6 +56,25 @@ def parse_numbers(option: str, text: str) -> list[int]:
 
 output = Console()
 
+# What this project writes beyond ASCII, for terminals that have nothing else.
+PLAIN = {
+    "–": "-", "−": "-", "±": "+-", "×": "x", "…": "...", "→": "->", "≥": ">=", "≤": "<=", "·": ".",
+}  # fmt: skip
+
+
+def write_plainly_where_needed() -> None:
+    """Let standard output and error replace what their encoding lacks, instead of failing."""
+
+    def replacement(error: UnicodeError) -> tuple[str, int]:
+        assert isinstance(error, UnicodeEncodeError)
+        missing = error.object[error.start : error.end]
+        return "".join(PLAIN.get(character, "?") for character in missing), error.end
+
+    codecs.register_error("mnist_steps", replacement)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # not where a test or a program reads along
+            stream.reconfigure(errors="mnist_steps")
+
 
 def say(line: str) -> None:
     """Beside the results, which go to standard output."""
@@ -69,6 +89,9 @@ def print_table(headings: Iterable[str], rows: Iterable[Iterable[str]], **option
     """
     table = Table(**options)
     cells = [list(row) for row in rows]
+    if output.options.ascii_only:  # before columns are measured: some replacements are longer
+        plain = {ord(sign): text for sign, text in PLAIN.items()}
+        cells = [[cell.translate(plain) for cell in row] for row in cells]
     for column, heading in enumerate(headings):
         figures = heading.startswith(">")
         justify: Literal["left", "right"] = "right" if figures else "left"

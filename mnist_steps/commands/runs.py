@@ -32,7 +32,7 @@ def list_stages(as_json: Json = False) -> None:
 
     rows = [describe_stage(stage) for stage in stages.STAGES]
     if as_json:
-        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        print(json.dumps(rows, indent=1))
         return
     shown = []
     for row in rows:

@@ -106,7 +106,7 @@ def make_study(
     if as_json:
         content = {"stages": rows, **({"effects": effects} if effects else {})}
         counts = {"found": report.found, "made": report.made, "failures": failures, "left": left}
-        print(json.dumps(content | counts, indent=1, ensure_ascii=False))
+        print(json.dumps(content | counts, indent=1))
     else:
         print_study(rows, title)
         if effects:

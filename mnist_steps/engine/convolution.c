@@ -55,21 +55,24 @@ static Range group_of(int number, int channels, int largest) {
     default: function(__VA_ARGS__, LARGEST_GROUP); \
     }
 
-/* One output pixel of `size` channels: `run` neighbouring vecs in each of `rows` input rows. */
+/* One output pixel of `size` channels: `run` neighbouring vecs at each of `columns` places in each
+   of `rows` input rows. */
 INLINE void pixel(const vec *restrict in, const float *restrict weights, const float *bias,
-                  vec *restrict out, int rows, int run, long in_row, long weights_row, int relu,
-                  const vec *by, const int size) {
+                  vec *restrict out, int rows, int columns, int run, long in_row, long in_column,
+                  long weights_row, int relu, const vec *by, const int size) {
     vec sum[LARGEST_GROUP][PARTS];
     for (int channel = 0; channel < size; channel++)
         for (int part = 0; part < PARTS; part++)
             sum[channel][part] = (vec){0} + (bias ? bias[channel] : 0);
     for (int row = 0; row < rows; row++) {
-        const vec *x = in + row * in_row;
         const float *w = weights + row * weights_row;
-        for (int i = 0; i < run; i++, x += PARTS, w += size)
-            for (int channel = 0; channel < size; channel++)
-                for (int part = 0; part < PARTS; part++)
-                    sum[channel][part] += w[channel] * x[part];
+        for (int column = 0; column < columns; column++) {
+            const vec *x = in + row * in_row + column * in_column;
+            for (int i = 0; i < run; i++, x += PARTS, w += size)
+                for (int channel = 0; channel < size; channel++)
+                    for (int part = 0; part < PARTS; part++)
+                        sum[channel][part] += w[channel] * x[part];
+        }
     }
     for (int channel = 0; channel < size; channel++)
         for (int part = 0; part < PARTS; part++) {
@@ -77,6 +80,14 @@ INLINE void pixel(const vec *restrict in, const float *restrict weights, const f
             const vec value = sum[channel][part];
             out[i] = relu ? rectified(value) : by ? passed(value, by[i]) : value;
         }
+}
+
+int span(int kernel, const Convolution *c) { return c->dilation * (kernel - 1) + 1; }
+
+/* The rows or columns of a kernel, of `kernel`, that lie in the map when its first one is at start. */
+static Range reached(int start, int dilation, int kernel, int in_count) {
+    return (Range){larger(0, (-start + dilation - 1) / dilation),
+                   smaller(kernel, (in_count - 1 - start + dilation) / dilation)};
 }
 
 /* y = convolution of x; bias may be NULL; 0 with relu where that is below 0, or where `by`, if it
@@ -89,24 +100,29 @@ static void convolve(const vec *x, const float *weights, const float *bias, vec 
     for (int block = 0; block < c->blocks; block++)
         for (int row = 0; row < c->out_height; row++) {
             const int top = row * c->stride - c->padding_height;
-            const int first_row = larger(0, -top);
-            const int rows = smaller(c->kernel_height, c->in_height - top) - first_row;
+            const Range rows = reached(top, c->dilation, c->kernel_height, c->in_height);
             for (int column = 0; column < c->out_width; column++) {
                 const int left = column * c->stride - c->padding_width;
-                const int first = larger(0, -left);
-                const int columns = smaller(c->kernel_width, c->in_width - left) - first;
-                const vec *in = x + (((long)block * c->in_height + top + first_row) * c->in_width
-                                     + left + first) * c->in_channels * PARTS;
+                const Range columns = reached(left, c->dilation, c->kernel_width, c->in_width);
+                const long at = ((long)block * c->in_height + top + rows.first * c->dilation)
+                                * c->in_width + left + columns.first * c->dilation;
+                const vec *in = x + at * c->in_channels * PARTS;
+                /* neighbouring columns are one run */
+                const int wide = columns.last - columns.first;
+                const int runs = c->dilation > 1 ? wide : 1;
+                const int run = c->dilation > 1 ? c->in_channels : wide * c->in_channels;
                 const long place = (((long)block * c->out_height + row) * c->out_width + column)
                                    * c->out_channels * PARTS;
                 for (int number = 0; number < groups_of(c->out_channels, PIXEL_GROUP); number++) {
                     const Range group = group_of(number, c->out_channels, PIXEL_GROUP);
                     const int start = group.first, size = group.last - start;
                     const float *w = weights + start * taps
-                        + ((long)first_row * c->kernel_width + first) * c->in_channels * size;
+                        + ((long)rows.first * c->kernel_width + columns.first) * c->in_channels
+                          * size;
                     WITH_CONSTANT(size, pixel, in, w, bias ? bias + start : NULL,
-                                  y + place + start * PARTS, rows, columns * c->in_channels,
-                                  (long)c->in_width * c->in_channels * PARTS,
+                                  y + place + start * PARTS, rows.last - rows.first, runs, run,
+                                  (long)c->dilation * c->in_width * c->in_channels * PARTS,
+                                  (long)c->dilation * c->in_channels * PARTS,
                                   (long)c->kernel_width * c->in_channels * size, relu,
                                   by ? by + place + start * PARTS : NULL)
                 }
@@ -146,9 +162,9 @@ void convolution_input_gradient(const float *dy, const float *weight, const floa
         .blocks = c->blocks,
         .in_channels = c->out_channels, .in_height = c->out_height, .in_width = c->out_width,
         .out_channels = c->in_channels, .out_height = c->in_height, .out_width = c->in_width,
-        .kernel_height = height, .kernel_width = width, .stride = 1,
-        .padding_height = height - 1 - c->padding_height,
-        .padding_width = width - 1 - c->padding_width,
+        .kernel_height = height, .kernel_width = width, .stride = 1, .dilation = c->dilation,
+        .padding_height = span(height, c) - 1 - c->padding_height,
+        .padding_width = span(width, c) - 1 - c->padding_width,
     };
     convolve((const vec *)dy, scratch, NULL, (vec *)dx, 0, (const vec *)by, &turned, threads);
 }
@@ -196,10 +212,9 @@ INLINE void products(const vec *restrict x, const vec *restrict dy, vec *restric
 #define PIXELS_AT_ONCE 24
 #define CHANNELS_AT_ONCE 16
 
-/* The output rows or columns, of `count`, whose input row or column for this place in the kernel is
-   in the map. */
-static Range inside(int place, int padding, int stride, int count, int in_count) {
-    const int start = place - padding;
+/* The output rows or columns, of `count`, whose input row or column is in the map, when that of the
+   first one is at start. */
+static Range inside(int start, int stride, int count, int in_count) {
     return (Range){larger(0, (-start + stride - 1) / stride),
                     smaller(count, (in_count - 1 - start + stride) / stride)};
 }
@@ -214,7 +229,7 @@ static void add_products_of_rows(const vec *x, const vec *dy, vec *sums, vec *x_
     const int chosen = channels.last - channels.first;
     const int top = larger(0, at_work.first * stride - c->padding_height);
     const int bottom = smaller(c->in_height, (at_work.last - 1) * stride - c->padding_height
-                                             + c->kernel_height);
+                                             + span(c->kernel_height, c));
     const int next_in = (bottom - top) * in_width * PARTS;
     const vec *from = x + ((long)top * in_width * in + channels.first) * PARTS;
     for (int i = 0; i < chosen; i++)
@@ -226,24 +241,24 @@ static void add_products_of_rows(const vec *x, const vec *dy, vec *sums, vec *x_
         WITH_CONSTANT(size, copy_channels, from, dy_rows,
                       (at_work.last - at_work.first) * out_width, out)
         for (int row = 0; row < c->kernel_height; row++) {
-            Range rows = inside(row, c->padding_height, stride, c->out_height, c->in_height);
+            const int down = row * c->dilation - c->padding_height;
+            Range rows = inside(down, stride, c->out_height, c->in_height);
             rows.first = larger(rows.first, at_work.first);
             rows.last = smaller(rows.last, at_work.last);
             if (rows.first >= rows.last) continue;
             const vec *x_row = x_rows
-                + (rows.first * stride - c->padding_height + row - top) * in_width * PARTS;
+                + (rows.first * stride + down - top) * in_width * PARTS;
             const vec *dy_row = dy_rows + (rows.first - at_work.first) * out_width * size * PARTS;
             /* two input channels at a time, or of a single one two kernel columns */
             for (int i = 0, pair; i < chosen * c->kernel_width; i += pair) {
                 const int column = i / chosen, channel = i % chosen;
-                const Range columns
-                    = inside(column, c->padding_width, stride, out_width, in_width);
-                const Range next
-                    = inside(column + 1, c->padding_width, stride, out_width, in_width);
+                const int right = column * c->dilation - c->padding_width;
+                const Range columns = inside(right, stride, out_width, in_width);
+                const Range next = inside(right + c->dilation, stride, out_width, in_width);
                 const int two_columns = in == 1 && column + 1 < c->kernel_width
                     && next.first == columns.first && next.last == columns.last;
                 const vec *x_first = x_row + channel * next_in
-                    + (column - c->padding_width + columns.first * stride) * PARTS;
+                    + (right + columns.first * stride) * PARTS;
                 const vec *dy_first = dy_row + columns.first * size * PARTS;
                 vec *to = sums
                     + ((row * c->kernel_width + column) * in + channels.first + channel) * out
@@ -253,7 +268,7 @@ static void add_products_of_rows(const vec *x, const vec *dy, vec *sums, vec *x_
                     WITH_CONSTANT(size, products, x_first, dy_first, to, rows.last - rows.first,
                                   columns.last - columns.first, stride * in_width * PARTS,
                                   out_width * size * PARTS, stride * PARTS,
-                                  two_columns ? PARTS : next_in, out, 2)
+                                  two_columns ? c->dilation * PARTS : next_in, out, 2)
                 } else {
                     WITH_CONSTANT(size, products, x_first, dy_first, to, rows.last - rows.first,
                                   columns.last - columns.first, stride * in_width * PARTS,
@@ -290,7 +305,7 @@ static Room room_for_products(const Convolution *c) {
         .parts = smaller(c->blocks, MOST_PARTS),
         .of_weight = (double)c->kernel_height * c->kernel_width * c->in_channels * c->out_channels,
         .of_x = (double)smaller(c->in_channels, CHANNELS_AT_ONCE)
-                * ((rows - 1.0) * c->stride + c->kernel_height) * c->in_width * PARTS,
+                * ((rows - 1.0) * c->stride + span(c->kernel_height, c)) * c->in_width * PARTS,
         .of_dy = (double)rows * c->out_width * LARGEST_GROUP * PARTS,
     };
 }

@@ -188,23 +188,41 @@ void relu_backward(const float *y_, float *gradient, const Shape *shape, int thr
     }
 }
 
+/* Where a window starts among a map's vecs. */
 #define INPUT_OF_WINDOW(p, block, row, column) \
-    ((((long)(block) * (p)->height + (row) * (p)->window_height) * (p)->width \
-      + (column) * (p)->window_width) * (p)->channels * PARTS)
+    ((((long)(block) * (p)->height + (row) * (p)->down) * (p)->width + (column) * (p)->across) \
+     * (p)->channels * PARTS)
 
-/* For every row of windows: x, its first vec of the input, and y, that of the output. */
 #define EACH_ROW_OF_WINDOWS(p) \
-    const int rows = (p)->height / (p)->window_height, columns = (p)->width / (p)->window_width; \
+    const int rows = ((p)->height - (p)->window_height) / (p)->down + 1; \
+    const int columns = ((p)->width - (p)->window_width) / (p)->across + 1; \
     const int vecs = (p)->channels * PARTS; \
     const long in_row = (long)(p)->width * vecs; \
+    /* windows that share pixels are of one block, and so of one thread */ \
     _Pragma("omp parallel for num_threads(threads) if (threads > 1)") \
-    for (int row = 0; row < (p)->blocks * rows; row++)
+    for (int block = 0; block < (p)->blocks; block++) \
+        for (int row = 0; row < rows; row++)
+
+/* Windows share rows and columns, and so their gradients add up. */
+static int overlap(const Pooling *p) {
+    return p->down < p->window_height || p->across < p->window_width;
+}
+
+/* Whether some rows or columns are in no window, or in several. */
+static int unlike_tiles(const Pooling *p) {
+    return p->down != p->window_height || p->across != p->window_width
+           || p->height % p->window_height || p->width % p->window_width;
+}
+
+static void clear(float *dx, const Pooling *p) {
+    memset(dx, 0, sizeof(vec) * PARTS * p->blocks * p->height * p->width * p->channels);
+}
 
 void max_pool(const float *x_, float *y_, const Pooling *p, int threads) {
     EACH_ROW_OF_WINDOWS(p) {
-        vec *y = (vec *)y_ + (long)row * columns * vecs;
+        vec *y = (vec *)y_ + ((long)block * rows + row) * columns * vecs;
         for (int column = 0; column < columns; column++, y += vecs) {
-            const vec *x = (const vec *)x_ + INPUT_OF_WINDOW(p, row / rows, row % rows, column);
+            const vec *x = (const vec *)x_ + INPUT_OF_WINDOW(p, block, row, column);
             for (int i = 0; i < vecs; i++) {
                 vec most = x[i];
                 for (int down = 0; down < p->window_height; down++)
@@ -223,13 +241,13 @@ void max_pool(const float *x_, float *y_, const Pooling *p, int threads) {
 /* The gradient goes to the first of a window's largest values, as in PyTorch. */
 void max_pool_backward(const float *x_, const float *y_, const float *dy_, float *dx_, int relu,
                        const Pooling *p, int threads) {
-    if (p->height % p->window_height || p->width % p->window_width)
-        memset(dx_, 0, sizeof(vec) * PARTS * p->blocks * p->height * p->width * p->channels);
+    if (unlike_tiles(p)) clear(dx_, p);
+    const int add = overlap(p);
     EACH_ROW_OF_WINDOWS(p) {
-        const vec *y = (const vec *)y_ + (long)row * columns * vecs;
-        const vec *dy = (const vec *)dy_ + (long)row * columns * vecs;
+        const vec *y = (const vec *)y_ + ((long)block * rows + row) * columns * vecs;
+        const vec *dy = (const vec *)dy_ + ((long)block * rows + row) * columns * vecs;
         for (int column = 0; column < columns; column++, y += vecs, dy += vecs) {
-            const long place = INPUT_OF_WINDOW(p, row / rows, row % rows, column);
+            const long place = INPUT_OF_WINDOW(p, block, row, column);
             const vec *restrict x = (const vec *)x_ + place;
             vec *restrict dx = (vec *)dx_ + place;
             for (int i = 0; i < vecs; i++) {
@@ -239,7 +257,8 @@ void max_pool_backward(const float *x_, const float *y_, const float *dy_, float
                     for (int right = 0; right < p->window_width; right++) {
                         const long at = down * in_row + right * vecs + i;
                         const mask here = left & (mask)(x[at] == y[i]);
-                        dx[at] = (vec)((mask)gradient & here);
+                        const vec given = (vec)((mask)gradient & here);
+                        dx[at] = add ? dx[at] + given : given;
                         left &= ~here;
                     }
             }
@@ -250,9 +269,9 @@ void max_pool_backward(const float *x_, const float *y_, const float *dy_, float
 void average_pool(const float *x_, float *y_, const Pooling *p, int threads) {
     const float share = 1.0f / (p->window_height * p->window_width);
     EACH_ROW_OF_WINDOWS(p) {
-        vec *y = (vec *)y_ + (long)row * columns * vecs;
+        vec *y = (vec *)y_ + ((long)block * rows + row) * columns * vecs;
         for (int column = 0; column < columns; column++, y += vecs) {
-            const vec *x = (const vec *)x_ + INPUT_OF_WINDOW(p, row / rows, row % rows, column);
+            const vec *x = (const vec *)x_ + INPUT_OF_WINDOW(p, block, row, column);
             for (int i = 0; i < vecs; i++) {
                 vec sum = {0};
                 for (int down = 0; down < p->window_height; down++)
@@ -266,16 +285,18 @@ void average_pool(const float *x_, float *y_, const Pooling *p, int threads) {
 
 void average_pool_backward(const float *dy_, float *dx_, const Pooling *p, int threads) {
     const float share = 1.0f / (p->window_height * p->window_width);
-    if (p->height % p->window_height || p->width % p->window_width)
-        memset(dx_, 0, sizeof(vec) * PARTS * p->blocks * p->height * p->width * p->channels);
+    if (unlike_tiles(p)) clear(dx_, p);
+    const int add = overlap(p);
     EACH_ROW_OF_WINDOWS(p) {
-        const vec *dy = (const vec *)dy_ + (long)row * columns * vecs;
+        const vec *dy = (const vec *)dy_ + ((long)block * rows + row) * columns * vecs;
         for (int column = 0; column < columns; column++, dy += vecs) {
-            vec *dx = (vec *)dx_ + INPUT_OF_WINDOW(p, row / rows, row % rows, column);
+            vec *dx = (vec *)dx_ + INPUT_OF_WINDOW(p, block, row, column);
             for (int i = 0; i < vecs; i++)
                 for (int down = 0; down < p->window_height; down++)
-                    for (int right = 0; right < p->window_width; right++)
-                        dx[down * in_row + right * vecs + i] = dy[i] * share;
+                    for (int right = 0; right < p->window_width; right++) {
+                        vec *at = dx + down * in_row + right * vecs + i;
+                        *at = add ? *at + dy[i] * share : dy[i] * share;
+                    }
         }
     }
 }

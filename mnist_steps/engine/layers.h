@@ -20,16 +20,20 @@ typedef struct {
 typedef struct {
     int blocks, in_channels, in_height, in_width;
     int out_channels, out_height, out_width;
-    int kernel_height, kernel_width, stride, padding_height, padding_width;
+    int kernel_height, kernel_width, stride, dilation, padding_height, padding_width;
     /* where the next output channel, input channel, row, column of the weight are */
     int next_out, next_in, next_row, next_column;
 } Convolution;
 
-/* Windows that touch and do not overlap; rows and columns that are left over belong to none. */
+/* A window every `down` rows and `across` columns; rows and columns that are left over belong to
+   none. */
 typedef struct {
     int blocks, height, width, channels;
-    int window_height, window_width;
+    int window_height, window_width, down, across;
 } Pooling;
+
+/* How many rows or columns of the input a kernel with so many of its own reaches over. */
+int span(int kernel, const Convolution *c);
 
 double convolution_room(const Convolution *c);
 /* With relu, 0 where the output is below 0. bias may be NULL. */

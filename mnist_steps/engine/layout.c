@@ -3,12 +3,12 @@
 
    The list: how many images a batch has, their channels, height and width, and 1 for training or 0
    for evaluation; then for each layer its kind, a number of enum Kind, and
-       CONVOLUTION              in channels, out channels; kernel height, width; stride; padding
-                                height, width; 1 with bias; 1 where its weight lies as
+       CONVOLUTION              in channels, out channels; kernel height, width; stride; dilation;
+                                padding height, width; 1 with bias; 1 where its weight lies as
                                 [out][row][column][in], and not as [out][in][row][column]
        BATCH_NORM               channels, momentum, eps
        RELU                     nothing
-       MAX_POOL, AVERAGE_POOL   window height, width, or twice 0: the whole map */
+       MAX_POOL, AVERAGE_POOL   window height, width, or twice 0: the whole map; stride down, across */
 
 #include "network.h"
 
@@ -34,7 +34,7 @@ static const char *const IN_WORDS[PROBLEMS] = {
     [NO_SETTING] = "a setting of it is out of range",
     [CHANNELS] = "it reads another number of channels than it is given",
     [STRIDE] = "only the first layer may have a stride",
-    [PADDING] = "its padding must be smaller than its kernel",
+    [PADDING] = "its padding must be smaller than what its kernel spans",
     [WINDOW] = "its kernel or window is larger than the map that it reads",
     [BATCH] = "a batch for training must have a multiple of 16 images",
     [MEMORY] = "it needs more memory than the engine uses, 2 GiB",
@@ -121,15 +121,16 @@ static void read_convolution(Plan *plan, Layer *layer) {
     c.kernel_height = size(plan);
     c.kernel_width = size(plan);
     c.stride = size(plan);
+    c.dilation = size(plan);
     c.padding_height = whole_number(plan, 0, LARGEST_SIZE, NO_SIZE);
     c.padding_width = whole_number(plan, 0, LARGEST_SIZE, NO_SIZE);
     const int with_bias = whole_number(plan, 0, 1, NO_SETTING);
     const int channels_last = whole_number(plan, 0, 1, NO_SETTING);
     if (c.stride > 1 && plan->layer) complain(plan, STRIDE);
-    if (c.padding_height >= c.kernel_height || c.padding_width >= c.kernel_width)
-        complain(plan, PADDING);
-    const int spare_height = c.in_height + 2 * c.padding_height - c.kernel_height;
-    const int spare_width = c.in_width + 2 * c.padding_width - c.kernel_width;
+    const int height = span(c.kernel_height, &c), width = span(c.kernel_width, &c);
+    if (c.padding_height >= height || c.padding_width >= width) complain(plan, PADDING);
+    const int spare_height = c.in_height + 2 * c.padding_height - height;
+    const int spare_width = c.in_width + 2 * c.padding_width - width;
     if (spare_height < 0 || spare_width < 0) complain(plan, WINDOW);
     if (plan->problem) return;
     c.out_height = spare_height / c.stride + 1;
@@ -167,12 +168,14 @@ static void read_pooling(Plan *plan, Layer *layer) {
         height = in.height;
         width = in.width;
     }
+    const int down = size(plan), across = size(plan);
     if (!height || !width) complain(plan, NO_SIZE);
     if (height > in.height || width > in.width) complain(plan, WINDOW);
     if (plan->problem) return;
-    layer->pooling = (Pooling){in.blocks, in.height, in.width, in.channels, height, width};
-    plan->shape.height /= height;
-    plan->shape.width /= width;
+    layer->pooling
+        = (Pooling){in.blocks, in.height, in.width, in.channels, height, width, down, across};
+    plan->shape.height = (in.height - height) / down + 1;
+    plan->shape.width = (in.width - width) / across + 1;
 }
 
 /* A network's layer, or the ReLU of the one before. Returns how many layers that adds. */

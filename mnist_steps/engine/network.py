@@ -31,15 +31,17 @@ def describe(layer: nn.Module) -> tuple[float, ...] | None:
     if type(layer) is nn.Conv2d:
         weight = layer.weight
         expressible = (
-            (layer.groups, layer.dilation, layer.padding_mode) == (1, (1, 1), "zeros")
+            (layer.groups, layer.padding_mode) == (1, "zeros")
             and layer.stride[0] == layer.stride[1]
+            and layer.dilation[0] == layer.dilation[1]
             and not isinstance(layer.padding, str)
             and any(weight.is_contiguous(memory_format=way)
                     for way in (torch.contiguous_format, torch.channels_last))
         )  # fmt: skip
         return (
             CONVOLUTION, layer.in_channels, layer.out_channels, *layer.kernel_size,
-            layer.stride[0], *layer.padding, layer.bias is not None, not weight.is_contiguous(),
+            layer.stride[0], layer.dilation[0], *layer.padding,
+            layer.bias is not None, not weight.is_contiguous(),
         ) if expressible else None  # fmt: skip
     if type(layer) is nn.BatchNorm2d:
         if not (layer.affine and layer.track_running_stats) or layer.momentum is None:
@@ -48,15 +50,15 @@ def describe(layer: nn.Module) -> tuple[float, ...] | None:
     if type(layer) is nn.ReLU:
         return (RELU,)
     if type(layer) is nn.AdaptiveAvgPool2d:
-        return (AVERAGE_POOL, *WHOLE_MAP) if layer.output_size in (1, (1, 1)) else None
+        return (AVERAGE_POOL, *WHOLE_MAP, 1, 1) if layer.output_size in (1, (1, 1)) else None
     if type(layer) in (nn.MaxPool2d, nn.AvgPool2d):
-        window = _both(layer.kernel_size)  # type: ignore[arg-type]
-        usual = {"stride": window, "padding": 0, "dilation": 1, "ceil_mode": False,
-                 "return_indices": False, "divisor_override": None}  # fmt: skip
+        usual = {"padding": 0, "dilation": 1, "ceil_mode": False, "return_indices": False,
+                 "divisor_override": None}  # fmt: skip
         for name, value in usual.items():
             if _both(getattr(layer, name, value)) != _both(value):  # type: ignore[arg-type]
                 return None
-        return MAX_POOL if type(layer) is nn.MaxPool2d else AVERAGE_POOL, *window
+        kind = MAX_POOL if type(layer) is nn.MaxPool2d else AVERAGE_POOL
+        return kind, *_both(layer.kernel_size), *_both(layer.stride)  # type: ignore[arg-type]
     return None
 
 

@@ -72,6 +72,10 @@ class Experiment:
         ]
 
 
+# Channels, kernel, stride, dilation, and what follows.
+WORD = r"(\d+)@(\d+|map)(?:/(\d+))?(?:x(\d+))?(?::(none|norm|relu|relu\+norm))?"
+
+
 def varied(stage: Stage, model: Callable[[], nn.Module] | None = None, **recipe: Any) -> Stage:
     """The stage with another network, or with other parts of its recipe."""
     return replace(stage, model=model or stage.model, recipe=replace(stage.recipe, **recipe))
@@ -81,10 +85,11 @@ def network(layers: str, named: bool = False) -> nn.Sequential:
     """A network from a line such as '8@3 16@3 pool 16@3 average 10@1'.
 
     '16@3' is a convolution to 16 channels by a 3×3 kernel, then batch normalization and ReLU;
-    '24@4/3' has stride 3, and the kernel of '10@map' is as large as the map before it. What
-    else follows is said behind a colon: '16@3:norm', '16@3:relu', '16@3:relu+norm' in this order,
-    '16@3:none'. 'pool' takes the largest of 2×2, 'average' the mean of each map. Behind that, a
-    convolution without a colon makes scores: it has a bias, and nothing follows.
+    '24@4/3' has stride 3, '16@3x2' dilation 2, and the kernel of '10@map' is as large as the map
+    before it. What else follows is said behind a colon: '16@3:norm', '16@3:relu', '16@3:relu+norm'
+    in this order, '16@3:none'. 'pool' takes the largest of 2×2, 'pool/1' at every place, 'average'
+    the mean of each map. Behind that, a convolution without a colon makes scores: it has a bias,
+    and nothing follows.
     named: layers have names such as stage 8's, else their positions
     Raises MnistStepsError for a word that is not of this kind.
     """
@@ -92,31 +97,33 @@ def network(layers: str, named: bool = False) -> nn.Sequential:
     channels, side, averaged = 1, 28, False
     made = {"conv": 0, "point": 0, "pool": 0}
     for word in layers.split():
-        if word == "pool":
+        if word in ("pool", "pool/1"):
             made["pool"] += 1
-            parts[f"pool{made['pool']}"] = nn.MaxPool2d(2)
-            side //= 2
+            step = 1 if word == "pool/1" else 2
+            parts[f"pool{made['pool']}"] = nn.MaxPool2d(2, step)
+            side = (side - 2) // step + 1
             continue
         if word == "average":
             parts["gap"] = nn.AdaptiveAvgPool2d(1)
             side, averaged = 1, True
             continue
-        parsed = re.fullmatch(r"(\d+)@(\d+|map)(?:/(\d+))?(?::(none|norm|relu|relu\+norm))?", word)
+        parsed = re.fullmatch(WORD, word)
         if parsed is None:
             raise MnistStepsError(
-                f"{word!r} names no layer: expected such as 16@3, 24@4/3, 10@map, 16@3:norm, pool "
-                "or average."
+                f"{word!r} names no layer: expected such as 16@3, 24@4/3, 16@3x2, 10@map, "
+                "16@3:norm, pool, pool/1 or average."
             )
-        outputs, kernel, stride, following = parsed.groups()
+        outputs, kernel, stride, dilation, following = parsed.groups()
         # A kernel over the whole map is named among the 1×1 ones: each gives a number per channel.
         kind = "point" if kernel in ("1", "map") else "conv"
         made[kind] += 1
         suffix = f"p{made[kind]}" if kind == "point" else f"{made[kind]}"
         name = "large" if kernel == "map" else f"{kind}{made[kind]}"
         size, step = side if kernel == "map" else int(kernel), int(stride or 1)
+        apart = int(dilation or 1)
         bias = averaged and following is None
-        parts[name] = nn.Conv2d(channels, int(outputs), size, stride=step, bias=bias)
-        channels, side = int(outputs), (side - size) // step + 1
+        parts[name] = nn.Conv2d(channels, int(outputs), size, step, dilation=apart, bias=bias)
+        channels, side = int(outputs), (side - apart * (size - 1) - 1) // step + 1
         for part in (following or ("none" if averaged else "norm+relu")).split("+"):
             if part == "norm":
                 parts[f"batch_norm{suffix}"] = nn.BatchNorm2d(channels)

@@ -16,15 +16,17 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, cast
 
+import msgspec
+from msgspec import Meta
 from torch import Tensor, nn
 
-from mnist_steps import data, runs, stages, training
+from mnist_steps import contradictions, data, runs, stages, training
 from mnist_steps.engine import choose
 from mnist_steps.errors import MnistStepsError, RecordMismatch
 from mnist_steps.experiments import evidence, executors
@@ -32,7 +34,7 @@ from mnist_steps.experiments.evidence import RunFigures, Summary
 from mnist_steps.experiments.tasks import ATTEMPTS, Report, perform_all
 from mnist_steps.recipes import Recipe
 from mnist_steps.stages import Stage
-from mnist_steps.training import Run, Training
+from mnist_steps.training import Environment, Epoch, Run, Seconds, Training
 
 STUDIES = runs.RECORDS / "studies"
 FORMAT = 1
@@ -166,6 +168,10 @@ def _importable(model: Callable[[], nn.Module]) -> tuple[str, dict[str, Any]]:
 # --- Outcomes -------------------------------------------------------------------------------
 
 
+Position = Annotated[int, Meta(ge=0)]
+Digit = Annotated[int, Meta(ge=0, le=9)]
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What is kept of one run; every field is plain data.
@@ -188,16 +194,16 @@ class Outcome:
     recipe: dict[str, Any]
     train_images: int | None
     judged_on: str
-    epochs: dict[str, list[Any]]
+    epochs: dict[str, list[float | None]]
     images: int
-    wrong: dict[int, int]
-    seconds: float
+    wrong: dict[Position, Digit]
+    seconds: Seconds
     environment: dict[str, Any]
 
     @property
     def test_accuracies(self) -> list[float]:
         """Percent after each epoch; on the validation images when those were the judge."""
-        return self.epochs["test_accuracy"]
+        return cast(list[float], self.epochs["test_accuracy"])
 
     @property
     def one_view_accuracies(self) -> list[float] | None:
@@ -208,6 +214,17 @@ class Outcome:
             return None
         pairs = zip(self.epochs["one_view_accuracy"], self.test_accuracies, strict=True)
         return [several if one is None else one for one, several in pairs]
+
+    @property
+    def history(self) -> list[Epoch]:
+        """The epochs one by one. Raises ValueError when the figures are not those of epochs."""
+        columns = self.epochs.values()
+        rows = [dict(zip(self.epochs, row, strict=True)) for row in zip(*columns, strict=True)]
+        for row in rows:
+            for kind in ("train", "test", "one_view"):
+                if row.get(f"{kind}_accuracy") is not None and row.get(f"{kind}_loss", 0) is None:
+                    row[f"{kind}_loss"] = math.inf  # or NaN, which is no number to compare with
+        return msgspec.convert(rows, list[Epoch])
 
     @property
     def figures(self) -> RunFigures:
@@ -357,11 +374,11 @@ class Store:
 
     def get(self, task: Task) -> Outcome | None:
         """The task's outcome, None unless it is done. Raises MnistStepsError when damaged."""
-        outcome = self._read(self.path(task))
+        outcome = self._read(task)
         return outcome if outcome and outcome.digest == task.digest else None
 
     def state(self, task: Task) -> str:
-        outcome = self._read(self.path(task))
+        outcome = self._read(task)
         if outcome is None:
             return "missing"
         return "done" if outcome.digest == task.digest else "stale"
@@ -385,9 +402,7 @@ class Store:
     def seeds(self, stage: Stage, arm: str | None = None) -> list[int]:
         """The seeds that there are files for, done or stale, in order."""
         folder = self.folder / stage.slug
-        found = (folder / arm if arm else folder).glob("seed-*.json")
-        names = (re.fullmatch(r"seed-(\d+)\.json", path.name) for path in found)
-        return sorted(int(name[1]) for name in names if name)
+        return runs.seeds_named(folder / arm if arm else folder, r"seed-(\d+)\.json")
 
     def summary(self, stage: Stage, arm: str | None = None, **choices: Any) -> Summary | None:
         """Over all seeds that the store has, None when it has none."""
@@ -395,36 +410,52 @@ class Store:
         return summary_of(outcomes) if outcomes else None
 
     def check_writable(self) -> None:
-        """Raises MnistStepsError when outcomes could not be saved: better now than after a run."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise MnistStepsError(f"cannot make the folder {self.folder}: {error}.") from error
-        if not os.access(self.folder, os.W_OK):
-            raise MnistStepsError(f"cannot write into {self.folder}: choose another --folder.")
+        """Raises MnistStepsError when outcomes could not be saved."""
+        data.check_writable(self.folder)
 
-    def _read(self, path: Path) -> Outcome | None:
+    def _read(self, task: Task) -> Outcome | None:
+        """The file's outcome, proven when it is the task's; None where there is no file."""
+        path = self.path(task)
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            version = content.pop("format")
+            text = path.read_bytes()
+            version = msgspec.json.decode(text, type=runs.Format).format
             if version > FORMAT:
                 raise MnistStepsError(
                     f"{path} has format {version}, this version of mnist_steps reads up to "
                     f"{FORMAT}. Update mnist_steps."
                 )
-            content["wrong"] = {int(key): digit for key, digit in content["wrong"].items()}
-            outcome = Outcome(**content)
-            # The two statements of the final accuracy must agree, up to rounding.
-            right = 100 - 100 * len(outcome.wrong) / outcome.images
-            if abs(right - outcome.test_accuracies[-1]) > 1e-5:
-                raise ValueError(f"the images say {right:.2f} %")
+            outcome = msgspec.json.decode(text, type=Outcome)
+            if outcome.digest == task.digest:
+                for problem in _problems(outcome, task):
+                    raise ValueError(problem)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise MnistStepsError(
                 f"{path} cannot be read as a run ({error!r}). Delete it to make the run again."
             ) from error
         return outcome
+
+
+def _problems(outcome: Outcome, task: Task) -> Iterator[str]:
+    """What an outcome says that the task's run cannot have been, in words."""
+    names = ("number", "arm", "seed", "recipe", "train_images", "judged_on")
+    wanted = json.loads(json.dumps({name: getattr(task, name) for name in names}))
+    if "seed" in outcome.recipe:  # a part of the recipe in older outcomes
+        wanted["recipe"]["seed"] = task.seed
+    yield from runs.differences(wanted, {name: getattr(outcome, name) for name in names})
+    held_out = data.VALIDATION_SIZE if task.judged_on == "validation" else 0
+    images = held_out or data.TEST_SIZE
+    trained_on = min(data.TRAIN_SIZE - held_out, task.train_images or data.TRAIN_SIZE)
+    if outcome.images != images or any(place >= images for place in outcome.wrong):
+        yield f"it was judged on other images than the {images} that there are"
+    noted = "one_view_accuracy" in outcome.epochs
+    recipe = Recipe.from_data(task.recipe)
+    yield from contradictions.of_epochs(outcome.history, recipe, trained_on, images, noted)
+    right = 100 - 100 * len(outcome.wrong) / images
+    if abs(right - outcome.test_accuracies[-1]) > 1e-5:  # percents are rounded to six digits
+        yield f"the images say {right:.2f} %"
+    msgspec.convert({"seconds": ()} | outcome.environment, Environment)
 
 
 # --- The study ------------------------------------------------------------------------------

@@ -250,9 +250,6 @@ class Reach:
         inside = (positions >= self.starts[:, :, None]) & (positions < self.stops[:, :, None])
         return np.any(inside, axis=1)
 
-    def counts(self) -> Integers:
-        return (self.stops - self.starts).sum(axis=1)
-
 
 class Hull:
     """Along one axis without borders, the span of image positions that each unit can see.

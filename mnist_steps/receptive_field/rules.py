@@ -238,21 +238,7 @@ def _channels(size: int) -> Factors:
 
 # ---- What each operation does -------------------------------------------------------------------
 
-Rule = Callable[[Composer, Node, list[Fields]], Fields]
-RULES: dict[str, Rule] = {}
 
-
-def _for(names: str) -> Callable[[Rule], Rule]:
-    """Make a function the rule of these operations; '#' as in graph.operations."""
-
-    def enter(rule: Rule) -> Rule:
-        RULES.update({one: rule for name in names.split() for one in graph.ranks(name)})
-        return rule
-
-    return enter
-
-
-@_for("Conv#d")
 def _convolution(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     if len(given) > 1:
         raise composer.unknown(node, "with weights that depend on the image")
@@ -277,7 +263,6 @@ def _convolution(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     return fields.with_dim(1, _channels(node.output_shape[0]))
 
 
-@_for("ConvTranspose#d")
 def _transposed(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     if len(given) > 1:
         raise composer.unknown(node, "with weights that depend on the image")
@@ -289,7 +274,6 @@ def _transposed(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     return fields.with_dim(1, _channels(node.output_shape[0]))
 
 
-@_for("MaxPool#d AvgPool#d LPPool#d")
 def _pool(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     if node.attributes.get("return_indices"):
         raise composer.unknown(node, "with return_indices")
@@ -305,7 +289,6 @@ def _pool(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     return fields
 
 
-@_for("AdaptiveAvgPool#d AdaptiveMaxPool#d")
 def _adaptive_pool(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     fields = given[0]
     for axis, size in enumerate(node.output_shape[1:]):
@@ -314,7 +297,6 @@ def _adaptive_pool(composer: Composer, node: Node, given: list[Fields]) -> Field
     return fields
 
 
-@_for("Upsample UpsamplingNearest2d UpsamplingBilinear2d")
 def _resize(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     fields, settings = given[0], node.attributes
     mode, align = settings["mode"], settings["align_corners"]
@@ -332,7 +314,6 @@ def _resize(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     return fields
 
 
-@_for("ZeroPad#d ConstantPad#d ReflectionPad#d ReplicationPad#d CircularPad#d")
 def _pad(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     fields, padding = given[0], node.attributes["padding"]
     mode = {"Reflection": "reflect", "Replication": "replicate", "Circular": "circular"}.get(
@@ -355,23 +336,14 @@ def _pad(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     return fields
 
 
-@_for(
-    "Identity identity ReLU ReLU6 LeakyReLU PReLU RReLU ELU SELU CELU GELU SiLU Mish Sigmoid "
-    "LogSigmoid Tanh Softplus Softsign Tanhshrink Hardtanh Hardshrink Softshrink Hardsigmoid "
-    "Hardswish Threshold Dropout Dropout#d AlphaDropout FeatureAlphaDropout StochasticDepth "
-    "exp log log1p log2 sqrt rsqrt square abs neg sin cos erf reciprocal "
-    "clamp clamp_min clamp_max LocalResponseNorm ChannelShuffle"
-)
 def _pointwise(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     return given[0]
 
 
-@_for("add sub mul div pow maximum minimum expand")
 def _elementwise(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     return composer.broadcast(node, given)
 
 
-@_for("BatchNorm#d InstanceNorm#d LayerNorm RMSNorm GroupNorm")
 def _normalize(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     fields, kind = given[0], node.op.rstrip("123d")
     if kind in ("BatchNorm", "InstanceNorm") and node.attributes["track_running_stats"]:
@@ -388,14 +360,12 @@ def _normalize(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     return replace(fields, note=f"global by normalization ({node.name})") if mixes else fields
 
 
-@_for("Softmax LogSoftmax Softmin Softmax2d")
 def _softmax(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     fields = given[0]
     dim = node.attributes.get("dim", len(fields.dims) - 3)  # Softmax2d: over the channels
     return composer.mixed(node, fields, [dim])
 
 
-@_for("Linear")
 def _linear(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     if len(given) > 1:
         raise composer.unknown(node, "with weights that depend on the image")
@@ -404,7 +374,6 @@ def _linear(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     return fields.with_dim(last, _channels(node.output_shape[-1]))
 
 
-@_for("mean sum amax amin prod std var")
 def _reduce(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     over = node.attributes["dim"]
     fields = composer.mixed(node, given[0], over, pool=True)
@@ -417,7 +386,6 @@ def _reduce(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     )
 
 
-@_for("reshape Flatten Unflatten")
 def _reshape(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     """Factors are dealt out to the new axes in order; only channels can be cut."""
     fields = given[0]
@@ -440,12 +408,10 @@ def _reshape(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     return replace(fields, dims=tuple(dims))
 
 
-@_for("permute")
 def _permute(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     return replace(given[0], dims=tuple(given[0].dims[dim] for dim in node.attributes["dims"]))
 
 
-@_for("getitem")
 def _getitem(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     fields, index = given[0], list(node.attributes["index"])
     missing = len(fields.dims) - sum(one not in ("new", "...") for one in index)
@@ -478,7 +444,6 @@ def _getitem(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     return replace(fields, dims=tuple(new))
 
 
-@_for("cat")
 def _cat(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     dim = node.attributes["dim"]
     shape = (graph.BATCH, *node.output_shape)
@@ -498,7 +463,6 @@ def _cat(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     return composer.broadcast(node, pieces)
 
 
-@_for("stack")
 def _stack(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     dim = node.attributes["dim"]
     size = _channels(len(node.inputs))
@@ -507,7 +471,6 @@ def _stack(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     )
 
 
-@_for("PixelShuffle PixelUnshuffle")
 def _shuffle(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     fields = given[0]
     up = node.op == "PixelShuffle"
@@ -518,6 +481,43 @@ def _shuffle(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     return fields.with_dim(1, _channels(node.output_shape[0]))
 
 
-@_for(" ".join(graph.CONSTANTS))
 def _constant(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     raise composer.unknown(node, "of the image")  # `follow` does not ask for it
+
+
+Rule = Callable[[Composer, Node, list[Fields]], Fields]
+
+# '#' as in graph.operations: for one, two and three axes.
+RULES: dict[str, Rule] = {
+    name: rule
+    for names, rule in (
+        ("Conv#d", _convolution),
+        ("ConvTranspose#d", _transposed),
+        ("MaxPool#d AvgPool#d LPPool#d", _pool),
+        ("AdaptiveAvgPool#d AdaptiveMaxPool#d", _adaptive_pool),
+        ("Upsample UpsamplingNearest2d UpsamplingBilinear2d", _resize),
+        ("ZeroPad#d ConstantPad#d ReflectionPad#d ReplicationPad#d CircularPad#d", _pad),
+        (
+            "Identity identity ReLU ReLU6 LeakyReLU PReLU RReLU ELU SELU CELU GELU SiLU Mish "
+            "Sigmoid LogSigmoid Tanh Softplus Softsign Tanhshrink Hardtanh Hardshrink Softshrink "
+            "Hardsigmoid Hardswish Threshold Dropout Dropout#d AlphaDropout FeatureAlphaDropout "
+            "StochasticDepth exp log log1p log2 sqrt rsqrt square abs neg sin cos erf reciprocal "
+            "clamp clamp_min clamp_max LocalResponseNorm ChannelShuffle",
+            _pointwise,
+        ),
+        ("add sub mul div pow maximum minimum expand", _elementwise),
+        ("BatchNorm#d InstanceNorm#d LayerNorm RMSNorm GroupNorm", _normalize),
+        ("Softmax LogSoftmax Softmin Softmax2d", _softmax),
+        ("Linear", _linear),
+        ("mean sum amax amin prod std var", _reduce),
+        ("reshape Flatten Unflatten", _reshape),
+        ("permute", _permute),
+        ("getitem", _getitem),
+        ("cat", _cat),
+        ("stack", _stack),
+        ("PixelShuffle PixelUnshuffle", _shuffle),
+        (" ".join(graph.CONSTANTS), _constant),
+    )
+    for spelled in names.split()
+    for name in graph.ranks(spelled)
+}

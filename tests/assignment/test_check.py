@@ -4,6 +4,7 @@ import io
 import json
 import os
 import stat
+import subprocess
 import zipfile
 
 import pytest
@@ -19,6 +20,7 @@ from mnist_steps.assignment import (
     sandbox,
     starter,
     submission,
+    trainings,
 )
 from mnist_steps.assignment.findings import SubmissionError, one_line
 from mnist_steps.assignment.rules import Assignment
@@ -282,8 +284,23 @@ def test_without_a_jail_a_check_says_how_to_get_one(assignment_command, tmp_path
 
 def test_one_epoch_of_smoke_trains_the_rebuilt_network(network, few_images):
     recipe = recipe_toml.parse(RECIPE, Assignment())
-    epoch = checking.smoke(network, recipe)
-    assert epoch.train_loss < 2.6 and 0 <= epoch.test_accuracy <= 100
+    epoch = checking.smoke(checking.Checked((), network, recipe, True), Assignment())
+    assert epoch.losses[0] < 2.6 and len(epoch.test_accuracies) == 1
+
+
+@pytest.mark.parametrize("option", ["--smoke", "--full"])
+def test_trainings_of_a_check_have_the_limits_of_grading(
+    option, assignment_command, tmp_path, trace_without_jail, monkeypatch
+):
+    folder = write_folder(tmp_path / "slow", GOOD)
+    (folder / "assignment.toml").write_text("minutes = 2\n")
+
+    def too_slow(task):
+        raise subprocess.TimeoutExpired("it", task.seconds)
+
+    monkeypatch.setattr(trainings, "apart", too_slow)
+    status, out, _ = assignment_command("check", folder, option)
+    assert status == 0 and "it was stopped: it took longer than 2 minutes." in out
 
 
 def test_the_starters_files_are_all_there():

@@ -13,6 +13,7 @@ from torchvision import transforms
 
 from mnist_steps import augment, engine, recipes, stages, training
 from mnist_steps.assignment import recipe_toml, trainings
+from mnist_steps.assignment.findings import SubmissionError
 from mnist_steps.assignment.recipe_toml import RULES
 from mnist_steps.assignment.rules import Assignment
 from mnist_steps.recipes import OPTIMIZERS, SCHEDULES, TRANSFORMS, Recipe, defaults_of
@@ -61,6 +62,8 @@ def test_an_optimizer_is_torchs_with_these_arguments(few_digits, written, expect
     [
         ('name = "StepLR"\nstep_size = 3\ngamma = 0.5',
          lambda o: torch.optim.lr_scheduler.StepLR(o, 3, gamma=0.5)),
+        ('name = "MultiStepLR"\nmilestones = [2, 3, 6]\ngamma = 0.5',
+         lambda o: torch.optim.lr_scheduler.MultiStepLR(o, [2, 3, 6], gamma=0.5)),
         ('name = "ReduceLROnPlateau"\npatience = 0\nfactor = 0.5\nthreshold = 0.1',
          lambda o: torch.optim.lr_scheduler.ReduceLROnPlateau(
              o, patience=0, factor=0.5, threshold=0.1)),
@@ -171,13 +174,26 @@ def test_an_angle_may_be_a_range_as_torchvision_takes_it():
 
 
 @pytest.mark.parametrize(
-    "schedule", ['name = "StepLR"\nstep_size = 6', 'name = "OneCycleLR"\nmax_lr = 1']
+    ("schedule", "expected"),
+    [
+        ('name = "StepLR"\nstep_size = 6', {"step_size": 2}),
+        ('name = "MultiStepLR"\nmilestones = [1, 4, 8]', {"milestones": (1, 1, 2)}),
+        ('name = "OneCycleLR"\nmax_lr = 1', {"max_lr": 1}),
+    ],
 )
-def test_a_short_run_has_its_schedule_compressed(schedule):
-    short = trainings.screening(recipe_of(schedule=schedule), 3)
+def test_a_short_run_has_its_schedule_compressed(schedule, expected):
+    recipe = recipe_of(schedule=schedule)
+    short = trainings.screening(recipe, 3)
     assert short.epochs == 3
-    if "Step" in schedule:
-        assert short.schedule == recipes.Part.of("StepLR", step_size=2)
+    assert short.schedule == recipes.Part.of(recipe.schedule.name, **expected)
+
+
+@pytest.mark.parametrize(
+    "milestones", ["[]", "6", "[0, 3]", "[2.5]", "[101]", str([*range(1, 22)])]
+)
+def test_milestones_are_up_to_twenty_epochs(milestones):
+    with pytest.raises(SubmissionError, match="milestones: found .*expected a list of up to 20"):
+        recipe_of(schedule=f'name = "MultiStepLR"\nmilestones = {milestones}')
 
 
 def test_a_byte_order_mark_does_not_stop_a_recipe():

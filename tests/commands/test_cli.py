@@ -1,13 +1,14 @@
 """The command: what it prints, and that bad input is one clear line and exit status 2."""
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 from rich.console import Console
 
-from mnist_steps import data, runs, stages, training
+from mnist_steps import runs, stages, training
 from mnist_steps.commands import options
 
 
@@ -141,14 +142,35 @@ def test_bad_input_is_one_clear_line_and_status_2(command, arguments, expected):
     assert "Traceback" not in err + out
 
 
-def test_an_unwritable_cache_is_one_clear_line(command, tmp_path, monkeypatch):
+@pytest.fixture
+def no_training(monkeypatch):
+    """Whoever comes as far as training is too late."""
+
+    def refuse(*_, **__):
+        raise AssertionError("it trained")
+
+    monkeypatch.setattr(runs, "Training", refuse)
+
+
+def test_recording_into_a_folder_that_cannot_be_written_is_refused_before_it_trains(
+    command, tmp_path, no_training
+):
     (tmp_path / "file").write_text("in the way")
-    monkeypatch.setenv("MNIST_STEPS_DATA", str(tmp_path / "file"))
-    data.mnist.cache_clear()
-    status, _, err = command("train", "8")
-    data.mnist.cache_clear()
+    status, _, err = command("record", "8", "--folder", tmp_path / "file")
     assert status == 2
     assert "cannot write" in err and err.count("\n") == 1
+    assert "MNIST_STEPS_DATA" not in err, "which does not move the folder of records"
+
+
+def test_recording_without_a_place_for_checkpoints_is_refused_before_it_trains(
+    command, tmp_path, monkeypatch, no_training
+):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("MNIST_STEPS_DATA", str(tmp_path / "file"))
+    status, _, err = command("record", "8", "--folder", tmp_path / "records")
+    assert status == 2
+    assert "cannot write" in err and "MNIST_STEPS_DATA" in err and err.count("\n") == 1
+    assert not (tmp_path / "records").exists()
 
 
 def test_ctrl_c_ends_without_a_traceback(command, monkeypatch):
@@ -179,6 +201,32 @@ def test_no_figure_is_broken_however_narrow_the_terminal(columns, monkeypatch, c
     )
     printed = capsys.readouterr().out
     assert "6,379,786" in printed and "99.28" in printed
+
+
+def test_a_terminal_without_unicode_gets_plain_signs_and_aligned_tables():
+    arguments = [sys.executable, "-m", "mnist_steps", "stages"]
+    plain = os.environ | {"PYTHONIOENCODING": "ascii", "COLUMNS": "100", "PYTHONUTF8": "0"}
+    done = subprocess.run(arguments, capture_output=True, env=plain)
+    assert done.returncode == 0 and done.stderr == b""
+    lines = done.stdout.decode("ascii").splitlines()
+    assert "?" not in done.stdout.decode("ascii"), "a sign has no replacement in options.PLAIN"
+    rows = [line for line in lines if line.startswith(("|", "+"))]
+    assert len(rows) > 11 and len(set(map(len, rows))) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="completion there is PowerShell's")
+def test_a_shell_completes_commands_without_waiting_for_torch():
+    code = "import sys; sys.argv = ['mnist-steps']; from mnist_steps.commands.main import main\n"
+    code += "try: main()\nfinally: assert 'torch' not in sys.modules, 'slow'"
+    asked = {
+        "_MNIST_STEPS_COMPLETE": "complete_bash",
+        "COMP_WORDS": "mnist-steps st",
+        "COMP_CWORD": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | asked
+    )
+    assert (done.stdout.split(), done.stderr) == (["stages", "study"], "")
 
 
 @pytest.mark.parametrize("argument, said", [("--version", "mnist-steps 0."), ("--help", "study")])

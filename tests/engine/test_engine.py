@@ -163,11 +163,13 @@ def test_a_convolution_and_its_gradients_are_those_of_double_precision(shape):
 
 
 @pytest.mark.parametrize(
-    "size, kernel, stride, padding", [(28, 3, 2, 1), (28, 3, 3, 0), (28, 4, 2, 3), (1, 3, 2, 1)]
-)
-def test_a_first_convolution_may_have_a_stride(size, kernel, stride, padding):
+    "size, kernel, stride, padding, dilation",
+    [(28, 3, 2, 1, 1), (28, 3, 3, 0, 1), (28, 4, 2, 3, 1), (1, 3, 2, 1, 1), (28, 3, 1, 0, 2),
+     (28, 4, 3, 4, 2)],
+)  # fmt: skip
+def test_a_first_convolution_may_have_a_stride(size, kernel, stride, padding, dilation):
     torch.manual_seed(0)
-    layer = nn.Conv2d(1, 6, kernel, stride, padding)
+    layer = nn.Conv2d(1, 6, kernel, stride, padding, dilation)
     exact = copy.deepcopy(layer).double()
     images = torch.randn(16, 1, size, size)
     passed_back = torch.randn(layer(images).shape)
@@ -176,6 +178,20 @@ def test_a_first_convolution_may_have_a_stride(size, kernel, stride, padding):
         with_gradients(InBlocks([layer]), images, passed_back),
         with_gradients(exact, images.double(), passed_back.double()),
     )
+
+
+@pytest.mark.parametrize(
+    "channels, kernel, dilation, padding",
+    [
+        (4, 3, 2, 0), (4, 3, 2, 2), (4, 3, 2, 4), (4, 3, 3, 5), (4, (2, 3), 4, 1),
+        (13, 5, 2, 1),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_dilated_convolution_is_that_of_double_precision(channels, kernel, dilation, padding):
+    torch.manual_seed(0)
+    layer = nn.Conv2d(channels, 7, kernel, padding=padding, dilation=dilation)
+    assert_as_in_double_precision(torch.randn(32, channels, 11, 12), layer)
 
 
 def test_weights_may_lie_in_memory_either_way():
@@ -220,6 +236,13 @@ def test_batch_normalization_is_that_of_double_precision(relu, centre):
         (nn.MaxPool2d(2), nn.ReLU()),
         (nn.MaxPool2d(2),),
         (nn.MaxPool2d((3, 2)),),
+        # Windows that share pixels, and windows with pixels between them.
+        (nn.MaxPool2d(2, stride=1),),
+        (nn.MaxPool2d(3, stride=(2, 1)), nn.ReLU()),
+        (nn.MaxPool2d((1, 2), stride=(3, 4)),),
+        (nn.Conv2d(4, 5, 3), nn.ReLU(), nn.MaxPool2d(2, stride=1)),
+        (nn.AvgPool2d(3, stride=1),),
+        (nn.AvgPool2d(2, stride=3), nn.ReLU()),
         (nn.AvgPool2d(2), nn.ReLU()),
         (nn.AvgPool2d((2, 3)),),
         (nn.AdaptiveAvgPool2d(1),),
@@ -255,7 +278,7 @@ def test_what_is_no_number_stays_none():
 
 # --- Descriptions, perhaps from strangers ---------------------------------------------------
 
-CONVOLUTION = [0, 1, 4, 3, 3, 1, 0, 0, 1, 0]
+CONVOLUTION = [0, 1, 4, 3, 3, 1, 1, 0, 0, 1, 0]
 
 
 @pytest.mark.parametrize(
@@ -274,14 +297,17 @@ CONVOLUTION = [0, 1, 4, 3, 3, 1, 0, 0, 1, 0]
         ([16, 2, 28, 28, 1, *CONVOLUTION], 0, "another number of channels"),
         ([16, 1, 28, 28, 1, *CONVOLUTION, 1, 5, 0.1, 1e-5], 1, "another number of channels"),
         ([16, 1, 28, 28, 1, *CONVOLUTION, 1, 4, 0.1, float("inf")], 1, "setting"),
-        ([16, 1, 28, 28, 1, *CONVOLUTION, 2, 0, 4, 4, 3, 3, 2, 0, 0, 1, 0], 2, "stride"),
-        ([16, 1, 28, 28, 1, 0, 1, 4, 3, 3, 1, 3, 0, 1, 0], 0, "padding"),
+        ([16, 1, 28, 28, 1, *CONVOLUTION, 2, 0, 4, 4, 3, 3, 2, 1, 0, 0, 1, 0], 2, "stride"),
+        ([16, 1, 28, 28, 1, 0, 1, 4, 3, 3, 1, 1, 3, 0, 1, 0], 0, "padding"),
+        ([16, 1, 28, 28, 1, 0, 1, 4, 3, 3, 1, 2, 5, 0, 1, 0], 0, "padding"),
+        ([16, 1, 28, 28, 1, 0, 1, 4, 3, 3, 1, 14, 0, 0, 1, 0], 0, "larger than the map"),
         ([16, 1, 2, 28, 1, *CONVOLUTION], 0, "larger than the map"),
-        ([16, 1, 28, 28, 1, *CONVOLUTION, 3, 27, 1], 1, "larger than the map"),
-        ([16, 1, 28, 28, 1, *CONVOLUTION, 3, 0, 1], 1, "whole numbers from 1"),
-        ([32752, 1, 28, 28, 1, 0, 1, 12, 3, 3, 1, 0, 0, 1, 0], 0, "memory"),
+        ([16, 1, 28, 28, 1, *CONVOLUTION, 3, 27, 1, 1, 1], 1, "larger than the map"),
+        ([16, 1, 28, 28, 1, *CONVOLUTION, 3, 0, 1, 1, 1], 1, "whole numbers from 1"),
+        ([16, 1, 28, 28, 1, *CONVOLUTION, 3, 2, 2, 0, 1], 1, "whole numbers from 1"),
+        ([32752, 1, 28, 28, 1, 0, 1, 12, 3, 3, 1, 1, 0, 0, 1, 0], 0, "memory"),
         ([16, 1, 32767, 32767, 1, *CONVOLUTION], -1, "memory"),
-        ([16, 1, 28, 28, 1, 0, 1, 32767, 28, 28, 1, 27, 27, 1, 0], 0, "memory"),
+        ([16, 1, 28, 28, 1, 0, 1, 32767, 28, 28, 1, 1, 27, 27, 1, 0], 0, "memory"),
     ],
     ids=str,
 )
@@ -296,7 +322,7 @@ def test_any_list_of_numbers_is_laid_out_or_refused():
     generator, laid_out = random.Random(0), 0
     sizes = [0, 1, 2, 3, 5, 28, 100, 32767, 1e9, -1, 0.5, float("nan"), float("inf")]
     for _ in range(20_000):
-        numbers = [16, 1, 28, 28, 1, *CONVOLUTION, 2, 3, 2, 2, 1, 4, 0.1, 1e-5, *CONVOLUTION]
+        numbers = [16, 1, 28, 28, 1, *CONVOLUTION, 2, 3, 2, 2, 2, 2, 1, 4, 0.1, 1e-5, *CONVOLUTION]
         for _ in range(generator.randint(0, 3)):
             numbers[generator.randrange(len(numbers))] = generator.choice(sizes)
         try:
@@ -492,7 +518,7 @@ def test_shifted_images_are_judged_the_same_both_ways(few_digits):
     [
         nn.Conv2d(4, 129, 3),
         nn.Conv2d(4, 4, 3, stride=2),
-        nn.Conv2d(4, 4, 3, dilation=2),
+        nn.Conv2d(4, 4, 3, dilation=(1, 2)),
         nn.Conv2d(4, 4, 3, groups=2),
         nn.Conv2d(4, 4, 3, padding="same"),
         nn.Conv2d(4, 4, 1, padding=1),
@@ -500,7 +526,7 @@ def test_shifted_images_are_judged_the_same_both_ways(few_digits):
         nn.BatchNorm2d(4, affine=False),
         nn.BatchNorm2d(4, momentum=None),
         nn.BatchNorm2d(4, track_running_stats=False),
-        nn.MaxPool2d(3, stride=2),
+        nn.MaxPool2d(3, dilation=2),
         nn.MaxPool2d(2, padding=1),
         nn.MaxPool2d(2, ceil_mode=True),
         nn.AvgPool2d(2, divisor_override=3),

@@ -37,9 +37,7 @@ def put(store, arm, finals):
     for task, final in zip(
         study.tasks_for(arm.stage, range(len(finals)), arm=arm.name), finals, strict=True
     ):
-        wrong = {position: 0 for position in range(round(10_000 - 100 * final))}
-        epochs = {"test_accuracy": [98.0, final]}
-        store.put(dataclasses.replace(simulated.simulate(task), wrong=wrong, epochs=epochs))
+        store.put(simulated.made_up(task, [98.0, final]))
 
 
 def effect_of(store, name):

@@ -47,7 +47,9 @@ def test_what_follows_a_convolution_stands_behind_its_colon(word, names):
     assert all((one.bias is not None) == scores for one in built if isinstance(one, nn.Conv2d))
 
 
-@pytest.mark.parametrize("word", ["8x3", "@3", "8@", "8@3/", "8@3:nrom", "8@3:", "8", "pool2"])
+@pytest.mark.parametrize(
+    "word", ["8x3", "@3", "8@", "8@3/", "8@3:nrom", "8@3:", "8", "pool2", "pool/2", "8@3x"]
+)
 def test_a_word_that_names_no_layer_is_refused(word):
     with pytest.raises(MnistStepsError, match=f"{word!r} names no layer"):
         network(f"16@3 {word} average 10@1")
@@ -56,6 +58,15 @@ def test_a_word_that_names_no_layer_is_refused(word):
 def test_a_kernel_as_large_as_the_map_leaves_one_place():
     for layers in ("10@map", "8@3 pool 10@map", "8@4/3 8@3 10@map"):
         assert network(layers)(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+
+
+def test_windows_may_lie_apart_or_over_each_other():
+    built = network("8@3x2 pool/1 4@3/2 6@map")
+    assert [layer.dilation for layer in built if isinstance(layer, nn.Conv2d)] == [
+        (2, 2), (1, 1), (1, 1),
+    ]  # fmt: skip
+    assert [layer.stride for layer in built if isinstance(layer, nn.MaxPool2d)] == [1]
+    assert built(torch.zeros(2, 1, 28, 28)).shape == (2, 6)
 
 
 def test_an_arm_knows_its_line_when_its_network_has_one():

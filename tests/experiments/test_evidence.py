@@ -33,8 +33,22 @@ def test_a_summary_worked_by_hand():
     assert summary.pass_rate == pytest.approx(2 / 3)  # the second run fell to 99.3
 
 
-def test_a_single_run_has_no_spread():
+def test_a_single_run_has_no_spread_and_two_have_one():
     assert evidence.over_seeds([[99.4]]).sd is None
+    assert evidence.over_seeds([[99.4], [99.6]]).sd == pytest.approx(math.sqrt(0.02))
+
+
+def test_the_time_of_a_run_is_the_mean_in_hundredths_of_a_second():
+    runs = [[99.4]] * 3
+    assert evidence.over_seeds(runs, seconds=[10.0, 11.0, 12.001]).seconds == 11.0
+    assert evidence.over_seeds(runs, seconds=[10.0, 11.0, 12.03]).seconds == 11.01
+    assert evidence.over_seeds(runs).seconds is None
+
+
+def test_95_percent_is_what_an_interval_holds_when_nothing_is_said():
+    assert evidence.wilson(9944, 10_000) == evidence.wilson(9944, 10_000, 0.95)
+    values = [99.4, 99.5, 99.45, 99.38, 99.41]
+    assert evidence.bootstrap(values) == evidence.bootstrap(values, 0.95, 10_000, 0)
 
 
 @pytest.mark.parametrize("right, images", [(9944, 10_000), (0, 20), (20, 20), (7, 11), (1, 1)])
@@ -207,3 +221,19 @@ def test_stage_8_reaches_the_target_and_stage_7_does_not():
     seven, eight = (study.verdict_of(store.outcomes(stages.get(number))) for number in (7, 8))
     assert eight.reached and not seven.reached
     assert eight.end > eight.hold, "holding is harder than ending there"
+
+
+def test_a_verdict_in_words_and_as_data_says_all_that_it_knows():
+    few = evidence.verdict([[99.4, 99.4, 99.41], [99.3, 99.4, 99.43]])
+    assert str(few) == (
+        "reached on average: 99.420 % over 2 runs; 2 of 2 end at 99.4 % or above, 1 hold it in "
+        "each of their last three epochs"
+    )
+    many = evidence.verdict([[99.5]] * 5)
+    assert str(many).startswith(
+        "reached on average, and beyond doubt: 99.500 % over 5 runs (95 % interval 99.500 to "
+        "99.500); 5 of 5 end"
+    )
+    data = many.as_data()
+    assert data["reached"] and data["beyond_doubt"] and data["interval"]["low"] == 99.5
+    assert not few.as_data()["beyond_doubt"] and few.as_data()["reached"]

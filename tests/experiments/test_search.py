@@ -3,7 +3,6 @@
 import json
 import statistics
 import sys
-from dataclasses import replace
 
 import pytest
 import simulated
@@ -40,9 +39,7 @@ def test_the_command_names_the_runs_that_are_missing(monkeypatch, capsys, tmp_pa
 def put(store, candidate, loss, seeds):
     tasks = study.tasks_for(candidate.stage, range(seeds), candidate.name, judged_on="validation")
     for task in tasks:
-        epochs = {"test_loss": [0.5, loss], "test_accuracy": [99.0, 99.5]}
-        store.put(replace(simulated.simulate(task), epochs=epochs, images=5000,
-                          wrong=dict.fromkeys(range(25), 0)))  # fmt: skip
+        store.put(simulated.made_up(task, [99.0, 99.5], loss))
 
 
 def test_the_table_lists_a_stages_candidates_with_runs_the_lowest_loss_first(tmp_path):

@@ -209,14 +209,57 @@ def test_an_arm_has_a_folder_of_its_own(store):
         lambda text: text.replace('"images": 10000', '"images": 9000'),
         lambda text: text.replace('"seconds"', '"hours"'),
         lambda text: "[]",
+        lambda text: "[" * 100_000,
+        lambda text: text.replace('"format": 1', '"format": "one"'),
+        lambda text: text.replace('"threads": 1', '"threads": "1"'),
+        lambda text: text.replace('"threads": 1', '"threads": 0'),
+        lambda text: text.replace('"seconds": 1.0', '"seconds": -1.0'),
+        lambda text: text.replace('"seed": 4', '"seed": 5'),
+        lambda text: text.replace('"judged_on": "test"', '"judged_on": "validation"'),
+        lambda text: text.replace('"max_lr": 0.01', '"max_lr": 0.1'),
+        lambda text: text.replace('{"batch_size"', '{"test_shifts": 1, "batch_size"'),
+        lambda text: text.replace("98.0, 98.0, 99.4", "98.0, 99.4"),
+        lambda text: text.replace("98.0, 98.0, 99.4", "98.0, 98.005, 99.4"),
+        lambda text: text.replace("98.0, 98.0, 99.4", "98.0, 101.0, 99.4"),
+        lambda text: text.replace("0.03, null, 0.03", "0.001, null, 0.03"),
+        lambda text: text.replace("0.03, null, 0.03", "-0.03, null, 0.03"),
+        lambda text: text.replace('"test_loss"', '"loss"'),
+        lambda text: text.replace('"wrong": {"0": 4', '"wrong": {"0": 10'),
+        lambda text: text.replace('"wrong": {"0": 4', '"wrong": {"10000": 4'),
+        lambda text: text.replace('"wrong": {"0": 4', '"wrong": {"first": 4'),
     ],
-    ids=["cut off", "contradiction", "unknown field", "no run"],
+    ids=[
+        "cut off",
+        "contradiction",
+        "unknown field",
+        "no run",
+        "bomb",
+        "format",
+        "threads a word",
+        "no threads",
+        "negative time",
+        "another seed",
+        "another judge",
+        "another rate",
+        "another view",
+        "an epoch too few",
+        "half an image",
+        "above 100",
+        "impossible loss",
+        "negative loss",
+        "missing figure",
+        "no digit",
+        "no image",
+        "no position",
+    ],
 )
 def test_a_damaged_file_is_named(store, damage):
     (task,) = study.tasks_for(stages.get(8), [4])
     store.put(simulated.simulate(task))
     path = store.path(task)
-    path.write_text(damage(path.read_text()))
+    whole = path.read_text()
+    path.write_text(damage(whole))
+    assert path.read_text() != whole
     with pytest.raises(MnistStepsError, match=r"seed-4.json cannot be read .* Delete it"):
         store.get(task)
 
@@ -286,7 +329,7 @@ def test_two_tasks_with_one_file_are_refused(store, threads):
 def test_a_folder_that_cannot_be_written_is_said_before_any_training(tmp_path, threads, notes):
     (tmp_path / "file").write_text("in the way")
     tasks = study.tasks_for(stages.get(8), [0])
-    with pytest.raises(MnistStepsError, match="cannot make the folder"):
+    with pytest.raises(MnistStepsError, match="cannot write"):
         simulate(tasks, threads, study.Store(tmp_path / "file"), simulated.fail_for_seed_2)
     assert notes() == {}
 
@@ -668,12 +711,13 @@ def test_the_list_of_stages_carries_the_study(command, store, threads, monkeypat
 
 
 def judged_by_nine_views(task, gain=0.1):
-    """A run whose last two epochs also noted one view, each `gain` points worse; None: did not."""
+    """A run whose last three epochs also noted one view, `gain` points worse; None: did not."""
     outcome = simulated.simulate(task)
     if gain is None:
         return outcome
-    last = [round(accuracy - gain, 6) for accuracy in outcome.test_accuracies[1:]]
-    epochs = outcome.epochs | {"one_view_accuracy": [None, *last]}
+    last = [round(accuracy - gain, 6) for accuracy in outcome.test_accuracies[-3:]]
+    columns = {"one_view_accuracy": last, "one_view_loss": [0.03] * 3}
+    epochs = outcome.epochs | {name: [None] * 12 + column for name, column in columns.items()}
     return dataclasses.replace(outcome, epochs=epochs)
 
 

@@ -86,10 +86,10 @@ def compressed(file, _changed):
 
 
 @contextlib.contextmanager
-def served(folder):
+def served(folder, handler=Handler):
     """The folder on a server of this machine; gives its address, which ends in a slash."""
     server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(Handler, directory=str(folder))
+        ("127.0.0.1", 0), functools.partial(handler, directory=str(folder))
     )
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()

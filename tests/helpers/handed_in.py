@@ -76,6 +76,8 @@ def with_few_images(monkeypatch):
     everything = data.mnist()
     few = data.Mnist(everything.full_train[:256], everything.test[:100])
     monkeypatch.setattr(data, "mnist", functools.cache(lambda: few))
+    monkeypatch.setattr(data, "TRAIN_SIZE", 256)
+    monkeypatch.setattr(data, "TEST_SIZE", 100)
     # In this process, which has them; the process that trainings have has tests of its own.
     monkeypatch.setattr(trainings, "apart", trainings.make)
 

@@ -86,12 +86,71 @@ def test_a_truncated_packaged_file_is_refused(empty_cache, monkeypatch, tmp_path
         data.mnist()
 
 
-def test_a_cache_that_cannot_be_a_folder_is_one_clear_line(tmp_path, monkeypatch):
+@pytest.fixture
+def blocked(tmp_path, monkeypatch):
+    """A file where the cache folder should be."""
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
     monkeypatch.setenv("MNIST_STEPS_DATA", str(blocked))
-    with pytest.raises(MnistStepsError, match="cannot write .*MNIST_STEPS_DATA names another"):
+    data.mnist.cache_clear()
+    yield blocked
+    data.mnist.cache_clear()
+
+
+@pytest.fixture
+def no_home(monkeypatch):
+    """As for a user whom the system does not know: '~' stays '~'."""
+    monkeypatch.delenv("MNIST_STEPS_DATA", raising=False)
+    monkeypatch.setattr(data.platformdirs, "user_cache_dir", lambda name: f"~/.cache/{name}")
+    data.mnist.cache_clear()
+    yield
+    data.mnist.cache_clear()
+
+
+def test_a_cache_that_cannot_be_a_folder_is_one_clear_line(blocked):
+    with pytest.raises(data.CannotWrite, match=r"cannot write .*Name one .* MNIST_STEPS_DATA\.$"):
         data.unpack()
+
+
+def test_where_no_cache_can_be_written_the_same_digits_are_read_in_memory(blocked):
+    assert hashlib.md5(data.mnist().test.labels.to(torch.uint8).numpy().tobytes()).hexdigest() == (
+        hashlib.md5(data._packed("t10k-labels-idx1-ubyte")[8:]).hexdigest()
+    )
+    assert len(data.mnist().full_train) == 60_000
+    assert blocked.read_text() == "in the way"
+
+
+def test_a_damaged_package_is_told_also_where_no_cache_can_be_written(
+    blocked, monkeypatch, tmp_path
+):
+    _pack(monkeypatch, tmp_path, gzip.compress(b"not MNIST"))
+    with pytest.raises(MnistStepsError, match="damaged: its SHA-256"):
+        data.mnist()
+
+
+def test_without_a_home_digits_are_read_in_memory_and_no_folder_of_that_name_is_made(
+    no_home, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert len(data.mnist().test) == 10_000
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(data.CannotWrite, match="no home folder .* MNIST_STEPS_DATA"):
+        data.root()
+
+
+def test_the_variable_for_the_cache_is_named_only_where_it_helps(empty_cache, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(data.CannotWrite, match="or name another") as elsewhere:
+        data.write_atomically(tmp_path / "file" / "figure.svg", b"")
+    assert "MNIST_STEPS_DATA" not in str(elsewhere.value)
+
+
+def test_trying_a_folder_leaves_nothing_and_finds_a_file_in_the_way(tmp_path):
+    data.check_writable(tmp_path / "new" / "folder")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(data.CannotWrite, match="cannot write .*file/new"):
+        data.check_writable(tmp_path / "file" / "new")
 
 
 def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_behind(tmp_path, monkeypatch):

@@ -47,6 +47,7 @@ def with_stage(monkeypatch, number, **changes):
 
 def test_a_saved_run_is_read_back_equal(short_stage, few_digits, monkeypatch, tmp_path):
     with_stage(monkeypatch, 8, recipe={"epochs": 2})
+    monkeypatch.setattr(data, "TRAIN_SIZE", 256)
     run = training.fit(stages.get(8), seed=4, device="cpu", train_split=few_digits[:256])
     folder = runs.save(run, tmp_path)
     assert sorted(path.name for path in folder.iterdir()) == FILES
@@ -122,9 +123,9 @@ def test_a_record_judged_by_several_views_is_refused_when_what_one_says_is_chang
     judged_by_views,
 ):
     run, records = judged_by_views
-    flattered = dataclasses.replace(run.epochs[-1], one_view_accuracy=99.9)
+    flattered = dataclasses.replace(run.epochs[-1], one_view_accuracy=99.0)
     runs.save(dataclasses.replace(run, epochs=(run.epochs[0], flattered)), records)
-    with pytest.raises(RecordMismatch, match=r"the record says 99\.9 %"):
+    with pytest.raises(RecordMismatch, match=r"the record says 99\.00 %"):
         runs.check(runs.load(8, 4, records), steps=2)
 
 
@@ -267,9 +268,12 @@ def test_predictions_can_be_compared_for_the_first_images_alone():
 
 def test_a_record_with_its_steps_edited_is_refused():
     run = runs.load(8)
-    steps = (dataclasses.replace(run.steps[0], loss=1.0), *run.steps[1:])
-    with pytest.raises(RecordMismatch, match="the replayed loss at step 1 is .*record says 1.0000"):
-        runs.check(dataclasses.replace(run, steps=steps), steps=2)
+    first, last = run.steps[0], run.steps[936]  # of the first epoch, whose mean stays what it is
+    steps = list(run.steps)
+    steps[0] = dataclasses.replace(first, loss=last.loss)
+    steps[936] = dataclasses.replace(last, loss=first.loss)
+    with pytest.raises(RecordMismatch, match="the replayed loss at step 1 is 2.*record says 0"):
+        runs.check(dataclasses.replace(run, steps=tuple(steps)), steps=2, images=100)
 
 
 def test_differences_name_the_place_and_both_values():
@@ -324,6 +328,32 @@ def test_a_killed_recording_resumes_to_the_same_bytes(tmp_path):
         straight = tmp_path / "straight" / "08_lr_scheduler" / "seed-1" / name
         resumed = tmp_path / "resumed" / "08_lr_scheduler" / "seed-1" / name
         assert straight.read_bytes() == resumed.read_bytes()
+
+
+def test_a_record_that_cannot_be_saved_keeps_its_checkpoint_and_is_saved_by_a_second_call(
+    empty_cache, tmp_path, monkeypatch
+):
+    def trained(under_way, progress, save_checkpoint):
+        under_way.epochs = under_way.epochs or [training.Epoch(0.1, 90.0, 0.1, 90.0)]
+        under_way.losses = under_way.losses or [torch.ones(1)]
+        under_way.learning_rates = under_way.learning_rates or [0.1]
+        save_checkpoint(under_way)
+
+    monkeypatch.setattr(training, "run_to_end", trained)
+    monkeypatch.setattr(training.Training, "finished", True)
+    full = tmp_path / "records"
+
+    def disk_full(run, records):
+        raise data.CannotWrite(f"cannot write {records} (No space left on device).")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "save", disk_full)
+        with pytest.raises(data.CannotWrite, match=r"No space .* kept in .*the same command saves"):
+            runs.record(8, device="cpu", progress=False, records=full)
+    assert runs.checkpoint_path(stages.get(8), 8).is_file()
+    runs.record(8, device="cpu", progress=False, records=full)
+    assert (full / "08_lr_scheduler" / "seed-8" / "run.json").is_file()
+    assert not runs.checkpoint_path(stages.get(8), 8).exists()
 
 
 def test_a_damaged_checkpoint_is_one_clear_line(empty_cache):

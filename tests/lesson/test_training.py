@@ -217,3 +217,105 @@ def test_momentum_stays_when_the_schedule_does_not_cycle_it(short_stage, few_dig
         seen.append(momenta)
     assert len(seen[0]) == 10 and seen[1] == {0.9}
     assert recipes.Recipe.from_data(recipe.as_data()) == recipe
+
+
+# ---- What a reader hands over by mistake ---------------------------------------------------------
+
+
+class Mine(torch.nn.Sequential):
+    """A reader's first network. It ends in raw scores, as with torch's cross_entropy."""
+
+    def __init__(self, *end):
+        super().__init__(torch.nn.Flatten(), torch.nn.Linear(784, 10), *end)
+
+
+class Two(Mine):
+    def forward(self, x):
+        return super().forward(x), None
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (Mine, "Mine returns other numbers, .*: end its .* `return F.log_softmax"),
+        (lambda: Mine(torch.nn.LogSoftmax(0)), "returns other numbers, .*log_softmax.x, dim=1"),
+        (lambda: Mine(torch.nn.Softmax(1)), "returns probabilities, .*dim=1.` in place of softmax"),
+        (
+            lambda: Mine(torch.nn.ReLU(), torch.nn.Linear(10, 5)),
+            r"of shape \(64, 5\), .*ten scores",
+        ),
+        (Two, "Two returns a tuple, expected log-probabilities .*return one tensor"),
+    ],
+)
+def test_a_network_without_log_probabilities_is_told_at_the_first_batch(
+    model, said, short_stage, few_digits, monkeypatch
+):
+    """Its loss would fall below 0, and it would learn nothing."""
+    monkeypatch.setattr(training.F, "nll_loss", lambda *_: pytest.fail("it trains"))
+    with pytest.raises(MnistStepsError, match=said) as raised:
+        training.fit(dataclasses.replace(short_stage, model=model), train_split=few_digits[:64])
+    assert "\n" not in str(raised.value)
+
+
+def test_log_probabilities_may_be_reached_without_log_softmax(short_stage, few_digits):
+    class Logarithms(Mine):
+        def forward(self, x):
+            return super().forward(x).softmax(dim=1).log()
+
+    stage = dataclasses.replace(short_stage, model=Logarithms)
+    assert training.fit(stage, train_split=few_digits[:64]).finished
+
+
+def test_a_training_that_diverged_is_not_blamed_on_the_network(short_stage, few_digits):
+    recipe = dataclasses.replace(short_stage.recipe, optimizer=recipes.SGD(lr=1e9), schedule=None)
+    stage = dataclasses.replace(short_stage, recipe=recipe)
+    run = training.fit(stage, train_split=few_digits[:128], engine="torch")
+    assert run.epochs[-1].test_loss != run.epochs[-1].test_loss, "not a number"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (8, r"found 8, expected a stage, .*write fit\(stages.get\(8\)\)"),
+        (Mine(), r"found Mine\(, .*fit\(dataclasses.replace\(stages.get\(8\), model=Mine\)\)"),
+        (Mine, r"found <class '.*Mine'>, .*model=Mine\)\)"),
+        (dataclasses.replace(stages.get(8), model=Mine()),
+         r"found a stage whose model is a network, .*model=Mine\)\)"),
+        ("8", r"found '8', expected a stage, .*fit\(stages.get\(8\)\)"),
+        (None, r"found None, expected a stage"),
+    ],
+)  # fmt: skip
+def test_what_is_no_stage_is_told_with_the_line_to_write(given, said):
+    with pytest.raises(MnistStepsError, match=said) as raised:
+        training.fit(given)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["batch_size", "epochs"])
+@pytest.mark.parametrize("value", [0, -1, 2.5, "64", None])
+def test_a_recipe_without_batches_or_epochs_is_one_clear_line(name, value):
+    expected = f"a recipe has {value!r} as {name}, expected a whole number from 1"
+    with pytest.raises(MnistStepsError, match=expected):
+        dataclasses.replace(recipes.LR_SCHEDULER, **{name: value})
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        recipes.OneCycle(max_lr=0.1),
+        recipes.Part.of("MultiStepLR", milestones=(1,), gamma=0.5),
+        recipes.Part.of("ReduceLROnPlateau", patience=0, threshold=10.0, factor=0.5),
+        None,
+    ],
+    ids=str,
+)
+def test_the_rates_of_a_recipe_are_known_without_a_training(schedule, short_stage, few_digits):
+    recipe = dataclasses.replace(short_stage.recipe, epochs=3, schedule=schedule)
+    under_way = training.Training(
+        dataclasses.replace(short_stage, recipe=recipe), 0, CPU, few_digits[:256]
+    )
+    while not under_way.finished:
+        under_way.run_epoch()
+    losses = [epoch.train_loss for epoch in under_way.epochs]
+    assert training.learning_rates(recipe, 4, losses) == under_way.learning_rates
+    assert (len(set(under_way.learning_rates)) > 1) == (schedule is not None)

@@ -4,6 +4,7 @@ MNIST_STEPS_SITE=site names the built site; without it there is nothing to look 
 are skipped. axe-core comes with axe-playwright-python. Screenshots are kept in .cache/screenshots.
 """
 
+import contextlib
 import functools
 import inspect
 import json
@@ -32,6 +33,11 @@ if "MNIST_STEPS_SITE" not in os.environ:
 SITE = Path(os.environ["MNIST_STEPS_SITE"]).resolve()
 PAGES = sorted(file.relative_to(SITE).as_posix() for file in SITE.rglob("*.html"))
 assert "index.html" in PAGES, f"{SITE} is no built site"
+# The path below which it is to stand, such as mnist-steps/, when it was built with its address.
+CANONICAL = re.search(
+    r'<link rel="canonical" href="([^"]*)"', (SITE / "index.html").read_text("utf-8")
+)
+BASE = urlsplit(CANONICAL[1]).path.lstrip("/") if CANONICAL else ""
 
 RUN_AXE = """async () => (await axe.run(document, { resultTypes: ["violations"] }))
   .violations.flatMap(({ id, help, nodes }) =>
@@ -54,9 +60,20 @@ new PerformanceObserver((list) => {
 # --- A site, a browser ------------------------------------------------------------------------
 
 
+@contextlib.contextmanager
+def online(folder):
+    """The site on a server, at its path; gives its address. folder: an empty one."""
+    place = folder / "server" / BASE.rstrip("/")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(SITE, target_is_directory=True)
+    with served(folder / "server") as address:
+        yield address + BASE
+
+
 @pytest.fixture(scope="module")
-def site():
-    return SITE
+def address(tmp_path_factory):
+    with online(tmp_path_factory.mktemp("online")) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -144,10 +161,13 @@ def dead_links(page):
         parts = urlsplit(link)
         if parts.netloc != here.netloc or parts.path == here.path:
             continue
-        file = SITE / unquote(parts.path).lstrip("/")
+        file = SITE / unquote(parts.path).lstrip("/").removeprefix(BASE)
         file = file / "index.html" if file.is_dir() else file
         known = file.is_file() and (
-            not parts.fragment or file.suffix != ".html" or unquote(parts.fragment) in anchors(file)
+            not parts.fragment
+            or "=" in parts.fragment  # a state of the page, which its script reads
+            or file.suffix != ".html"
+            or unquote(parts.fragment) in anchors(file)
         )
         if not known:
             yield link
@@ -541,7 +561,7 @@ def test_stages_are_compared_from_a_folder(visit):
 
 
 def test_after_one_visit_the_site_works_without_a_network(browser, tmp_path):
-    with served(SITE) as address:
+    with online(tmp_path) as address:
         context = browser.new_context()
         page = context.new_page()
         page.goto(address)

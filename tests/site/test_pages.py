@@ -16,7 +16,7 @@ import jupytext
 import numpy as np
 import pytest
 from PIL import Image
-from simulated import simulate
+from simulated import made_up, simulate
 
 from mnist_steps import data, figures, models, pages, runs, stages
 from mnist_steps.errors import MnistStepsError
@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 STAGE_PAGES = sorted((ROOT / "docs" / "stages").glob("*.py"))
 PAGES = STAGE_PAGES + sorted(
     path
-    for folder in ("guides", "beyond", "assignment")
+    for folder in ("guides", "beyond", "assignment", "reference")
     for path in (ROOT / "docs" / folder).glob("*.py")
 )
 ORDER = [
@@ -404,9 +404,7 @@ def studied(tmp_path):
     """A store with three made-up runs of stage 8, of which one passes."""
     store = Store(tmp_path)
     for task, final in zip(tasks_for(stages.get(8), range(3)), (99.3, 99.4, 99.5), strict=True):
-        wrong = {position: 0 for position in range(round(10_000 - 100 * final))}
-        epochs = {"test_accuracy": [98.0, final, 99.38 if final < 99.5 else final, final]}
-        store.put(dataclasses.replace(simulate(task), wrong=wrong, epochs=epochs))
+        store.put(made_up(task, [98.0, final, 99.38 if final < 99.5 else final, final]))
     return store
 
 

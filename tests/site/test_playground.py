@@ -5,8 +5,10 @@ The browser and the server are those of tests/helpers/browser.py.
 
 import base64
 import functools
+import json
 import re
 import shutil
+import struct
 from pathlib import Path
 
 import markdown
@@ -376,6 +378,34 @@ def test_a_drawn_digit_is_read(visit, digits):
         read[digit] = verdict(page)
     print(f"\n{read}")
     assert [int(answer[0]) for answer in read.values()] == list(read)
+
+
+@pytest.fixture
+def broken(browser, address):
+    """The page with one file answered otherwise; gives what the page says is wrong."""
+    context = browser.new_context()
+
+    def open_page(file, **answer):
+        page = context.new_page()
+        page.route(f"**/{file}", lambda route: route.fulfill(**answer))
+        page.goto(address)
+        page.wait_for_selector("#pg-problem:not([hidden])")
+        return page.inner_text("#pg-problem")
+
+    yield open_page
+    context.close()
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_weights_that_are_no_numbers_are_told_with_their_place(broken, site, value):
+    folder = site / playground_assets.DATA / "stage-8"
+    layers = json.loads((folder / "model.json").read_text(encoding="utf-8"))["layers"]
+    (second,) = (layer for layer in layers if layer["name"] == "conv2")
+    weights = bytearray((folder / "weights.bin").read_bytes())
+    struct.pack_into("<f", weights, second["weights"]["weight"]["offset"] + 4 * 2, float(value))
+    told = broken("stage-8/weights.bin", body=bytes(weights))
+    shown = {"nan": "NaN", "inf": "Infinity"}[value]
+    assert f"conv2: number 3 of its weight is {shown}, so the training had failed" in told
 
 
 def test_the_first_stroke_replaces_an_example(visit):

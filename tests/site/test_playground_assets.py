@@ -1,50 +1,12 @@
 """The playground's files: made from the records, once, and packed for a folder on disk."""
 
 import json
-import shutil
-import sys
 from pathlib import Path
 
 from mnist_steps import data, runs
 from site_tools import playground_assets
 
 ROOT = Path(__file__).parents[2]
-
-
-def test_the_data_is_made_once_and_again_when_a_record_changes(tmp_path, monkeypatch):
-    calls = []
-
-    def pretend(command, **_):
-        calls.append(command)
-        Path(command[-1]).mkdir(parents=True)
-        return type("Done", (), {"returncode": 0, "stderr": ""})
-
-    monkeypatch.setattr(playground_assets.subprocess, "run", pretend)
-    digests = iter(["one", "one", "two"])
-    monkeypatch.setattr(playground_assets, "_digest", lambda project: next(digests))
-    folders = [playground_assets.cached_data(tmp_path) for _ in range(3)]
-    assert len(calls) == 2
-    assert folders[0] == folders[1] != folders[2]
-    assert [path.name for path in tmp_path.iterdir()] == ["two"]
-
-
-def test_the_data_is_stale_when_what_makes_it_changed_and_only_then(tmp_path, monkeypatch):
-    package = tmp_path / "mnist_steps"
-    ignored = shutil.ignore_patterns("*.gz", "studies", "__pycache__")
-    shutil.copytree(ROOT / "mnist_steps", package, ignore=ignored)
-    monkeypatch.delitem(sys.modules, "mnist_steps")  # the copy's is looked for
-    before = playground_assets._digest(tmp_path)
-
-    def changed(name):
-        nonlocal before
-        (package / name).write_bytes((package / name).read_bytes() + b"\n")
-        after = playground_assets._digest(tmp_path)
-        found, before = after != before, after
-        return found
-
-    assert changed("pages/export.py") and changed("engine/compiler.py")  # in folders, too
-    assert changed("records/08_lr_scheduler/seed-8/run.json")
-    assert not changed("assignment/grading.py") and not changed("commands/main.py")
 
 
 def test_the_presets_are_test_digits(tmp_path):

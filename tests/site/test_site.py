@@ -1,8 +1,10 @@
 """The site's machinery, on a tree of three small pages with the real hooks and configuration."""
 
+import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,8 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
+from browser import served, watch
+from processes import wait_until
 
 from site_tools import checks
 
@@ -355,6 +359,48 @@ def test_failing_cells_fail_the_build_and_are_all_named(project):
     assert f"stages/five.py, {place} raised ValueError: odd" in output
 
 
+BUSY = """\
+# %% [markdown]
+# # Busy
+
+# %%
+import os, subprocess, sys, time
+
+other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+with open("started.part", "w") as file:
+    print(os.getpid(), other.pid, file=file)
+os.rename("started.part", "started")
+time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is no signal there")
+@pytest.mark.parametrize("copied", [True, False], ids=["copied", "started"])
+def test_ctrl_c_ends_a_build_with_one_line_and_every_process_that_it_started(project, copied):
+    project.write("docs/stages/two.py", BUSY)
+    if not copied:  # as on systems where kernels are no copies of a process
+        settings = CONFIGURATION.replace(
+            "executed_pages_import: [wave]", "executed_pages_import: []"
+        )
+        project.write("mkdocs.yml", settings)
+    build = subprocess.Popen(
+        [sys.executable, "-m", "mkdocs", "build", "--quiet"], cwd=project.folder,
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    wait_until((project.folder / "started").is_file, seconds=120)
+    of_page = [int(number) for number in (project.folder / "started").read_text().split()]
+    started = [psutil.Process(pid) for pid in of_page]
+    started += psutil.Process(build.pid).children(recursive=True)
+    os.killpg(build.pid, signal.SIGINT)  # as a terminal does
+    _, said = build.communicate(timeout=60)
+    assert build.returncode == 130
+    assert [line for line in said.splitlines() if "MKDOCS_2" not in line and line] == [
+        "mkdocs: stopped."
+    ]
+    gone, alive = psutil.wait_procs(started, timeout=10)
+    assert [one for one in alive if one.status() != psutil.STATUS_ZOMBIE] == []
+
+
 @pytest.mark.parametrize("links", [["missing.py"], ["one.py#missing", "../../missing/"]])
 def test_a_broken_link_on_an_executed_page_fails_the_build(project, links):
     written = "".join(f"# [A link]({link})\n" for link in links)
@@ -366,6 +412,72 @@ def test_a_broken_link_on_an_executed_page_fails_the_build(project, links):
 
 def test_a_built_site_fetches_nothing_from_outside(built):
     assert list(checks.problems(built.folder / "site")) == []
+
+
+# --- What is missing or damaged, in a browser -----------------------------------------------------
+
+
+@pytest.fixture
+def shown(browser):
+    """Open a page of a folder in a fresh browser; gives the page, which notes its complaints."""
+    with contextlib.ExitStack() as stack:
+
+        def open_page(site, name="", before=None):
+            address = stack.enter_context(served(site))
+            context = browser.new_context(service_workers="block")
+            stack.callback(context.close)
+            page = watch(context.new_page())
+            if before:
+                page.add_init_script(before)
+            page.goto(address + name)
+            return page
+
+        yield open_page
+
+
+def test_a_page_says_which_of_its_scripts_is_missing(project, shown):
+    (script,) = (project.folder / "site/assets/javascripts").glob("bundle.*.min.js")
+    script.unlink()
+    page = shown(project.folder / "site", "stages/one/")
+    told = page.get_by_role("alert").inner_text()
+    assert script.name in told and "Load the page again" in told
+
+
+def test_a_whole_page_says_nothing(built, shown):
+    page = shown(built.folder / "site", "stages/one/")
+    page.wait_for_load_state("networkidle")
+    assert page.get_by_role("alert").all() == []
+    assert page.complaints == []
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_the_search_says_so_when_its_index_is_missing_and_only_then(project, shown, missing):
+    if missing:
+        (project.folder / "site/search/search_index.json").unlink()
+    page = shown(project.folder / "site")
+    page.locator(".md-search__input").focus()
+    page.wait_for_load_state("networkidle")
+    told = page.locator(".md-search-result__meta").inner_text()
+    assert ("its index cannot be loaded" in told) == missing
+
+
+WHOLE = '{"index": 2, "color": {"scheme": "slate"}}'
+
+
+@pytest.mark.parametrize("kept", ["{", "3", '{"index": 1, "color": "x"}', "null", WHOLE])
+def test_damaged_settings_of_the_theme_are_put_aside_and_the_page_works(built, shown, kept):
+    key = "location.pathname + '.__palette'"
+    page = shown(
+        built.folder / "site",
+        before=f"localStorage.getItem('seen') ?? localStorage.setItem({key}, {kept!r});"
+        "localStorage.setItem('seen', 'yes')",
+    )
+    page.wait_for_load_state("networkidle")
+    assert page.complaints == []
+    aside = page.evaluate(
+        "Object.entries(localStorage).filter(([key]) => key.endsWith('.damaged'))"
+    )
+    assert [value for _, value in aside] == ([] if kept in ("null", WHOLE) else [kept])
 
 
 @pytest.mark.parametrize(

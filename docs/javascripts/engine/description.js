@@ -33,9 +33,10 @@ const is = (value, usual) => both(value ?? usual).every((number) => number === u
 const KINDS = {
   Conv2d: (a) => {
     const [stride, across] = both(a.stride ?? 1);
-    const usual = is(a.dilation, 1) && is(a.groups, 1) && (a.padding_mode ?? "zeros") === "zeros";
-    if (!usual || stride !== across) return null;
-    const sizes = [...both(a.kernel_size), stride, ...both(a.padding ?? 0)];
+    const [dilation, dilationAcross] = both(a.dilation ?? 1);
+    const usual = is(a.groups, 1) && (a.padding_mode ?? "zeros") === "zeros";
+    if (!usual || stride !== across || dilation !== dilationAcross) return null;
+    const sizes = [...both(a.kernel_size), stride, dilation, ...both(a.padding ?? 0)];
     return [CONVOLUTION, a.in_channels, a.out_channels, ...sizes, a.bias ? 1 : 0, 0];
   },
   BatchNorm2d: (a) =>
@@ -45,14 +46,14 @@ const KINDS = {
   ReLU: () => [RELU],
   MaxPool2d: (a) => pool(MAX_POOL, a),
   AvgPool2d: (a) => pool(AVERAGE_POOL, a),
-  AdaptiveAvgPool2d: (a) => (is(a.output_size, 1) ? [AVERAGE_POOL, ...WHOLE_MAP] : null),
+  AdaptiveAvgPool2d: (a) => (is(a.output_size, 1) ? [AVERAGE_POOL, ...WHOLE_MAP, 1, 1] : null),
 };
 
 /** @param {number} kind @param {any} a */
 function pool(kind, a) {
   const window = both(a.kernel_size), stride = both(a.stride ?? window);
   const usual = is(a.padding, 0) && is(a.dilation, 1) && !a.ceil_mode && a.divisor_override == null;
-  return usual && stride.every((step, i) => step === window[i]) ? [kind, ...window] : null;
+  return usual ? [kind, ...window, ...stride] : null;
 }
 
 /**

@@ -150,32 +150,48 @@ export class Trainer {
 
   /** All weights and running statistics by name, copied. @returns {Record<string, Float32Array>} */
   weights() {
-    const { engine } = this;
-    return Object.fromEntries(
-      this.tensors.map(({ name, value, size }) => [name, engine.floats(value, size).slice()]),
-    );
+    return this.copies("value");
   }
 
   /** Take other weights; those that are not named stay. @param {Record<string, Float32Array>} all */
   load(all) {
-    for (const [name, numbers] of Object.entries(all)) {
-      const tensor = this.tensors.find((one) => one.name === name);
-      if (tensor?.size !== numbers.length) {
-        const expected = tensor ? `${tensor.size} numbers` : "no such weights";
-        throw new Error(`${name}: found ${numbers.length} numbers, the network has ${expected}`);
-      }
-      this.engine.floats(tensor.value, tensor.size).set(numbers);
-    }
+    this.take("value", all);
+  }
+
+  /** What momentum keeps from step to step, by name, copied. @returns {Record<string, Float32Array>} */
+  velocities() {
+    return this.copies("velocity");
+  }
+
+  /** Go on with other velocities. @param {Record<string, Float32Array>} all */
+  loadVelocities(all) {
+    this.take("velocity", all);
   }
 
   /** The gradients of the last step by name, copied. @returns {Record<string, Float32Array>} */
   gradients() {
-    const { engine } = this;
-    return Object.fromEntries(
-      this.tensors
-        .filter(({ trained }) => trained)
-        .map(({ name, gradient, size }) => [name, engine.floats(gradient, size).slice()]),
-    );
+    return this.copies("gradient");
+  }
+
+  /** @typedef {"value" | "gradient" | "velocity"} Part of a tensor; not each one has all */
+
+  /** @param {Part} part @returns {Record<string, Float32Array>} */
+  copies(part) {
+    const having = this.tensors.filter((tensor) => tensor[part]);
+    const copied = having.map((one) => [one.name, this.engine.floats(one[part], one.size).slice()]);
+    return Object.fromEntries(copied);
+  }
+
+  /** @param {Part} part @param {Record<string, Float32Array>} all */
+  take(part, all) {
+    for (const [name, numbers] of Object.entries(all)) {
+      const tensor = this.tensors.find((one) => one.name === name && one[part]);
+      if (tensor?.size !== numbers.length) {
+        const expected = tensor ? `${tensor.size} numbers` : "no such weights";
+        throw new Error(`${name}: found ${numbers.length} numbers, the network has ${expected}`);
+      }
+      this.engine.floats(tensor[part], tensor.size).set(numbers);
+    }
   }
 
   /**

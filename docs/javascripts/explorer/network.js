@@ -56,7 +56,7 @@ export function seenBy(layers, inputShape, row, column) {
  * @param {string} kind @param {Window} window @param {number[]} shape of what the layer gets
  * @returns {Problem | null}
  */
-function problemOf(kind, window, shape) {
+export function problemOf(kind, window, shape) {
   for (const axis of [0, 1]) {
     const kernel = window.kernel_size[axis];
     const padding = window.padding[axis];

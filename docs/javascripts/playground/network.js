@@ -53,11 +53,19 @@ export class Network {
     this.layers = description.layers.map((layer) => {
       return { ...layer, tensors: tensorsOf(layer, weights) };
     });
-    for (const { name, kind, attributes } of this.layers) {
+    for (const { name, kind, attributes, tensors } of this.layers) {
       const grouped = (attributes.groups ?? 1) !== 1;
       const padded = (attributes.padding_mode ?? "zeros") !== "zeros";
       if (!KINDS[kind] || grouped || padded) {
         throw new Error(`${name}: this ${kind} is not known here`);
+      }
+      for (const [part, { data }] of Object.entries(tensors)) {
+        const at = data.findIndex((value) => !Number.isFinite(value));
+        if (at < 0) continue;
+        throw new Error(
+          `${name}: number ${at + 1} of its ${part} is ${data[at]}, so the training had failed, ` +
+            "or weights.bin is damaged: no digit can be read with it",
+        );
       }
     }
   }

@@ -13,6 +13,70 @@ new MutationObserver((changes) => {
   }
 }).observe(document.documentElement, { childList: true, subtree: true });
 
+// The theme keeps the reader's choices in the browser's storage, and stops when it cannot read them.
+// What is damaged is put aside, under another name, and the theme begins anew.
+try {
+  for (const key of Object.keys(localStorage)) {
+    if (!/\.__[a-z]+$/.test(key) || readable(key)) continue;
+    localStorage.setItem(`${key}.damaged`, localStorage.getItem(key) ?? "");
+    localStorage.removeItem(key);
+  }
+} catch {} // a browser that keeps nothing
+
+/** @param {string} key */
+function readable(key) {
+  try {
+    const kept = JSON.parse(localStorage.getItem(key) ?? "null");
+    if (!key.endsWith(".__palette") || kept === null) return true;
+    return Number.isInteger(kept.index) && kept.color !== null && typeof kept.color === "object";
+  } catch {
+    return false; // no JSON
+  }
+}
+
+// A script that cannot be loaded says nothing by itself: the page would only lack what it does.
+/** @type {Set<string>} */
+const missing = new Set();
+addEventListener(
+  "error",
+  ({ target }) => {
+    if (!(target instanceof HTMLScriptElement) || !target.src) return;
+    missing.add(new URL(target.src).pathname.replace(/.*\//, ""));
+    if (document.readyState === "loading") addEventListener("DOMContentLoaded", tell);
+    else tell();
+  },
+  true, // such an event does not rise from the element that it is about
+);
+
+function tell() {
+  const id = "missing-scripts";
+  const note = document.getElementById(id) ?? document.createElement("p");
+  Object.assign(note, { id, className: "missing-scripts" });
+  note.setAttribute("role", "alert");
+  note.textContent =
+    `A part of this page could not be loaded, and what it does is missing: ${[...missing].join(", ")}. ` +
+    "Load the page again; if that does not help, the copy of the site is not complete.";
+  if (!note.isConnected) document.querySelector("article")?.prepend(note);
+}
+
+// The theme's search waits for its index for ever when there is none. Asked once, at its first use.
+addEventListener(
+  "focusin",
+  async function ask({ target }) {
+    if (!(target instanceof HTMLElement && target.matches(".md-search__input"))) return;
+    removeEventListener("focusin", ask);
+    if (location.protocol === "file:") return; // there the index is a script
+    const { base } = JSON.parse(document.getElementById("__config")?.textContent ?? "{}");
+    const index = new URL(`${base}/search/search_index.json`, location.href);
+    const found = await fetch(index).then((answer) => answer.ok, () => false);
+    const place = document.querySelector(".md-search-result__meta");
+    if (!found && place) {
+      place.setAttribute("role", "alert");
+      place.textContent = "Search does not work here: its index cannot be loaded.";
+    }
+  },
+);
+
 // Two things that a site needs when it is opened from a folder (file://) and not from a server.
 if (location.protocol === "file:") {
   // An address that ends in a folder: a server answers with the page in it, a folder with a list.

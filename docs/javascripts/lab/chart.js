@@ -1,0 +1,103 @@
+// @ts-check
+/**
+ * A chart of lines and dots, as SVG: labels beside what they name, and all of it in words.
+ *
+ * @typedef {object} Series
+ * @property {string} label
+ * @property {"own" | "other" | "site"} kind the reader's, one to compare with, the site's points
+ * @property {[number, number][]} points
+ * @property {boolean} [dots] whether points stand by themselves
+ * @property {boolean} [open] whether dots are rings
+ *
+ * @typedef {object} Axis
+ * @property {number} from @property {number} to
+ * @property {number[]} marks
+ * @property {(value: number) => string} [text] of a mark
+ * @property {boolean} [log]
+ */
+
+const WIDTH = 640, HEIGHT = 270;
+const LEFT = 50, TOP = 14, BOTTOM = 28;
+const APART = 15; // from one label to the next below it, where they lie side by side otherwise
+const WIDE = 60; // a label
+
+/**
+ * @param {{words: string, x: Axis, y: Axis, series: Series[], right?: number, line?: number}} chart
+ *   words: what it shows, for who does not see it; right: room for labels; line: a value of y to
+ *   draw a line at
+ * @returns {SVGElement}
+ */
+export function chart({ words, x, y, series, right = 125, line }) {
+  const width = WIDTH - LEFT - right, height = HEIGHT - TOP - BOTTOM;
+  /** @param {number} value */
+  const across = (value) => LEFT + width * placeOn(x, value);
+  /** @param {number} value */
+  const down = (value) => TOP + height * (1 - placeOn(y, value));
+
+  const svg = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": words });
+  for (const mark of y.marks) {
+    const at = down(mark);
+    svg.append(draw("line", { class: "grid", x1: LEFT, x2: WIDTH - right, y1: at, y2: at }));
+    const place = { class: "mark", x: LEFT - 6, y: at + 4, "text-anchor": "end" };
+    svg.append(draw("text", place, y.text?.(mark) ?? `${mark}`));
+  }
+  for (const mark of x.marks) {
+    const place = { class: "mark", x: across(mark), y: HEIGHT - 8, "text-anchor": "middle" };
+    svg.append(draw("text", place, x.text?.(mark) ?? `${mark}`));
+  }
+  if (line !== undefined) {
+    const at = down(line);
+    svg.append(draw("line", { class: "target", x1: LEFT, x2: WIDTH - right, y1: at, y2: at }));
+  }
+
+  const drawn = series.filter(({ points }) => points.length);
+  /** @type {Label[]} */
+  const labels = [];
+  for (const { label, kind, points, dots, open } of drawn) {
+    const group = draw("g", { class: `is-${kind}` });
+    const places = points.map(([one, other]) => [across(one), down(other)]);
+    if (dots) {
+      for (const [cx, cy] of places) {
+        group.append(draw("circle", { class: open ? "ring" : "dot", cx, cy, r: 4.5 }));
+      }
+    } else {
+      const text = places.map((place) => place.map((one) => one.toFixed(1)).join(",")).join(" ");
+      group.append(draw("polyline", { class: "run", points: text }));
+    }
+    const [endX, endY] = /** @type {number[]} */ (places.at(-1));
+    const node = draw("text", { x: endX + 8, y: endY + 4 }, label);
+    group.append(node);
+    svg.append(group);
+    if (label) labels.push({ x: endX, y: endY + 4, node });
+  }
+  spread(labels);
+  return svg;
+}
+
+/**
+ * Labels that would stand on each other move apart.
+ * @typedef {{x: number, y: number, node: SVGElement}} Label
+ * @param {Label[]} labels
+ */
+function spread(labels) {
+  labels.sort((one, other) => one.y - other.y);
+  labels.forEach((label, i) => {
+    const beside = labels.slice(0, i).filter(({ x }) => Math.abs(x - label.x) < WIDE);
+    for (const { y } of beside) label.y = Math.max(label.y, y + APART);
+    label.node.setAttribute("y", label.y.toFixed(1));
+  });
+}
+
+/** From 0 to 1; what lies outside is at the edge. @param {Axis} axis @param {number} value */
+function placeOn({ from, to, log }, value) {
+  const of = (/** @type {number} */ one) => (log ? Math.log(Math.max(one, 1e-9)) : one);
+  return Math.min(1, Math.max(0, (of(value) - of(from)) / (of(to) - of(from))));
+}
+
+/** @param {string} name @param {Record<string, string | number>} attributes @param {string} text */
+function draw(name, attributes, text = "") {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, String(value));
+  element.textContent = text;
+  return element;
+}

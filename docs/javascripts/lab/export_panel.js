@@ -1,0 +1,82 @@
+// @ts-check
+/**
+ * Taking the network along: a submission for the course, and trained weights.
+ */
+
+import { make } from "../compare/make.js";
+import { analyze, networkOf, write } from "./design.js";
+import { button } from "./rows.js";
+import { modelFile, recipeFile, reportFile, weightsFile } from "./submission.js";
+import { zip } from "./zip.js";
+
+/** @typedef {import("./design.js").Design} Design */
+/** @typedef {import("./training_panel.js").Trained} Trained */
+
+/**
+ * @param {HTMLElement} place @param {() => Design} design the present one
+ * @param {() => Trained | null} trained the last network that was
+ * @param {(text: string) => void} announce
+ * @returns {{show: () => void}} call it when one of the two changed
+ */
+export function mountExport(place, design, trained, announce) {
+  const submission = button("Submission (zip)", () => {
+    const files = {
+      "model.py": modelFile(design()),
+      "recipe.toml": recipeFile(design()),
+      "REPORT.md": reportFile(design(), measured(ofThis())),
+    };
+    save("submission.zip", "application/zip", zip(files));
+  });
+  const weights = button("Weights (safetensors)", () => {
+    const found = ofThis();
+    if (!found) return;
+    const file = weightsFile(networkOf(found.design), found.weights, batchesOf(found));
+    save("weights.safetensors", "application/octet-stream", file);
+  });
+  const note = make("p", { class: "lab-quiet", id: "lab-export-note" });
+  for (const one of [submission, weights]) one.setAttribute("aria-describedby", note.id);
+  place.append(make("p", { class: "lab-actions" }, submission, weights), note);
+
+  /** What was trained, if its layers are still the design's. */
+  function ofThis() {
+    const found = trained();
+    const layers = (/** @type {Design} */ one) => write({ layers: one.layers, recipe: one.recipe });
+    return found && layers(found.design) === layers(design()) ? found : null;
+  }
+
+  /** @param {string} name @param {string} type @param {Uint8Array} bytes */
+  function save(name, type, bytes) {
+    const address = URL.createObjectURL(new Blob([/** @type {BlobPart} */ (bytes)], { type }));
+    make("a", { href: address, download: name }).click();
+    setTimeout(() => URL.revokeObjectURL(address), 60_000);
+    announce(`${name} was made.`);
+  }
+
+  function show() {
+    const fatal = analyze(design()).problems.some((one) => one.fatal);
+    submission.disabled = fatal;
+    weights.disabled = fatal || !ofThis();
+    if (fatal) note.textContent = "What cannot be trained cannot be handed in: see what the design says above.";
+    else if (weights.disabled) note.textContent = "There are weights once this design and recipe were trained.";
+    else note.textContent = "The weights are those of the last run.";
+  }
+
+  return { show };
+}
+
+/** How many batches the weights have seen. @param {Trained} trained */
+function batchesOf({ run, design }) {
+  return run.epochs.reduce((sum, { trained }) => {
+    return sum + Math.ceil(trained.images / design.recipe.batchSize);
+  }, 0);
+}
+
+/** What the Lab measured of a design, in sentences for its report. @param {Trained | null} trained */
+function measured(trained) {
+  if (!trained?.runs.length) return [];
+  const lines = trained.runs.map(({ seed, epochs }) => {
+    const judged = /** @type {typeof epochs[0]} */ (epochs.at(-1)).oneView;
+    return `- seed ${seed}: ${((100 * judged.right) / judged.images).toFixed(2)} %`;
+  });
+  return [`In the Lab, after the last epoch, of the validation images:\n\n${lines.join("\n")}`];
+}
