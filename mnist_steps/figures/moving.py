@@ -195,19 +195,16 @@ def affine_map(label: int = 4, degrees: float = 20, scale: float = 1.2) -> Movin
                 places = [(left + (1 + x) * side / 2, 20 + (1 + y) * side / 2) for x, y in points]
                 parts.append(line(*places[0], *places[1], "test", 0.6))
     numbers = [[_signed(value, 3) for value in row] for row in matrix.tolist()]
-    parts.append(
-        text(2, 200, f"x looked at: {numbers[0][0]} x  {numbers[0][1]} y  {numbers[0][2]}", "start")
-    )
-    parts.append(
-        text(2, 216, f"y looked at: {numbers[1][0]} x  {numbers[1][1]} y  {numbers[1][2]}", "start")
-    )
+    for row, (axis, (a, b, c)) in enumerate(zip("xy", matrix.tolist(), strict=True)):
+        looks_at = f"{axis} looked at: {a:.3f} x {b:+.3f} y {c:+.3f}".replace("-", "−")
+        parts.append(text(2, 200 + 16 * row, looks_at, "start"))
     return Moving(
         "affine",
         drawn(
             parts, WIDTH, 222,
-            f"A digit with a grid turned by {degrees:g} degrees and made smaller by "
+            f"A digit with a grid turned back by {degrees:g} degrees and made smaller by "
             f"{scale:g}: there the output looks, so the output is the digit turned and enlarged. "
-            f"The matrix is {numbers[0]}, {numbers[1]}.",
+            f"The matrix has the rows {' '.join(numbers[0])} and {' '.join(numbers[1])}.",
         ),
         {"label": label, "pixels": _pixels(image), "degrees": degrees, "scale": scale},
     )  # fmt: skip
