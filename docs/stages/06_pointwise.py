@@ -421,4 +421,5 @@ pages.provenance(run)
 # %% [markdown]
 # ## Next
 #
-# There is room in the budget. [Stage 7](07_capacity.py) spends it.
+# [Train this network in your browser](../lab.md#preset=6), or go on: there is room in
+# the budget. [Stage 7](07_capacity.py) spends it.

@@ -317,5 +317,6 @@ pages.provenance(run)
 # %% [markdown]
 # ## Next
 #
-# The learning rate is still as large at the end as at the start. [Stage
-# 8](08_lr_scheduler.py) lets it fall.
+# [Train this network in your browser](../lab.md#preset=7), or go on: the learning rate
+# is still as large at the end as at the start. [Stage 8](08_lr_scheduler.py) lets it
+# fall.

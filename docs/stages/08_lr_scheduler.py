@@ -350,4 +350,5 @@ Text(f"""
 # ## Next
 #
 # Eight steps, from millions of parameters to fewer than eight thousand, and the target
-# is reached. Who wants it with every seed reads [stage 9](../beyond/09_reliable.py).
+# is reached. See it happen: [train this network in your browser](../lab.md#preset=8).
+# Who wants it with every seed reads [stage 9](../beyond/09_reliable.py).
