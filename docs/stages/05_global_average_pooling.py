@@ -326,5 +326,5 @@ pages.provenance(run)
 # %% [markdown]
 # ## Next
 #
-# [Train this network in your browser](../lab.md#preset=5), or go on: the budget is met,
+# [Train this network in your browser](../lab.md#preset=5), or go on. The budget is met,
 # the accuracy is not. [Stage 6](06_pointwise.py) spends the parameters differently.
