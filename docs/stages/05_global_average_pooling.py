@@ -178,7 +178,7 @@ parameters. Which of them is it?
   interval {equal.interval.low:+.2f} to {equal.interval.high:+.2f}, {arm.runs} seeds).
 
 So it may well have been the parameters, and not the places. And what the average is
-good at, the test never asks for: its digits all stand in the middle. This stage alone
+good at, the test hardly asks for: its digits all stand in the middle. This stage alone
 cannot tell. It also changes `conv6`, and halves the batch, which doubles the number of
 steps.
 """)

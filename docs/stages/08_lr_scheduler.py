@@ -158,22 +158,23 @@ pages.newly(before, stage)
 # rate, as low as the schedule's mean.
 
 # %% tags=["hide-input"]
-arms = {arm.name: made or earlier for arm, made in CAUSES.outcomes()}  # PENDING
-rows = []
+arms = {arm.name: made for arm, made in CAUSES.outcomes()}
 titles = {
     "causes-momentum-8": "schedule, momentum stays",
     "causes-mean-rate-8": "constant rate, the schedule's mean",
 }
-compared = {}
+rows, against = [], {}
 for name, title in titles.items():
     ends = [one.figures.final for one in arms[name]]
-    against = [evidence.compare(other, ends) for other in (finals_before, finals)]
-    compared[name] = against
+    if len(ends) < evidence.FEWEST_RUNS:
+        continue
+    to_both = [evidence.compare(other, ends) for other in (finals_before, finals)]
+    against[name] = to_both
     rows.append(
         [title, f"{len(ends)}", f"{statistics.fmean(ends):.3f}"]
         + [
             f"{one.difference:+.2f} [{one.interval.low:+.2f}, {one.interval.high:+.2f}]"
-            for one in against
+            for one in to_both
         ]
     )
 pages.table(
@@ -185,7 +186,37 @@ pages.table(
 )
 
 # %% tags=["hide-input"]
-# WORDS
+
+
+def told(name, alike, part, nothing):
+    """What an arm says: it does what stage 8 does, or a part of it, or nothing of it."""
+    if name not in against:
+        return "These trainings have not been made yet."
+    to_before, to_after = against[name]
+    if not to_after.ranked:
+        return alike if to_before.ranked else "Between the two, the seeds cannot tell."
+    return part if to_before.ranked else nothing
+
+
+momentum = told(
+    "causes-momentum-8",
+    "The schedule does as well without it, as far as the seeds can tell.",
+    "It has a part in the gain: without it, a part is missing.",
+    "Without it, nothing that the seeds can tell is left of the gain.",
+)
+lower = told(
+    "causes-mean-rate-8",
+    "A constant rate that low does as well as the schedule, as far as the seeds can "
+    "tell: it need not fall.",
+    "A constant rate that low brings a part of the gain; that the rate *falls* brings "
+    "the rest.",
+    "A constant rate that low brings nothing that the seeds can tell: the rate has to "
+    "*fall*.",
+)
+Text(f"""
+- **The momentum that moves.** {momentum}
+- **A lower rate.** {lower}
+""")
 
 # %% [markdown]
 # ## Check yourself
