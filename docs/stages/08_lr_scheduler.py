@@ -189,13 +189,16 @@ pages.table(
 
 
 def told(name, alike, part, nothing):
-    """What an arm says: it does what stage 8 does, or a part of it, or nothing of it."""
+    """What an arm says: it does what stage 8 does, a part of it, or nothing."""
     if name not in against:
         return "These trainings have not been made yet."
     to_before, to_after = against[name]
+    gains = to_before.ranked and to_before.difference > 0
     if not to_after.ranked:
-        return alike if to_before.ranked else "Between the two, the seeds cannot tell."
-    return part if to_before.ranked else nothing
+        return alike if gains else "Between the two, the seeds cannot tell."
+    if to_after.difference > 0:
+        return "So it does better than the schedule as it is."
+    return part if gains else nothing
 
 
 momentum = told(
