@@ -110,7 +110,7 @@ Text(
 )
 
 # %% tags=["hide-input"]
-pages.model_difference(before, stage)
+figures.folded("The lines that differ", pages.model_difference(before, stage))
 
 # %% [markdown]
 # ## Predict
@@ -170,8 +170,8 @@ Two things were lost at once: the places, and {before.parameters - stage.paramet
 parameters. Which of them is it?
 
 - The network also reads fewer of its *training* digits, by {-learnt.difference:.2f}
-  points. So it is not that it learns by heart and fails at what is new. It learns less:
-  its **capacity**, what it could represent at best, has become smaller.
+  points. It learns less: its **capacity**, what it could represent at best, has become
+  smaller.
 - [Later](../beyond/ablation.py) we gave the last network of this tutorial a large
   kernel again, and took as many parameters away from other layers. At equal parameters
   there was no difference that the seeds can tell: {equal.difference:+.2f} points (95 %

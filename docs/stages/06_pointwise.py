@@ -21,8 +21,7 @@ figures.mixing(run)
 # **You will be able to**
 #
 # - say what a 1×1 convolution computes, and what it costs,
-# - see when such a layer adds nothing, and prove it,
-# - say what would have to be measured to know where it pays.
+# - see when such a layer adds nothing, and prove it; and what would tell where it pays.
 #
 # ## The idea
 #
@@ -113,10 +112,9 @@ same = (long.argmax(dim=1) == short.argmax(dim=1)).float().mean()
 print(f"same digit: {same:.0%} of {len(test):,}")
 
 # %% [markdown]
-# The same outputs, up to rounding. So `point1` lets the trained network represent
-# *nothing* that a plain `conv4` with a bias could not. It may still have helped on the
-# way: the training walks in other parameters. But that is another claim, and it needs
-# another measurement.
+# The same outputs, up to rounding. So `point1` represents *nothing* that a plain
+# `conv4` with a bias could not. It may have helped on the way there: that is another
+# claim, and needs another measurement.
 #
 # ## The change
 
@@ -136,11 +134,14 @@ Text(
 # %% tags=["hide-input"]
 pages.model_difference(before, stage)
 
-# %% [markdown]
-# The recipe changes, too, and nobody announced that:
-
 # %% tags=["hide-input"]
-pages.recipe_change(before, stage)
+turned, turned_before = (each.recipe.augmentation for each in (stage, before))
+pages.hold_to("nobody announced it", turned != turned_before)
+Text(f"""
+And nobody announced it, but the augmentation changes, too: digits are turned by
+{turned[1].degrees} degrees at most instead of {turned_before[1].degrees}, and all of
+them are cropped a little, where one in ten was cropped a lot.
+""")
 
 # %% [markdown]
 # ## Predict
@@ -151,11 +152,9 @@ learnt, learnt_before = (
     for each in (stage, before)
 )
 change = evidence.compare(learnt_before, learnt)
-turn, turn_before = (each.recipe.augmentation[1].degrees for each in (stage, before))
 pages.predict(
-    f"Training digits are turned by {turn} degrees at most, where it was "
-    f"{turn_before}, and the network has one more layer. What happens to the share of "
-    f"training digits that it reads in its last epoch, over {len(learnt)} seeds?",
+    "Training digits are turned less, and the network has one more layer. What happens "
+    f"to the share of training digits that it reads, over {len(learnt)} seeds?",
     ("It falls", "It stays, as far as the seeds can tell", "It rises"),
     answer=1 if not change.ranked else 2 * (change.difference > 0),
     explanation=f"Its mean went from {statistics.fmean(learnt_before):.2f} to "
@@ -293,11 +292,11 @@ pages.check(
     "that show?",
     [
         (
-            "Training without `point1` would have ended at the same accuracy",
+            "It would have trained as well without `point1`",
             "It could have ended there. Whether it would have takes more trainings.",
         ),
         (
-            "What `point1` represents here, a single kernel represents as well",
+            "One kernel can represent as much",
             "Exactly that, and no more.",
         ),
         (
