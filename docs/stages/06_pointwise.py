@@ -136,7 +136,8 @@ pages.model_difference(before, stage)
 
 # %% tags=["hide-input"]
 turned, turned_before = (each.recipe.augmentation for each in (stage, before))
-pages.hold_to("nobody announced it", turned != turned_before)
+rare = turned_before[0].probability == 0.1
+pages.hold_to("where one in ten was cropped a lot", rare)
 Text(f"""
 And nobody announced it, but the augmentation changes, too: digits are turned by
 {turned[1].degrees} degrees at most instead of {turned_before[1].degrees}, and all of
