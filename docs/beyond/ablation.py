@@ -11,7 +11,7 @@
 from mnist_steps import figures, pages, stages
 from mnist_steps.experiments import ablation, evidence, study
 from mnist_steps.experiments.arms import network
-from mnist_steps.markup import Text
+from mnist_steps.markup import Html, Text
 from mnist_steps.pages.parts import describe_recipe
 
 store = study.Store()
@@ -126,14 +126,19 @@ Text(
 )
 
 # %% [markdown]
-# Other networks are written in one line each, from which one function builds them. The
-# line below is stage 8's own.
-
-# %% tags=["fold"]
-pages.source(network)
+# Other networks are written in one line each, from which one function builds them.
+# Stage 8's own line:
 
 # %%
 print(ablation.STAGE_8)
+
+# %% tags=["hide-input"]
+builder = pages.source(network)
+Html(
+    '<details class="fold"><summary>The function that builds networks</summary>'
+    f"{builder.markup}</details>",
+    builder.text,
+)
 
 # %% [markdown]
 # Arms have the baseline's seeds, and yet their runs are no pairs: another network draws
@@ -163,9 +168,10 @@ effects_table = pages.table(
     rows,
     "Effects in percentage points of the final epoch's test accuracy, arm minus "
     f"baseline, with 95 % intervals over seeds. The baseline's accuracy: {reached}. "
-    "Our verdict says whether the effect supports what the original concluded; "
-    "'nothing claimed' where it concluded nothing.",
+    "The verdict is ours, on what the original concluded; 'nothing claimed' where it "
+    "concluded nothing.",
     words=(3,),
+    wide=(1,),
 )
 effects_table
 

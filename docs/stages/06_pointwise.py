@@ -21,8 +21,7 @@ figures.mixing(run)
 # **You will be able to**
 #
 # - say what a 1×1 convolution computes, and what it costs,
-# - see when such a layer adds nothing, and prove it,
-# - say what would have to be measured to know where it pays.
+# - see when such a layer adds nothing, and prove it; and what would tell where it pays.
 #
 # ## The idea
 #
@@ -42,20 +41,19 @@ W = layer.weight[:, :, 0, 0]  # (4, 10)
 
 with torch.no_grad():
     one_place = W @ maps[0, :, 5, 7]  # row 5, column 7
-    print(torch.allclose(layer(maps)[0, :, 5, 7], one_place, atol=1e-6))
+    assert torch.allclose(layer(maps)[0, :, 5, 7], one_place, atol=1e-6)
 
 # %% [markdown]
 # Each new channel is a blend of all old ones: 'a lot of the third, minus half of the
 # eighth'. A 3×3 kernel blends, too, and pays for nine places at once: from $C$ channels
-# to $C$ others that is $9\,C^2$ weights against $C^2$. So a wide network can become
-# narrow by a 1×1 layer, do its 3×3 work there, and become wide again. That is called a
-# **bottleneck**.
+# to $C$ others that is $9\,C^2$ weights against $C^2$.
 
 # %% tags=["hide-input"]
 plain, narrow = 9 * 64 * 64, 64 * 16 + 9 * 16 * 16 + 16 * 64
 Text(
-    f"From 64 channels to 64 a 3×3 layer has {plain:,} weights. By 16 channels in "
-    f"between it is {64 * 16:,} + {9 * 16 * 16:,} + {16 * 64:,} = {narrow:,}."
+    "So a wide network can become narrow by a 1×1 layer, do its 3×3 work there, and "
+    "become wide again: a **bottleneck**. From 64 channels to 64, by 16 in between, "
+    f"that is {narrow:,} weights instead of {plain:,}."
 )
 
 # %% [markdown]
@@ -90,7 +88,7 @@ with torch.no_grad():
 # %% [markdown]
 # Put this one layer in the place of the four, and show both networks test digits:
 
-# %%
+# %% tags=["fold"]
 one = nn.Conv2d(10, 10, 3)
 one.load_state_dict({"weight": kernel, "bias": bias})
 layers = dict(trained.named_children())
@@ -114,15 +112,14 @@ same = (long.argmax(dim=1) == short.argmax(dim=1)).float().mean()
 print(f"same digit: {same:.0%} of {len(test):,}")
 
 # %% [markdown]
-# The same outputs, up to rounding. So `point1` lets the trained network represent
-# *nothing* that a plain `conv4` with a bias could not. It may still have helped on the
-# way: the training walks in other parameters. But that is another claim, and it needs
-# another measurement.
+# The same outputs, up to rounding. So `point1` represents *nothing* that a plain
+# `conv4` with a bias could not. It may have helped on the way there: that is another
+# claim, and needs another measurement.
 #
 # ## The change
 
 # %% tags=["hide-input"]
-figures.network_change(before, stage)
+figures.folded("Both networks, drawn", figures.network_change(before, stage))
 
 # %% tags=["hide-input"]
 point1, point2 = (stage.build().get_submodule(name) for name in ("point1", "point2"))
@@ -137,11 +134,15 @@ Text(
 # %% tags=["hide-input"]
 pages.model_difference(before, stage)
 
-# %% [markdown]
-# The recipe changes, too, and nobody announced that:
-
 # %% tags=["hide-input"]
-pages.recipe_change(before, stage)
+turned, turned_before = (each.recipe.augmentation for each in (stage, before))
+rare = turned_before[0].probability == 0.1
+pages.hold_to("where one in ten was cropped a lot", rare)
+Text(f"""
+And nobody announced it, but the augmentation changes, too: digits are turned by
+{turned[1].degrees} degrees at most instead of {turned_before[1].degrees}, and all of
+them are cropped a little, where one in ten was cropped a lot.
+""")
 
 # %% [markdown]
 # ## Predict
@@ -152,11 +153,9 @@ learnt, learnt_before = (
     for each in (stage, before)
 )
 change = evidence.compare(learnt_before, learnt)
-turn, turn_before = (each.recipe.augmentation[1].degrees for each in (stage, before))
 pages.predict(
-    f"Training digits are turned by {turn} degrees at most, where it was "
-    f"{turn_before}, and the network has one more layer. What happens to the share of "
-    f"training digits that it reads in its last epoch, over {len(learnt)} seeds?",
+    "Training digits are turned less, and the network has one more layer. What happens "
+    f"to the share of training digits that it reads, over {len(learnt)} seeds?",
     ("It falls", "It stays, as far as the seeds can tell", "It rises"),
     answer=1 if not change.ranked else 2 * (change.difference > 0),
     explanation=f"Its mean went from {statistics.fmean(learnt_before):.2f} to "
@@ -212,7 +211,6 @@ def read_in_training(name):
 names = {
     "no-pointwise": "without the 1×1 layers",
     "fewer-layers": "without the third layer behind the pooling",
-    "batch-norm-after": "normalization after ReLU, as in stage 5",
     "old-augmentation": "augmentation of stage 5",
 }
 rows = []
@@ -251,12 +249,12 @@ Text(f"""
 Each row is the last network of this tutorial with one thing changed back, over
 {arms["no-pointwise"].runs} seeds and {ablation.EPOCHS} epochs. On test digits only the
 added layer shows. The augmentation is not it: with the old one, as many training digits
-are read. And more training digits are read without the 1×1 layers. That is a trace, no
-proof, for the network there is another one and its trainings are short.
+are read. And more training digits are read without the 1×1 layers: a trace, no proof,
+for the network there is another one.
 
 So why training digits became harder is **open**, and so is whether the 1×1 layers pay.
-This would tell: stage 6's own network, once as it is, once with `point1` folded away,
-once with a ReLU behind it, each with as many parameters, ten seeds, all epochs.
+This would tell: stage 6's own network, as it is, with `point1` folded away, and with a
+ReLU behind it, each with as many parameters, over ten seeds.
 """)
 
 # %% [markdown]
@@ -295,12 +293,11 @@ pages.check(
     "that show?",
     [
         (
-            "Training without `point1` would have ended at the same accuracy",
-            "It says where the training could have ended, not that it would have got "
-            "there. That takes another training, with several seeds.",
+            "It would have trained as well without `point1`",
+            "It could have ended there. Whether it would have takes more trainings.",
         ),
         (
-            "What `point1` represents here, a single kernel represents as well",
+            "One kernel can represent as much",
             "Exactly that, and no more.",
         ),
         (
@@ -424,4 +421,5 @@ pages.provenance(run)
 # %% [markdown]
 # ## Next
 #
-# There is room in the budget. [Stage 7](07_capacity.py) spends it.
+# [Train this network in your browser](../lab.md#preset=6), or go on: there is room in
+# the budget. [Stage 7](07_capacity.py) spends it.

@@ -70,7 +70,7 @@ Text(
 # ## The change
 
 # %% tags=["hide-input"]
-figures.network_change(before, stage)
+figures.folded("Both networks, drawn", figures.network_change(before, stage))
 
 # %% tags=["hide-input"]
 added = stage.parameters - before.parameters
@@ -317,5 +317,6 @@ pages.provenance(run)
 # %% [markdown]
 # ## Next
 #
-# The learning rate is still as large at the end as at the start. [Stage
-# 8](08_lr_scheduler.py) lets it fall.
+# [Train this network in your browser](../lab.md#preset=7), or go on: the learning rate
+# is still as large at the end as at the start. [Stage 8](08_lr_scheduler.py) lets it
+# fall.

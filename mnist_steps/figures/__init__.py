@@ -1,6 +1,6 @@
 """Every plot of the site, each in one call."""
 
-from mnist_steps.figures.containers import Beside, Moving, Panels, beside
+from mnist_steps.figures.containers import Beside, Folded, Moving, Panels, beside, folded
 from mnist_steps.figures.evidence import frontier, histories
 from mnist_steps.figures.fields import field, field_and_effective, growth, one_axis
 from mnist_steps.figures.images import confusion, digits, mistakes
@@ -36,6 +36,7 @@ __all__ = [
     "PALETTE",
     "Beside",
     "Figure",
+    "Folded",
     "Moving",
     "Panels",
     "affine_map",
@@ -50,6 +51,7 @@ __all__ = [
     "effects",
     "field",
     "field_and_effective",
+    "folded",
     "forgetting",
     "frontier",
     "growth",

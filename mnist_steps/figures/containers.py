@@ -73,6 +73,30 @@ def beside(*figures: Figure) -> Beside:
 
 
 @dataclass(frozen=True)
+class Folded:
+    """A figure that opens below its title."""
+
+    title: str
+    figure: Figure | Panels
+
+    @property
+    def alt(self) -> str:
+        return self.figure.alt
+
+    def _repr_html_(self) -> str:
+        return (
+            f'<details class="fold"><summary>{html.escape(self.title)}</summary>'
+            f"{self.figure._repr_html_()}</details>"
+        )
+
+    __html__ = _repr_html_  # templates take it as it is
+
+
+def folded(title: str, figure: Figure | Panels) -> Folded:
+    return Folded(title, figure)
+
+
+@dataclass(frozen=True)
 class Moving:
     """A figure that answers its reader.
 

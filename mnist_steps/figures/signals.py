@@ -145,7 +145,7 @@ def loss_by_step(runs: Sequence[Run] | Mapping[str, Sequence[float]], steps: int
     """
     if not isinstance(runs, Mapping):
         runs = {f"stage {run.stage.number}": [step.loss for step in run.steps] for run in runs}
-    figure, (axes,) = axes_grid(1, 1, 4.6, 2.7)
+    figure, (axes,) = axes_grid(1, 1, 4.6, 2.3)
     axes.axhline(GUESS, color=PALETTE["accent"], linewidth=1.2)
     axes.annotate(f"−log(1/10) = {GUESS:.3f}", (steps, GUESS), xytext=(0, 4), ha="right",
                   textcoords="offset points", color=PALETTE["accent"])  # fmt: skip

@@ -434,7 +434,9 @@ def _effect(
     name: str,
 ) -> list[str]:
     """A row: its label, and below it the interval and the difference."""
-    parts = [_text(2, y, label, name)]
+    # The line of zero does not run through a label.
+    ground = 'style="paint-order: stroke" stroke="var(--md-default-bg-color, #fff)" '
+    parts = [_text(2, y, label, name).replace("<text ", f'<text {ground}stroke-width="4" ')]
     if interval is not None:
         low, high = (axis(end) for end in interval)
         parts.append(_line(low, y + 9, high, y + 9, name, 3))

@@ -15,7 +15,7 @@ from mnist_steps.experiments.study import Store
 from mnist_steps.markup import Html
 from mnist_steps.stages import Stage
 
-SHOWN = 8  # digits of each kind, at most
+SHOWN = 4  # digits of each kind, at most
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ def newly(before: Stage, after: Stage, store: Store | None = None) -> Html:
         for title, positions in groups
     )
     note = (
-        f"{words}. Below each digit: what it is, and how many runs misread it before → after; at "
-        f"most {SHOWN} of each kind, the largest change first."
+        f"{words}. Below each digit: what it is, and how many runs misread it before → after; the "
+        f"{SHOWN} with the largest change."
     )
     text = "\n".join(
         [note]

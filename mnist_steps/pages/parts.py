@@ -40,7 +40,7 @@ def source(thing: Callable[..., Any] | type) -> Html:
     return Html(_highlighted(text, PythonLexer()), text)
 
 
-MANY_LINES = 16  # more of a difference folds
+MANY_LINES = 14  # more of a difference folds
 
 
 def model_difference(before: Stage, after: Stage) -> Html:

@@ -309,3 +309,16 @@ def test_words_of_a_fluid_figure_keep_their_size_and_stay_inside(browser, width)
     page.close()
     assert outside == []
     assert min(sizes) >= 11
+
+
+# --- Several figures -----------------------------------------------------------------------------
+
+
+def test_figures_stand_beside_each_other_or_fold_and_keep_what_they_say():
+    dots, curves = figures.seeds([stages.get(8)]), figures.all_curves([stages.get(8)])
+    both = figures.beside(dots, curves)
+    assert dots.svg in both._repr_html_() and curves.svg in both._repr_html_()
+    assert both.alt == f"{dots.alt} {curves.alt}"
+    folded = figures.folded("Both & more", curves)
+    assert "<summary>Both &amp; more</summary>" in folded._repr_html_()
+    assert curves.svg in folded._repr_html_() and folded.alt == curves.alt

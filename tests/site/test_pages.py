@@ -533,10 +533,15 @@ def test_without_a_study_the_record_says_which_digits_are_new(tmp_path):
     assert "recorded run" in shown.text
 
 
-def test_a_model_difference_shows_removed_and_added_lines():
-    text = str(pages.model_difference(stages.get(6), stages.get(7)))
-    assert re.search(r"^-.*conv5=nn.Conv2d\(10, 12", text, flags=re.MULTILINE)
-    assert re.search(r"^\+.*conv5=nn.Conv2d\(10, 14", text, flags=re.MULTILINE)
+def test_a_model_difference_shows_removed_and_added_layers_alone_and_folds_when_long():
+    shown = pages.model_difference(stages.get(6), stages.get(7))
+    assert re.search(r"^-.*conv5=nn.Conv2d\(10, 12", shown.text, flags=re.MULTILINE)
+    assert re.search(r"^\+.*conv5=nn.Conv2d\(10, 14", shown.text, flags=re.MULTILINE)
+    assert "class" not in shown.text and "Stage" not in shown.text and "pool1" not in shown.text
+    assert "<details" not in shown.markup
+    long = pages.model_difference(stages.get(5), stages.get(6))
+    lines = long.text.count("\n") + 1
+    assert f"<summary>The {lines} lines that differ</summary>" in long.markup
 
 
 def test_markup_in_tables_is_escaped():
