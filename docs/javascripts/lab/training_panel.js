@@ -100,6 +100,7 @@ class Panel {
     if (kept) this.now.weights = readWeights(kept);
     if (kept && !this.now.weights) this.now.network = null;
     this.timer = 0;
+    this.seen = false;
     options.onChange(() => this.changed());
     whenSeen(place, () => {
       this.seen = true;
