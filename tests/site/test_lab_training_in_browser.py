@@ -14,7 +14,7 @@ from browser import served, watch
 from lab_page import SMALL, STAGE_11, write_page
 from playwright.sync_api import expect
 
-from site_tools import lab_presets
+from site_tools import lab_presets, offline
 
 ENOUGH = 180_000  # ms for a training or a judgement, on a machine that does other things, too
 DIGITS = "**/train-images-idx3-ubyte.gz"
@@ -322,6 +322,37 @@ def test_digits_are_fetched_once_and_kept_by_the_browser(visit):
     fetched = [url for url in page.requests if url.endswith("train-images-idx3-ubyte.gz")]
     names = page.evaluate("caches.open('mnist-digits').then((kept) => kept.keys())")
     assert len(fetched) == 1 and len(names) == 4
+
+
+def test_after_a_first_training_it_trains_without_a_network_too(browser, site):
+    offline.write_worker(site)
+    context = browser.new_context()
+    page = context.new_page()
+    with served(site) as address:
+        page.goto(f"{address}#{SMALL}")
+        page.evaluate(
+            """() => navigator.serviceWorker.register("offline.js")
+              .then(() => navigator.serviceWorker.ready).then(() => true)"""
+        )
+        page.wait_for_function("() => navigator.serviceWorker.controller")
+        packed = """async () => {
+          const names = [];
+          for (const kept of await caches.keys())
+            for (const { url } of await (await caches.open(kept)).keys()) names.push(url);
+          return names.filter((name) => name.endsWith(".gz")).length;
+        }"""
+        assert page.evaluate(packed) == 0, "the digits were kept before anybody trained"
+        button(page, "Train").click()
+        wait_for_loss(page)
+        button(page, "Stop").click()
+        wait_until_idle(page)
+        assert page.evaluate(packed) == 4
+    watch(page)  # the server is gone
+    page.reload()
+    button(page, "Train").click()
+    wait_for_loss(page)
+    assert page.complaints == []
+    context.close()
 
 
 def test_without_storage_it_trains_and_says_that_nothing_is_kept(visit, trained_state):
