@@ -12,6 +12,7 @@ processes had together, what they share counted once (Linux's proportional set s
 """
 
 import json
+import re
 import statistics
 import sys
 import tempfile
@@ -67,6 +68,7 @@ def train(page):
     page.reload()
     page.wait_for_selector(".lt-buttons button")
     page.wait_for_timeout(3000)  # the time of the design is measured
+    estimated = re.search(r"about (.+?) on this device", page.inner_text("#train"))
     page.evaluate(CLICK)
     seconds = page.evaluate("seconds")
     page.get_by_role("button", name="Open the test set").click()
@@ -79,6 +81,7 @@ def train(page):
     return {
         "seed": run["seed"],
         "seconds": round(seconds, 1),
+        "estimated": estimated and estimated[1],
         **{
             f"{where}_{name}": percent(judged[way])
             for where, judged in (("validation", run["epochs"][-1]), ("test", run["test"]))

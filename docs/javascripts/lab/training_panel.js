@@ -302,6 +302,7 @@ class Panel {
     this.say(line);
     this.show();
     if (wasHere) this.page.start.focus();
+    if (!now.measured) this.measure();
   }
 
   /** @param {any} data */
