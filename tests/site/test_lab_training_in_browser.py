@@ -90,6 +90,7 @@ def weights(page):
     )
 
 
+@pytest.mark.slow  # it trains four times
 def test_a_network_is_trained_paused_reloaded_and_finished_as_if_nothing_had_been(visit, browser):
     page = visit()
     assert not [url for url in page.requests if "mnist/" in url], "nothing comes before the click"

@@ -1,4 +1,4 @@
-"""What the Lab's training brings into the site: the digits with their digests, curves, the frontier."""
+"""What the Lab's training brings into the site: digits and their digests, curves, the frontier."""
 
 import gzip
 import hashlib
