@@ -397,6 +397,10 @@ def test_without_workers_or_vectors_one_line_says_so(visit):
     page.reload()
     button(page, "Train").click()
     assert "cannot run the engine" in problem(page)
+    page.unroute("**/engine.wasm")
+    button(page, "Train").click()
+    wait_for_loss(page)
+    button(page, "Stop").click()
 
 
 def test_damaged_storage_is_as_none(visit):
