@@ -29,6 +29,7 @@ def test_the_site_gets_the_packages_files_the_list_and_the_records(tmp_path, mon
     monkeypatch.setattr(made, "kept", lambda *_: tmp_path)
     config = MkDocsConfig(config_file_path=str(made.ROOT / "mkdocs.yml"))
     config.load_dict({"site_name": "any", "docs_dir": str(tmp_path), "site_dir": str(tmp_path)})
+    assert config.validate() == ([], [])
     found = training_assets.on_files(Files([]), config)
     assert {file.src_uri: Path(file.abs_src_path).name for file in found} == {
         "assets/lab/records.json": "records.json",
