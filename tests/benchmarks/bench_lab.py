@@ -7,11 +7,12 @@ Run it from the repository's root, on a machine that does nothing else, with wha
 The digits are fetched once before, as a reader has them from the second training on; then each
 seed begins on a page that was loaded anew. Seconds are the page's own, from the click until it says
 that the training is finished, the judgements on the validation images included. Each network is
-judged on the test images, by one view and by nine. Memory is the largest resident set of all of the
-browser's processes together.
+judged on the test images, by one view and by nine. Memory is the most that all of the browser's
+processes had together, what they share counted once (Linux's proportional set size).
 """
 
 import json
+import re
 import statistics
 import sys
 import tempfile
@@ -56,7 +57,7 @@ class Memory(threading.Thread):
             for child in psutil.Process().children(recursive=True):
                 try:
                     if "chrom" in child.name():
-                        total += child.memory_info().rss
+                        total += child.memory_full_info().pss
                 except psutil.Error:
                     pass  # it has just ended
             self.most = max(self.most, total / 1e6)
@@ -67,6 +68,7 @@ def train(page):
     page.reload()
     page.wait_for_selector(".lt-buttons button")
     page.wait_for_timeout(3000)  # the time of the design is measured
+    estimated = re.search(r"about (.+?) on this device", page.inner_text("#train"))
     page.evaluate(CLICK)
     seconds = page.evaluate("seconds")
     page.get_by_role("button", name="Open the test set").click()
@@ -79,6 +81,7 @@ def train(page):
     return {
         "seed": run["seed"],
         "seconds": round(seconds, 1),
+        "estimated": estimated and estimated[1],
         **{
             f"{where}_{name}": percent(judged[way])
             for where, judged in (("validation", run["epochs"][-1]), ("test", run["test"]))

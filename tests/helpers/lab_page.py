@@ -39,7 +39,7 @@ PAGE = """<!doctype html>
 
 SMALL = "lab=1&net=c10k5s4.n.r.c10k3.n.g&batch=128&epochs=2&schedule=one-cycle&peak=0.2"
 STAGE_11 = (
-    "lab=1&net=c24k4s3.n.r.c16k3.n.r.c16k3.n.r.c10k3.n.r.g&batch=128&epochs=6&schedule=one-cycle"
+    "lab=1&net=c24k4s3.n.r.c16k3.n.r.c16k3.n.r.c10k3.n.r.g&epochs=6&batch=128&schedule=one-cycle"
     "&peak=0.3&rotate=7&shift=0.84&views=1"
 )
 

@@ -257,7 +257,7 @@ def test_the_recipe_shows_what_counts_and_moves_the_examples(visit):
     page = visit("#preset=4")
     peak, momentum = page.locator("#lab-peak"), page.locator("#lab-momentum")
     assert peak.is_hidden() and momentum.is_visible()
-    page.get_by_label("schedule").select_option("one-cycle")
+    page.locator("#lab-schedule").select_option("one-cycle")
     assert peak.is_visible() and momentum.is_hidden()
     peak.fill("0.3")
     curve = page.locator(".lab-rate svg")

@@ -268,8 +268,12 @@ def test_a_training_learns_and_goes_on_from_any_epoch_to_the_very_same_weights()
     found = in_node.run(
         NETWORK
         + """
-        const whole = begin(), trained = [];
-        while (!whole.finished) trained.push(epoch(whole));
+        const whole = begin(), trained = [], orders = [];
+        while (!whole.finished) {
+          whole.step();
+          orders.push([...whole.epoch.order]);
+          trained.push(epoch(whole));
+        }
         const results = [1, 2].map((done) => {
           const first = begin();
           while (first.epochs < done) epoch(first);
@@ -283,13 +287,16 @@ def test_a_training_learns_and_goes_on_from_any_epoch_to_the_very_same_weights()
         });
         const other = new Training(wasm, { ...plan, seed: 6 }, images, labels);
         while (!other.finished) epoch(other);
-        return { whole: asText(whole.trainer.weights()), results, trained,
+        return { whole: asText(whole.trainer.weights()), results, trained, orders,
                  other: asText(other.trainer.weights()), steps: whole.steps };
         """,
         **handed_over(),
     )  # fmt: skip
     assert found["results"] == [found["whole"]] * 2
     assert found["other"] != found["whole"]
+    first, second, third = found["orders"]
+    assert first != second != third, "each epoch has the same order"
+    assert len(set(first)) == 992
     losses = [one["loss"] for one in found["trained"]]
     assert losses == sorted(losses, reverse=True) and losses[-1] < 0.75 * losses[0]
     # 1,000 images: 992 in blocks of sixteen, in sixteen batches of which the last is smaller.

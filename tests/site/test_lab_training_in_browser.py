@@ -14,7 +14,7 @@ from browser import served, watch
 from lab_page import SMALL, STAGE_11, write_page
 from playwright.sync_api import expect
 
-from site_tools import lab_presets
+from site_tools import lab_presets, offline
 
 ENOUGH = 180_000  # ms for a training or a judgement, on a machine that does other things, too
 DIGITS = "**/train-images-idx3-ubyte.gz"
@@ -90,6 +90,7 @@ def weights(page):
     )
 
 
+@pytest.mark.slow  # it trains four times
 def test_a_network_is_trained_paused_reloaded_and_finished_as_if_nothing_had_been(visit, browser):
     page = visit()
     assert not [url for url in page.requests if "mnist/" in url], "nothing comes before the click"
@@ -321,7 +322,38 @@ def test_digits_are_fetched_once_and_kept_by_the_browser(visit):
         page.wait_for_selector("#train button")
     fetched = [url for url in page.requests if url.endswith("train-images-idx3-ubyte.gz")]
     names = page.evaluate("caches.open('mnist-digits').then((kept) => kept.keys())")
-    assert len(fetched) <= 1 and len(names) == 4
+    assert len(fetched) == 1 and len(names) == 4
+
+
+def test_after_a_first_training_it_trains_without_a_network_too(browser, site):
+    offline.write_worker(site)
+    context = browser.new_context()
+    page = context.new_page()
+    with served(site) as address:
+        page.goto(f"{address}#{SMALL}")
+        page.evaluate(
+            """() => navigator.serviceWorker.register("offline.js")
+              .then(() => navigator.serviceWorker.ready).then(() => true)"""
+        )
+        page.wait_for_function("() => navigator.serviceWorker.controller")
+        packed = """async () => {
+          const names = [];
+          for (const kept of await caches.keys())
+            for (const { url } of await (await caches.open(kept)).keys()) names.push(url);
+          return names.filter((name) => name.endsWith(".gz")).length;
+        }"""
+        assert page.evaluate(packed) == 0, "the digits were kept before anybody trained"
+        button(page, "Train").click()
+        wait_for_loss(page)
+        button(page, "Stop").click()
+        wait_until_idle(page)
+        assert page.evaluate(packed) == 4
+    watch(page)  # the server is gone
+    page.reload()
+    button(page, "Train").click()
+    wait_for_loss(page)
+    assert page.complaints == []
+    context.close()
 
 
 def test_without_storage_it_trains_and_says_that_nothing_is_kept(visit, trained_state):
@@ -365,6 +397,10 @@ def test_without_workers_or_vectors_one_line_says_so(visit):
     page.reload()
     button(page, "Train").click()
     assert "cannot run the engine" in problem(page)
+    page.unroute("**/engine.wasm")
+    button(page, "Train").click()
+    wait_for_loss(page)
+    button(page, "Stop").click()
 
 
 def test_damaged_storage_is_as_none(visit):
@@ -379,7 +415,8 @@ def test_damaged_storage_is_as_none(visit):
 def test_a_rate_at_which_the_loss_is_no_number_is_told(visit):
     page = visit("lab=1&net=c64k5s4.c64k3.c10k4&batch=16&rate=2&epochs=1")
     button(page, "Train").click()
-    assert "the loss is no number any more, in epoch 1: make the learning rate sm" in problem(page)
+    said = "The loss is no number any more, in epoch 1: make the learning rate smaller."
+    assert problem(page) == said
 
 
 def test_a_design_that_cannot_be_trained_is_not(visit):
@@ -391,7 +428,7 @@ def test_a_design_that_cannot_be_trained_is_not(visit):
 
 
 def test_the_page_stays_awake_while_it_trains(visit):
-    page = visit()
+    page = visit(STAGE_11)
     button(page, "Train").click()
     wait_for_loss(page)
     longest = page.evaluate(

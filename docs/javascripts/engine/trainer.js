@@ -34,7 +34,9 @@ const ONE_THREAD = 1;
 
 /** Compile engine.wasm from its address. @param {string | URL} address */
 export async function compiled(address) {
-  const answer = await fetch(address);
+  const answer = await fetch(address).catch(() => {
+    throw new Error("the engine could not be fetched: is there a network?");
+  });
   if (!answer.ok) throw new Error(`${address}: the engine is not there (${answer.status})`);
   try {
     return await WebAssembly.compile(await answer.arrayBuffer());

@@ -18,8 +18,8 @@
 
 const WIDTH = 640, HEIGHT = 270;
 const LEFT = 50, TOP = 14, BOTTOM = 28;
-const APART = 15; // from one label to the next below it, where they lie side by side otherwise
-const WIDE = 60; // a label
+const APART = 15; // from one label to the next below it
+const WIDE = 8; // a letter
 
 /**
  * @param {{words: string, x: Axis, y: Axis, series: Series[], right?: number, line?: number}} chart
@@ -82,10 +82,16 @@ export function chart({ words, x, y, series, right = 125, line }) {
 function spread(labels) {
   labels.sort((one, other) => one.y - other.y);
   labels.forEach((label, i) => {
-    const beside = labels.slice(0, i).filter(({ x }) => Math.abs(x - label.x) < WIDE);
-    for (const { y } of beside) label.y = Math.max(label.y, y + APART);
+    const above = labels.slice(0, i).filter((other) => areOver(other, label));
+    for (const { y } of above) label.y = Math.max(label.y, y + APART);
     label.node.setAttribute("y", label.y.toFixed(1));
   });
+}
+
+/** Whether they would share a column. @param {Label} one @param {Label} other */
+function areOver(one, other) {
+  const endOf = (/** @type {Label} */ { x, node }) => x + WIDE * (node.textContent ?? "").length;
+  return one.x < endOf(other) && other.x < endOf(one);
 }
 
 /** From 0 to 1; what lies outside is at the edge. @param {Axis} axis @param {number} value */

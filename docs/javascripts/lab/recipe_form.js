@@ -150,7 +150,7 @@ function curve(recipe) {
   const most = Math.max(...rates.map(({ learningRate }) => learningRate));
   const moves = recipe.schedule === "one-cycle";
   const words = moves
-    ? `The learning rate rises from ${short(rates[0].learningRate)} to ${short(most)}, then falls to nearly 0; the momentum goes from ${rates[0].momentum} to 0.85 and back.`
+    ? `The learning rate rises from ${short(rates[0].learningRate)} to ${short(most)}, then falls to nearly 0; the momentum (dashed) goes from ${rates[0].momentum} to ${Math.min(...rates.map(({ momentum }) => momentum)).toFixed(2)} and back.`
     : `The learning rate stays at ${short(most)}, the momentum at ${recipe.momentum}.`;
   const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": words });
   drawing.append(line(rates.map(({ learningRate }) => learningRate / most), "lab-curve-rate"));

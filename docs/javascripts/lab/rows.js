@@ -105,7 +105,10 @@ export function mountRows(place, change) {
       row.kernel = before.kernel; // one pool for the other
     }
     wanted = [at, "kind"];
-    change(layers.with(at, row), { said: `Layer ${at + 1} is ${KINDS[kind]} now.` });
+    change(layers.with(at, row), {
+      said: `Layer ${at + 1} is ${KINDS[kind]} now.`,
+      typing: `${at} kind`, // arrow keys go through the kinds one by one
+    });
   }
 
   /** @param {number} at @param {string} part @param {number | boolean} value */

@@ -4,7 +4,7 @@
  */
 
 import { make } from "../compare/make.js";
-import { ASSIGNMENT, TASK, analyze, count, range, within, write } from "./design.js";
+import { ASSIGNMENT, TASK, analyze, count, isWritable, range, within, write } from "./design.js";
 import { button, numberIn } from "./rows.js";
 
 /** @typedef {import("./design.js").Design} Design */
@@ -47,6 +47,10 @@ export function mountTaskForm(place, design, copy) {
   const link = make("input", { id: "lab-task-link", readonly: "", type: "text" });
   const problem = make("p", { class: "lab-note is-fatal", role: "status" });
   const makeLink = button("Make the link", () => {
+    if (!isWritable(design())) {
+      problem.textContent = "The design above has a number out of its limits: mend it first.";
+      return;
+    }
     const task = { budget: numberIn(budget.input), target: numberIn(target.input), start: design().layers };
     const wrong = Object.entries(TASK).find(([name, limits]) => {
       return !within(task[/** @type {"budget"} */ (name)], limits);

@@ -100,6 +100,7 @@ class Panel {
     if (kept) this.now.weights = readWeights(kept);
     if (kept && !this.now.weights) this.now.network = null;
     this.timer = 0;
+    this.seen = false;
     options.onChange(() => this.changed());
     whenSeen(place, () => {
       this.seen = true;
@@ -301,6 +302,7 @@ class Panel {
     this.say(line);
     this.show();
     if (wasHere) this.page.start.focus();
+    if (!now.measured) this.measure();
   }
 
   /** @param {any} data */
@@ -418,6 +420,7 @@ class Panel {
       judged: make("div", {}),
       test: make("button", { type: "button", class: "md-button" }, "Open the test set"),
       testText: make("p", {}),
+      testRow: make("div", { class: "lt-test" }),
       frontier: make("figure", { class: "lt-chart" }),
       spoken: make("p", { class: "lt-unseen", role: "status" }),
     };
@@ -430,14 +433,14 @@ class Panel {
       this.show();
     });
     const over = make("label", { class: "lt-over" }, "Draw over the curves: ", page.over);
+    page.testRow.append(page.test, page.testText);
     place.classList.add("lab-training");
     place.append(
       page.estimate,
       make("div", { class: "lt-buttons" }, page.start, page.pause, page.stop),
       page.problem, page.kept, page.progress, page.figures, page.note,
       over, page.curves, page.epochs, page.judged,
-      make("div", { class: "lt-test" }, page.test, page.testText),
-      page.frontier, page.spoken,
+      page.testRow, page.frontier, page.spoken,
     ); // one after the other, as they are read
     return page;
   }
@@ -464,6 +467,7 @@ class Panel {
       ? now.received / (now.total || 1)
       : now.done / (now.steps || 1);
     page.figures.textContent = isRunning ? this.figures() : "";
+    page.figures.hidden = !isRunning;
     page.note.textContent = now.note;
     page.note.hidden = !now.note;
 
@@ -471,6 +475,7 @@ class Panel {
     const recorded = this.recordedOver(design);
     page.over.value = `${recorded?.number ?? 0}`;
     page.curves.replaceChildren(...(hasCurves || recorded ? this.curves(network, recorded) : []));
+    page.curves.hidden = !page.curves.childElementCount;
     this.showEpochs(network);
     this.showJudged(design);
     this.showFrontier();
@@ -647,6 +652,7 @@ class Panel {
         : "";
     page.testText.textContent = say && `${say}${opened}`;
     if (now.phase === "testing") page.testText.textContent = "Judging.";
+    page.testRow.hidden = page.test.hidden && !page.testText.textContent;
   }
 
   /** Own designs as dots beside the site's. */

@@ -32,8 +32,17 @@ const LAST = 3; // epochs judged by nine views, too: those in which a target has
 const SHOWN = 48; // mistakes, the surest first
 const IMAGE = 28 * 28;
 
-const engine = compiled(new URL("../engine/engine.wasm", import.meta.url));
-engine.catch(() => {}); // told to whoever asks
+/** @type {Promise<WebAssembly.Module> | null} */
+let compiling = null;
+
+/** The engine, compiled once; where it could not be had, whoever asks next tries again. */
+function engine() {
+  compiling ??= compiled(new URL("../engine/engine.wasm", import.meta.url)).catch((error) => {
+    compiling = null;
+    throw error;
+  });
+  return compiling;
+}
 
 /** @type {import("./digits.js").Digits | null} of the training set, all 60,000 */
 let digits = null;
@@ -57,7 +66,7 @@ const breathe = () =>
 const WANTED = {
   /** How fast a design would train here: {plan, key} → {kind: "measured", key, trained, judged}. */
   measure: async ({ plan, key }) => {
-    postMessage({ kind: "measured", key, ...speedOf(plan, await engine) });
+    postMessage({ kind: "measured", key, ...speedOf(plan, await engine()) });
   },
 
   /**
@@ -67,7 +76,7 @@ const WANTED = {
    */
   train: async ({ plan, kept, folder }) => {
     stopped = paused = false;
-    const module = await engine;
+    const module = await engine();
     const { images, labels } = await trainingDigits(folder);
     const split = labels.length - VALIDATION;
     const state = kept && {
@@ -99,7 +108,7 @@ const WANTED = {
   /** A network that was trained before, to judge it: {plan, weights}. */
   load: async ({ plan, weights }) => {
     const none = new Uint8Array(0);
-    const training = new Training(await engine, plan, none, none);
+    const training = new Training(await engine(), plan, none, none);
     training.trainer.load(fromText(weights));
     trained = { training, weights: training.trainer.weights() };
   },
