@@ -84,6 +84,16 @@ async def _execute_all(
     return await asyncio.gather(*(one(page) for page in pages))
 
 
+class Client(NotebookClient):
+    """A page's client, which does not wait for its kernel's goodbye when the build was stopped."""
+
+    async def _async_cleanup_kernel(self) -> None:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            self.shutdown_kernel = "immediate"
+        await super()._async_cleanup_kernel()
+
+
 async def _execute(
     page: Path, folder: Path, imports: list[str], environment: dict[str, str]
 ) -> NotebookNode:
@@ -94,7 +104,7 @@ async def _execute(
         nonlocal position
         position = cell_index
 
-    client = NotebookClient(
+    client = Client(
         notebook,
         km=kernels.manager(imports),
         # A page that trains may take hours; otherwise a hanging cell must not hang the build.
