@@ -34,7 +34,7 @@ from mnist_steps.data import write_atomically
 from mnist_steps.errors import MnistStepsError, RecordMismatch
 from mnist_steps.original import SEED
 from mnist_steps.stages import Stage
-from mnist_steps.training import Environment, Epoch, Run, Step, Training
+from mnist_steps.training import Environment, Epoch, Run, Step, Threads, Training
 
 RECORDS = Path(__file__).parent / "records"
 FORMAT = 1
@@ -327,7 +327,7 @@ def checkpoint_path(stage: Stage, seed: int) -> Path:
 def _read_checkpoint(path: Path) -> tuple[int, dict[str, Any]]:
     try:
         content = torch.load(path, weights_only=True)  # tensors and plain data, no code
-        return content["threads"], content["training"]
+        return msgspec.convert(content["threads"], Threads), content["training"]
     except Exception as error:  # torch.load raises many kinds on a damaged file
         raise MnistStepsError(
             f"the checkpoint {path} cannot be read ({type(error).__name__}). "

@@ -330,10 +330,13 @@ def test_a_killed_recording_resumes_to_the_same_bytes(tmp_path):
         assert straight.read_bytes() == resumed.read_bytes()
 
 
-def test_a_damaged_checkpoint_is_one_clear_line(empty_cache):
+@pytest.mark.parametrize("content", [None, [], {"threads": 2}, {"threads": 0, "training": {}}])
+def test_a_damaged_checkpoint_is_one_clear_line(content, empty_cache):
     path = runs.checkpoint_path(stages.get(8), 8)
     path.parent.mkdir(parents=True)
     path.write_bytes(b"no checkpoint")
+    if content is not None:
+        torch.save(content, path)
     with pytest.raises(MnistStepsError, match=r"cannot be read .*Delete it to start anew"):
         runs.record(8, device="cpu", progress=False)
 
