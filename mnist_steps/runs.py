@@ -34,7 +34,7 @@ from mnist_steps.data import CannotWrite, write_atomically
 from mnist_steps.errors import MnistStepsError, RecordMismatch
 from mnist_steps.original import SEED
 from mnist_steps.stages import Stage
-from mnist_steps.training import Environment, Epoch, Run, Step, Training
+from mnist_steps.training import Environment, Epoch, Run, Step, Threads, Training
 
 RECORDS = Path(__file__).parent / "records"
 FORMAT = 1
@@ -330,7 +330,7 @@ def checkpoint_path(stage: Stage, seed: int) -> Path:
 def _read_checkpoint(path: Path) -> tuple[int, dict[str, Any]]:
     try:
         content = torch.load(path, weights_only=True)  # tensors and plain data, no code
-        return content["threads"], content["training"]
+        return msgspec.convert(content["threads"], Threads), content["training"]
     except Exception as error:  # torch.load raises many kinds on a damaged file
         raise MnistStepsError(
             f"the checkpoint {path} cannot be read ({type(error).__name__}). "
@@ -438,19 +438,16 @@ def _differences_now(run: Run, images: int | None) -> Iterator[str]:
         yield "the recorded weights give other confidences than recorded"
     if images is not None:  # what follows is about all of them
         return
-    for kind, judged, loss, accuracy in (
-        ("", now, last.test_loss, last.test_accuracy),
-        (" by one view of each test image", now.one_view, last.one_view_loss,
-         last.one_view_accuracy),
-    ):  # fmt: skip
-        if judged is None or loss is None or accuracy is None:
-            continue
-        if abs(judged.accuracy - accuracy) > 1e-6 or not math.isclose(
-            judged.loss, loss, rel_tol=1e-3, abs_tol=1e-6
-        ):
+    judgements = [("", now, last.test_loss, last.test_accuracy)]
+    if now.one_view and last.one_view_loss is not None and last.one_view_accuracy is not None:
+        by = " by one view of each test image"
+        judgements.append((by, now.one_view, last.one_view_loss, last.one_view_accuracy))
+    for kind, judged, loss, stated in judgements:
+        same = math.isclose(judged.loss, loss, rel_tol=1e-3, abs_tol=1e-6)
+        if not same or abs(judged.accuracy - stated) > 1e-6:
             yield (
                 f"the recorded weights are {judged.accuracy:.2f} % right, at a loss of "
-                f"{judged.loss:.6f},{kind} where the record says {accuracy:.2f} % and {loss:.6f}"
+                f"{judged.loss:.6f},{kind} where the record says {stated:.2f} % and {loss:.6f}"
             )
 
 

@@ -57,7 +57,8 @@ def train_epoch(
     max_steps: stop after this many batches
     """
     model.train()
-    losses, learning_rates, correct, seen = [], [], torch.tensor(0, device=split.labels.device), 0
+    losses: list[Tensor] = []
+    learning_rates, correct, seen = [], torch.tensor(0, device=split.labels.device), 0
     order = torch.randperm(len(split), generator=generator)
     for chosen in order.split(recipe.batch_size)[:max_steps]:
         chosen = chosen.to(split.labels.device)

@@ -111,7 +111,7 @@ formats.describe(
 )
 
 # %% [markdown]
-# ## A study's outcome
+# ## An outcome of a study
 #
 # One file for each run, `<folder>/<stage>/seed-N.json`, or one folder deeper for the
 # arm of an experiment. [`Store`](package.md#mnist_steps.experiments.study.Store) reads

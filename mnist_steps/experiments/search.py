@@ -151,7 +151,7 @@ def results_table(number: int, store: Store | None = None) -> Html:
     found = []
     for candidate, made in SEARCH.outcomes(candidates(number), store):
         if made:
-            losses = [outcome.epochs["test_loss"][-1] for outcome in made]
+            losses = [outcome.history[-1].test_loss for outcome in made]
             found.append((statistics.fmean(losses), candidate, made))
     found.sort(key=lambda each: each[0])
     rows = [

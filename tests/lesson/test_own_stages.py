@@ -15,7 +15,7 @@ import torch
 from simulated import TinyNet, simulate
 from torch.nn import functional as F
 
-from mnist_steps import evaluation, pages, runs, stages, training
+from mnist_steps import data, evaluation, pages, runs, stages, training
 from mnist_steps.commands import runs as commands
 from mnist_steps.errors import MnistStepsError, RecordMismatch
 from mnist_steps.experiments import study
@@ -160,7 +160,8 @@ def test_verify_passes_it_over_unless_it_is_named(own, monkeypatch):
         runs.verify([90])
 
 
-def test_a_record_of_it_is_checked_once_there_is_one(trained, tmp_path):
+def test_a_record_of_it_is_checked_once_there_is_one(trained, tmp_path, monkeypatch, few_digits):
+    monkeypatch.setattr(data, "TRAIN_SIZE", len(few_digits))
     assert runs.recorded_seeds(OWN, tmp_path) == []
     runs.save(trained, tmp_path)
     assert runs.recorded_seeds(OWN, tmp_path) == [1]

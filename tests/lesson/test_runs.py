@@ -356,10 +356,13 @@ def test_a_record_that_cannot_be_saved_keeps_its_checkpoint_and_is_saved_by_a_se
     assert not runs.checkpoint_path(stages.get(8), 8).exists()
 
 
-def test_a_damaged_checkpoint_is_one_clear_line(empty_cache):
+@pytest.mark.parametrize("content", [None, [], {"threads": 2}, {"threads": 0, "training": {}}])
+def test_a_damaged_checkpoint_is_one_clear_line(content, empty_cache):
     path = runs.checkpoint_path(stages.get(8), 8)
     path.parent.mkdir(parents=True)
     path.write_bytes(b"no checkpoint")
+    if content is not None:
+        torch.save(content, path)
     with pytest.raises(MnistStepsError, match=r"cannot be read .*Delete it to start anew"):
         runs.record(8, device="cpu", progress=False)
 
