@@ -257,8 +257,9 @@ void max_pool_backward(const float *x_, const float *y_, const float *dy_, float
                     for (int right = 0; right < p->window_width; right++) {
                         const long at = down * in_row + right * vecs + i;
                         const mask here = left & (mask)(x[at] == y[i]);
-                        const vec given = (vec)((mask)gradient & here);
-                        dx[at] = add ? dx[at] + given : given;
+                        vec given = (vec)((mask)gradient & here);
+                        if (add) given += dx[at];
+                        dx[at] = given;
                         left &= ~here;
                     }
             }
@@ -295,7 +296,9 @@ void average_pool_backward(const float *dy_, float *dx_, const Pooling *p, int t
                 for (int down = 0; down < p->window_height; down++)
                     for (int right = 0; right < p->window_width; right++) {
                         vec *at = dx + down * in_row + right * vecs + i;
-                        *at = add ? *at + dy[i] * share : dy[i] * share;
+                        vec given = dy[i] * share;
+                        if (add) given += *at;
+                        *at = given;
                     }
         }
     }

@@ -631,6 +631,13 @@ def test_source_that_does_not_compile_is_reported_in_one_line(other_source):
     assert not list(compiler.folder().iterdir()), "something half-made was left"
 
 
+def test_every_compiler_here_takes_the_sources():
+    """The first one that does is used: without this, another could refuse them in silence."""
+    for command in compiler.compilers():
+        plain = [*command, *compiler.FLAGS]
+        assert compiler._compiled(plain).is_file(), command
+
+
 def test_a_second_use_loads_what_the_first_compiled(other_source):
     assert compiler.library().seven() == 7
     (made,) = compiler.folder().iterdir()
