@@ -5,6 +5,7 @@ The browser and the server are those of tests/helpers/browser.py.
 
 import base64
 import functools
+import itertools
 import json
 import re
 import shutil
@@ -503,9 +504,10 @@ def test_a_click_on_a_unit_shows_patch_times_kernel_and_their_sums(visit):
 def test_a_stroke_may_begin_anywhere_on_the_pad(visit):
     page = visit()
     page.click("#pg-clear")
-    for corner in ((97, 3), (3, 3), (3, 97), (97, 97)):
-        draw(page, [[corner, (50, 50)]])
-        assert verdict(page) != "–", corner
+    edges = (3, 10, 90, 97)
+    for place in itertools.product(edges, edges):
+        draw(page, [[place, (50, 50)]])
+        assert verdict(page) != "–", place
         page.click("#pg-clear")
 
 
