@@ -505,11 +505,9 @@ def test_newly_right_digits_are_those_that_most_runs_before_misread_and_few_afte
     store = Store(tmp_path)
     for number, wrong in ((7, [{1, 2, 3}, {1, 2}, {1}]), (8, [{9}, {3, 9}, {1}])):
         for task, positions in zip(tasks_for(stages.get(number), range(3)), wrong, strict=True):
-            made = simulate(task)
-            final = 100 - len(positions) / 100
-            epochs = {"test_accuracy": [99.0, final]}
+            made = made_up(task, [99.0, 100 - len(positions) / 100])
             wrong_as = {position: 0 for position in positions}
-            store.put(dataclasses.replace(made, wrong=wrong_as, epochs=epochs))
+            store.put(dataclasses.replace(made, wrong=wrong_as))
     shown = pages.newly(stages.get(7), stages.get(8), store)
     assert "Newly right: 2 test digits: 1, 2" in shown.text, (
         "3/3 and 2/3 before; 3 stays below half"
