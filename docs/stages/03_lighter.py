@@ -213,8 +213,8 @@ Text(
 )
 
 # %% [markdown]
-# Is it the pull, then? Here is a test in which the network does not change: the ten
-# seeds. Each has its own first weights, and so its own pull.
+# Is it the pull, then? Here is a test in which the network does not change: its seeds.
+# Each draws other first weights, and so has another pull.
 
 # %% tags=["hide-input"]
 first_pull = {}
