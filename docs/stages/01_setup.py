@@ -166,7 +166,8 @@ figures.affine_map()
 
 # %%
 six = torch.tensor([[[0.78, 0.28, 0.0], [-0.28, 0.78, 0.0]]])  # turns and enlarges
-turned = F.grid_sample(digit, F.affine_grid(six, digit.shape, align_corners=False))
+grid = F.affine_grid(six, digit.shape, align_corners=False)  # where to look
+turned = F.grid_sample(digit, grid, align_corners=False)
 
 # %% [markdown]
 # ### What the test set is for
@@ -289,6 +290,7 @@ pages.table(
 )
 
 # %% tags=["hide-input"]
+pages.hold_to("Asked in the same way, it does not", standing > new)
 Text(
     f"Having learnt brings {turning - learning:+.2f} points, standing straight "
     f"{standing - turning:+.2f}, and being new {new - standing:+.2f}. Whoever compares "

@@ -161,7 +161,7 @@ Text(
     + "; ".join(
         f"with seed {seed}, stage 2 alone misreads {pair.only_second} and stage 1 "
         f"alone {pair.only_first}, as far apart as coins would fall in "
-        f"{pair.p_value:.0%} of cases"
+        f"{pair.p_value:.1%} of cases"
         for seed, pair in zip(shared, pairs, strict=True)
     )
     + "."

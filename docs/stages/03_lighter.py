@@ -407,6 +407,10 @@ as_it_was, put_right = (
 print(f"{as_it_was.accuracy:.2f} % as it was, {put_right.accuracy:.2f} % put right")
 print((as_it_was.predictions != put_right.predictions).sum().item(), "answers differ")
 
+# %% [markdown] tags=["solution"]
+# Half of the slip is a change of scale, and without biases all scores grow alike with
+# their image: the order of the ten stays. What is left is a small shift.
+
 # %% [markdown]
 # **3.** *Broken on purpose.* Here the loss stands still as well, and it always will. It
 # does not even tremble, although each batch holds other digits. What is wrong with the
