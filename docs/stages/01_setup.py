@@ -110,9 +110,6 @@ for name, layer in SetupNet().named_children():
 # $$L = -\log p_\text{right} \qquad
 # v \leftarrow \mu v + g \qquad w \leftarrow w - \eta v$$
 
-# %% tags=["hide-input"]
-figures.descent(figures.one_step(stages.get(4), 0.1))
-
 
 # %%
 def train(network, batches, learning_rate=0.01, momentum=0.9):
@@ -179,10 +176,8 @@ turned = F.grid_sample(digit, grid, align_corners=False)
 #
 # ## The change
 #
-# So far there is nothing to change. Here is the whole network:
-
-# %% tags=["hide-input"]
-pages.source(stage.model)
+# So far there is nothing to change: the picture above is where we begin. Its code is
+# in the audit.
 
 # %% tags=["hide-input"]
 recipe = stage.recipe
@@ -401,8 +396,8 @@ turned = F.grid_sample(digit, grid, align_corners=False)
 print(torch.allclose(turned, torch.rot90(digit, 1, dims=(2, 3)), atol=1e-5))
 
 # %% [markdown]
-# **3.** *Broken on purpose.* The same 64 digits, the same network, one line of the loop
-# gone. What happens to the loss, and which line was it?
+# **3.** *A training broken on purpose.* The same 64 digits, the same network, one line
+# of the loop gone. What happens to the loss, and which line was it?
 
 # %% tags=["hide-input"]
 network = small_network()
@@ -430,7 +425,7 @@ figures.loss_by_step({"sound": losses, "broken": broken}, steps=300)
 # ### Every layer
 
 # %% tags=["audit"]
-table
+summary.summarize(stage.build(), (1, 28, 28))
 
 # %% tags=["audit"]
 pages.field_claims(stage)
@@ -440,7 +435,10 @@ pages.field_claims(stage)
 # stage 2 explains it. The original doubled the field at each pooling. What doubles is
 # the distance between neighbouring units.
 #
-# ### The whole recipe
+# ### The code, and the whole recipe
+
+# %% tags=["audit"]
+pages.source(stage.model)
 
 # %% tags=["audit"]
 pages.recipe(stage)

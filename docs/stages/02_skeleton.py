@@ -102,7 +102,7 @@ print(f"with squeeze {weights(1, 32, 64, 128, 32, 64, 128, 32, 10):9,}")
 # %% tags=["hide-input"]
 figures.network_change(before, stage)
 
-# %% tags=["fold"]
+# %% tags=["hide-input"]
 pages.model_difference(before, stage)
 
 # %% tags=["hide-input"]
@@ -298,9 +298,9 @@ print(f"{size}×{size} units, each of which sees {field}×{field} pixels")
 # jump to the field, and that makes it 28. Stage 3 ends like this.
 
 # %% [markdown]
-# **3.** *Broken on purpose.* Two networks, the same batches; in one of them, a layer
-# stands where none belongs. It learns, and then stays far above the other. Which layer,
-# and where?
+# **3.** *A training broken on purpose.* Two networks, the same batches; in one of them,
+# a layer stands where none belongs. It learns, and then stays far above the other.
+# Which layer, and where?
 
 # %% tags=["hide-input"]
 from torch import nn
@@ -345,7 +345,7 @@ figures.loss_by_step({"sound": losses_of(), "broken": losses_of(nn.ReLU())}, ste
 # ### Every layer
 
 # %% tags=["audit"]
-table
+summary.summarize(stage.build(), (1, 28, 28))
 
 # %% [markdown] tags=["audit"]
 # The original's receptive fields are right here, all of them. The recipe is that of

@@ -93,6 +93,13 @@ for width in (12, 48):
 print(f"expected:               {(1 / 6) ** (7 / 2):.5f}")
 
 # %% [markdown]
+# So it is in our networks, before any step. Compare stage 3 with stage 2:
+
+# %% tags=["hide-input"]
+signals = {f"stage {n}": figures.signal_at_start(stages.get(n)) for n in (2, 3, 4)}
+figures.signal(signals)
+
+# %% [markdown]
 # ### The way back
 #
 # The gradient comes back through the same weights, and fades with them. How much a
@@ -125,7 +132,7 @@ print(f"stage 3, before its first step: {pull(models.LighterNet()):.6f}")
 # %% tags=["hide-input"]
 figures.network_change(before, stage)
 
-# %% tags=["fold"]
+# %% tags=["hide-input"]
 pages.model_difference(before, stage)
 
 # %% tags=["hide-input"]
@@ -183,11 +190,7 @@ pages.newly(before, stage)
 # %% [markdown]
 # ## Why
 #
-# The first suspect is the fading signal. Here it is in our networks, before any step:
-
-# %% tags=["hide-input"]
-signals = {f"stage {n}": figures.signal_at_start(stages.get(n)) for n in (2, 3, 4)}
-figures.signal(signals)
+# The first suspect is the fading signal, in the figure above.
 
 # %% tags=["hide-input"]
 faded = {
@@ -221,7 +224,7 @@ first_pull = {}
 for seed in still:
     torch.manual_seed(seed)
     first_pull[seed] = pull(stage.build())
-figure, (axes,) = axes_grid(1, 1, 5.6, 3.2)
+figure, (axes,) = axes_grid(1, 1, 5.0, 2.4)
 axes.plot(
     list(first_pull.values()),
     list(still.values()),
@@ -412,9 +415,9 @@ print((as_it_was.predictions != put_right.predictions).sum().item(), "answers di
 # their image: the order of the ten stays. What is left is a small shift.
 
 # %% [markdown]
-# **3.** *Broken on purpose.* Here the loss stands still as well, and it always will. It
-# does not even tremble, although each batch holds other digits. What is wrong with the
-# first weights?
+# **3.** *A training broken on purpose.* Here the loss stands still as well, and it
+# always will. It does not even tremble, although each batch holds other digits. What is
+# wrong with the first weights?
 
 
 # %% tags=["hide-input"]
