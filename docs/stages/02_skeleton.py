@@ -61,10 +61,10 @@ for layer in layers:
 # by two, a pooling one twice as large:
 
 # %%
-size = 1
+sizes = [1]
 for layer in reversed(layers):
-    size = 2 * size if layer == "pool" else size + 2
-    print(f"{layer} needs a map of {size}")
+    sizes.append(2 * sizes[-1] if layer == "pool" else sizes[-1] + 2)
+print(*sizes, sep=" → ")
 
 # %% [markdown]
 # With $a$ convolutions before the pooling and $b$ behind it, the plan fits when
@@ -299,7 +299,7 @@ print(f"{size}×{size} units, each of which sees {field}×{field} pixels")
 
 # %% [markdown]
 # **3.** *A training broken on purpose.* Two networks, the same batches; in one of them,
-# a layer stands where none belongs. It learns, and then stays far above the other.
+# a layer stands where none belongs. It learns, and then stays above the other.
 # Which layer, and where?
 
 # %% tags=["hide-input"]
