@@ -111,6 +111,10 @@ for name, layer in SetupNet().named_children():
 # v \leftarrow \mu v + g \qquad w \leftarrow w - \eta v$$
 
 
+# %% tags=["hide-input"]
+figures.descent(figures.one_step(stages.get(4), rate=0.05, reach=8))
+
+
 # %%
 def train(network, batches, learning_rate=0.01, momentum=0.9):
     optimizer = torch.optim.SGD(network.parameters(), learning_rate, momentum)
