@@ -17,9 +17,14 @@
 # ## 1. Count
 #
 # Where are the parameters, and where is the work? They are seldom in the same place.
-# On the command line it is `mnist-steps summary torchvision.models:resnet18 --input
-# 3,32,32`, and your own network is `file.py:Name`. Here, added up by the blocks that
-# ResNet calls layers:
+# Your own network is `file.py:Name`:
+#
+# ```
+# mnist-steps summary torchvision.models:resnet18 --input 3,32,32
+# mnist-steps rf torchvision.models:resnet18 --input 3,32,32
+# ```
+#
+# Here, added up by the blocks that ResNet calls layers:
 
 # %%
 from collections import Counter
@@ -55,9 +60,7 @@ Text(
 # ## 2. Look at the fields
 #
 # How far does a unit see, and how large is the image? What sees far beyond the border
-# was made for larger images. On the command line: `mnist-steps rf
-# torchvision.models:resnet18 --input 3,32,32`. [Stage 2](../stages/02_skeleton.py) has
-# the rule.
+# was made for larger images. [Stage 2](../stages/02_skeleton.py) has the rule.
 
 # %%
 analysis = receptive_field.analyze(network, (3, 32, 32))
@@ -70,9 +73,9 @@ for block, layer in ends.items():
 early = next(block for block, layer in ends.items() if layer.size[0] >= 32)
 pages.hold_to("a map of a single unit", ends["layer4"].output_shape[-2:] == (1, 1))
 Text(
-    f"At the end of `{early}` a unit sees all 32 pixels. `layer4` works on a map of a "
-    "single unit: there, eight of nine weights of a kernel lie on padding. For this "
-    "image, the network may end sooner."
+    f"At the end of `{early}` a unit sees all 32 pixels. `layer4` works on "
+    "a map of a single unit: there, eight of nine weights of a kernel lie on padding. "
+    "For this image, the network may end sooner."
 )
 
 # %% [markdown]

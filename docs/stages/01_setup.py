@@ -110,8 +110,9 @@ for name, layer in SetupNet().named_children():
 # $$L = -\log p_\text{right} \qquad
 # v \leftarrow \mu v + g \qquad w \leftarrow w - \eta v$$
 
+
 # %% tags=["hide-input"]
-figures.descent(figures.one_step(stages.get(4), 0.1))
+figures.descent(figures.one_step(stages.get(4), rate=0.05, reach=8))
 
 
 # %%
@@ -166,7 +167,8 @@ figures.affine_map()
 
 # %%
 six = torch.tensor([[[0.78, 0.28, 0.0], [-0.28, 0.78, 0.0]]])  # turns and enlarges
-turned = F.grid_sample(digit, F.affine_grid(six, digit.shape, align_corners=False))
+grid = F.affine_grid(six, digit.shape, align_corners=False)  # where to look
+turned = F.grid_sample(digit, grid, align_corners=False)
 
 # %% [markdown]
 # ### What the test set is for
@@ -178,10 +180,8 @@ turned = F.grid_sample(digit, F.affine_grid(six, digit.shape, align_corners=Fals
 #
 # ## The change
 #
-# So far there is nothing to change. Here is the whole network:
-
-# %% tags=["hide-input"]
-pages.source(stage.model)
+# So far there is nothing to change: the picture above is where we begin. Its code is
+# in the audit.
 
 # %% tags=["hide-input"]
 recipe = stage.recipe
@@ -289,6 +289,7 @@ pages.table(
 )
 
 # %% tags=["hide-input"]
+pages.hold_to("Asked in the same way, it does not", standing > new)
 Text(
     f"Having learnt brings {turning - learning:+.2f} points, standing straight "
     f"{standing - turning:+.2f}, and being new {new - standing:+.2f}. Whoever compares "
@@ -399,8 +400,8 @@ turned = F.grid_sample(digit, grid, align_corners=False)
 print(torch.allclose(turned, torch.rot90(digit, 1, dims=(2, 3)), atol=1e-5))
 
 # %% [markdown]
-# **3.** *Broken on purpose.* The same 64 digits, the same network, one line of the loop
-# gone. What happens to the loss, and which line was it?
+# **3.** *A training broken on purpose.* The same 64 digits, the same network, one line
+# of the loop gone. What happens to the loss, and which line was it?
 
 # %% tags=["hide-input"]
 network = small_network()
@@ -428,7 +429,7 @@ figures.loss_by_step({"sound": losses, "broken": broken}, steps=300)
 # ### Every layer
 
 # %% tags=["audit"]
-table
+summary.summarize(stage.build(), (1, 28, 28))
 
 # %% tags=["audit"]
 pages.field_claims(stage)
@@ -438,7 +439,10 @@ pages.field_claims(stage)
 # stage 2 explains it. The original doubled the field at each pooling. What doubles is
 # the distance between neighbouring units.
 #
-# ### The whole recipe
+# ### The code, and the whole recipe
+
+# %% tags=["audit"]
+pages.source(stage.model)
 
 # %% tags=["audit"]
 pages.recipe(stage)

@@ -61,10 +61,10 @@ for layer in layers:
 # by two, a pooling one twice as large:
 
 # %%
-size = 1
+sizes = [1]
 for layer in reversed(layers):
-    size = 2 * size if layer == "pool" else size + 2
-    print(f"{layer} needs a map of {size}")
+    sizes.append(2 * sizes[-1] if layer == "pool" else sizes[-1] + 2)
+print(*sizes, sep=" → ")
 
 # %% [markdown]
 # With $a$ convolutions before the pooling and $b$ behind it, the plan fits when
@@ -102,7 +102,7 @@ print(f"with squeeze {weights(1, 32, 64, 128, 32, 64, 128, 32, 10):9,}")
 # %% tags=["hide-input"]
 figures.network_change(before, stage)
 
-# %% tags=["fold"]
+# %% tags=["hide-input"]
 pages.model_difference(before, stage)
 
 # %% tags=["hide-input"]
@@ -161,7 +161,7 @@ Text(
     + "; ".join(
         f"with seed {seed}, stage 2 alone misreads {pair.only_second} and stage 1 "
         f"alone {pair.only_first}, as far apart as coins would fall in "
-        f"{pair.p_value:.0%} of cases"
+        f"{pair.p_value:.1%} of cases"
         for seed, pair in zip(shared, pairs, strict=True)
     )
     + "."
@@ -298,9 +298,9 @@ print(f"{size}×{size} units, each of which sees {field}×{field} pixels")
 # jump to the field, and that makes it 28. Stage 3 ends like this.
 
 # %% [markdown]
-# **3.** *Broken on purpose.* Two networks, the same batches; in one of them, a layer
-# stands where none belongs. It learns, and then stays far above the other. Which layer,
-# and where?
+# **3.** *A training broken on purpose.* Two networks, the same batches; in one of them,
+# a layer stands where none belongs. It learns, and then stays above the other.
+# Which layer, and where?
 
 # %% tags=["hide-input"]
 from torch import nn
@@ -345,7 +345,7 @@ figures.loss_by_step({"sound": losses_of(), "broken": losses_of(nn.ReLU())}, ste
 # ### Every layer
 
 # %% tags=["audit"]
-table
+summary.summarize(stage.build(), (1, 28, 28))
 
 # %% [markdown] tags=["audit"]
 # The original's receptive fields are right here, all of them. The recipe is that of

@@ -93,6 +93,13 @@ for width in (12, 48):
 print(f"expected:               {(1 / 6) ** (7 / 2):.5f}")
 
 # %% [markdown]
+# So it is in our networks, before any step. Compare stage 3 with stage 2:
+
+# %% tags=["hide-input"]
+signals = {f"stage {n}": figures.signal_at_start(stages.get(n)) for n in (2, 3, 4)}
+figures.signal(signals)
+
+# %% [markdown]
 # ### The way back
 #
 # The gradient comes back through the same weights, and fades with them. How much a
@@ -125,7 +132,7 @@ print(f"stage 3, before its first step: {pull(models.LighterNet()):.6f}")
 # %% tags=["hide-input"]
 figures.network_change(before, stage)
 
-# %% tags=["fold"]
+# %% tags=["hide-input"]
 pages.model_difference(before, stage)
 
 # %% tags=["hide-input"]
@@ -183,11 +190,7 @@ pages.newly(before, stage)
 # %% [markdown]
 # ## Why
 #
-# The first suspect is the fading signal. Here it is in our networks, before any step:
-
-# %% tags=["hide-input"]
-signals = {f"stage {n}": figures.signal_at_start(stages.get(n)) for n in (2, 3, 4)}
-figures.signal(signals)
+# The first suspect is the fading signal, in the figure above.
 
 # %% tags=["hide-input"]
 faded = {
@@ -213,15 +216,15 @@ Text(
 )
 
 # %% [markdown]
-# Is it the pull, then? Here is a test in which the network does not change: the ten
-# seeds. Each has its own first weights, and so its own pull.
+# Is it the pull, then? Here is a test in which the network does not change: its seeds.
+# Each draws other first weights, and so has another pull.
 
 # %% tags=["hide-input"]
 first_pull = {}
 for seed in still:
     torch.manual_seed(seed)
     first_pull[seed] = pull(stage.build())
-figure, (axes,) = axes_grid(1, 1, 5.6, 3.2)
+figure, (axes,) = axes_grid(1, 1, 5.0, 2.4)
 axes.plot(
     list(first_pull.values()),
     list(still.values()),
@@ -407,10 +410,14 @@ as_it_was, put_right = (
 print(f"{as_it_was.accuracy:.2f} % as it was, {put_right.accuracy:.2f} % put right")
 print((as_it_was.predictions != put_right.predictions).sum().item(), "answers differ")
 
+# %% [markdown] tags=["solution"]
+# Half of the slip is a change of scale, and without biases all scores grow alike with
+# their image: the order of the ten stays. What is left is a small shift.
+
 # %% [markdown]
-# **3.** *Broken on purpose.* Here the loss stands still as well, and it always will. It
-# does not even tremble, although each batch holds other digits. What is wrong with the
-# first weights?
+# **3.** *A training broken on purpose.* Here the loss stands still as well, and it
+# always will. It does not even tremble, although each batch holds other digits. What is
+# wrong with the first weights?
 
 
 # %% tags=["hide-input"]

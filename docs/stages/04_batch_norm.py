@@ -92,7 +92,7 @@ print("evaluation:", torch.equal(*in_evaluation))
 # %% tags=["hide-input"]
 figures.network_change(before, stage)
 
-# %% tags=["fold"]
+# %% tags=["hide-input"]
 pages.model_difference(before, stage)
 
 # %% tags=["hide-input"]
@@ -311,9 +311,9 @@ for images, side in ((1, 3), (1, 2), (1, 1), (2, 1)):
 # works, and says only which was the larger.
 
 # %% [markdown]
-# **3.** *Broken on purpose.* In training mode this network learns like a sound one. In
-# evaluation, asked about the same digits at the same moment, it hardly knows more than
-# a guess. What did its normalization not do?
+# **3.** *A training broken on purpose.* In training mode this network learns like a
+# sound one. In evaluation, asked about the same digits at the same moment, it hardly
+# knows more than a guess. What did its normalization not do?
 
 # %% tags=["hide-input"]
 import torch.nn.functional as F
@@ -362,7 +362,7 @@ figures.loss_by_step(
 # what are they here after the last?
 
 # %% [markdown] tags=["solution"]
-# Its averages never moved: it was made by `nn.BatchNorm2d(8, momentum=0.0)`. This
+# Its averages never moved: it was made by `nn.BatchNorm2d(8, momentum=0)`. This
 # `momentum` is the share of the *new* batch in the average, a tenth by default. With
 # zero, mean 0 and variance 1 stay for ever, and in evaluation nothing is normalized.
 # Other libraries call one minus this number momentum, so the mistake is easily made.
@@ -373,7 +373,7 @@ figures.loss_by_step(
 # ### Every layer
 
 # %% tags=["audit"]
-table
+summary.summarize(stage.build(), (1, 28, 28))
 
 # %% [markdown] tags=["audit"]
 # The original's receptive fields are all right here.
