@@ -222,11 +222,13 @@ falls = all(
     and against[name][1 - place].ranked
     for name, place in (("causes-momentum-8", 1), ("causes-mean-rate-8", 0))
 )
+cause = "So it is neither the momentum nor the low rate: the rate has to **fall**."
+cause = cause if falls else ""
 Text(f"""
 - **The momentum that moves.** {momentum}
 - **A lower rate.** {lower}
 
-{"So it is neither the momentum nor the low rate: it is that the rate **falls**." * falls}
+{cause}
 """)
 
 # %% [markdown]
