@@ -57,9 +57,6 @@ print("the large kernel:", nn.Conv2d(16, 10, 6, bias=False).weight.numel(), "wei
 # `roll` lets in at one edge what leaves at the other, so the moved maps hold the same
 # numbers in other places. The average does not notice. It keeps *how much* was seen,
 # and forgets *where*.
-#
-# Do real digits behave so? Move test digits to the right, pixel by pixel, and ask the
-# trained networks of both stages again.
 
 # %% tags=["hide-input"]
 test = data.mnist().test[:2000]
@@ -84,12 +81,13 @@ moves = {
 # %% tags=["hide-input"]
 (kernel, _), (mean, _) = moves[1]
 (_, kernel_reads), (_, mean_reads) = moves[3]
-pages.hold_to("By one pixel, both hardly notice", max(kernel, mean) < 2)
+pages.hold_to("both hardly notice", max(kernel, mean) < 2)
 pages.hold_to("with the average far more", mean_reads > kernel_reads + 2)
 Text(f"""
-By one pixel, both hardly notice: {kernel:.2f} and {mean:.2f} % of the probability goes
-to other digits. By three, the network with the large kernel reads {kernel_reads:.1f} %
-of {len(test):,} test digits, the one with the average far more: {mean_reads:.1f} %. It
+Move real digits to the right, and ask the trained networks of both stages again. By one
+pixel, both hardly notice: {kernel:.2f} and {mean:.2f} % of the probability goes to
+other digits. By three, the network with the large kernel reads {kernel_reads:.1f} % of
+{len(test):,} test digits, the one with the average far more: {mean_reads:.1f} %. It
 loses something, too. The pooling before halves the maps, so a pixel is half a place;
 and what is pushed over an edge is gone.
 """)
@@ -179,8 +177,7 @@ parameters. Which of them is it?
 
 So it may well have been the parameters, and not the places. And what the average is
 good at, the test hardly asks for: its digits all stand in the middle. This stage alone
-cannot tell. It also changes `conv6`, and halves the batch, which doubles the number of
-steps.
+cannot tell: it also changes `conv6` and halves the batch.
 """)
 
 # %% [markdown]

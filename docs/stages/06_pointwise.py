@@ -21,7 +21,7 @@ figures.mixing(run)
 # **You will be able to**
 #
 # - say what a 1×1 convolution computes, and what it costs,
-# - see when such a layer adds nothing, and prove it; and what would tell where it pays.
+# - see when such a layer adds nothing, and prove it.
 #
 # ## The idea
 #
@@ -112,9 +112,8 @@ same = (long.argmax(dim=1) == short.argmax(dim=1)).float().mean()
 print(f"same digit: {same:.0%} of {len(test):,}")
 
 # %% [markdown]
-# The same outputs, up to rounding. So `point1` represents *nothing* that a plain
-# `conv4` with a bias could not. It may have helped on the way there: that is another
-# claim, and needs another measurement.
+# The same outputs, up to rounding. So `point1` represents *nothing* that `conv4` with a
+# bias could not. Whether it helped on the way, other trainings would have to say.
 #
 # ## The change
 
@@ -126,9 +125,8 @@ point1, point2 = (stage.build().get_submodule(name) for name in ("point1", "poin
 Text(
     f"Two 1×1 layers, of {point1.weight.numel()} and {point2.weight.numel()} weights, "
     "are what the original announces. Much else changes: one more 3×3 layer, fewer "
-    "channels, normalization *before* each ReLU instead of after it, and once more "
-    f"behind the last layer. {stage.parameters:,} parameters, "
-    f"{stage.parameters - before.parameters:+,}."
+    "channels, normalization *before* each ReLU, and once more behind the last layer. "
+    f"{stage.parameters:,} parameters, {stage.parameters - before.parameters:+,}."
 )
 
 # %% tags=["hide-input"]
@@ -248,9 +246,8 @@ pages.hold_to("The augmentation is not it", alike)
 Text(f"""
 Each row is the last network of this tutorial with one thing changed back, over
 {arms["no-pointwise"].runs} seeds and {ablation.EPOCHS} epochs. On test digits only the
-added layer shows. The augmentation is not it: with the old one, as many training digits
-are read. And more training digits are read without the 1×1 layers: a trace, no proof,
-for the network there is another one.
+added layer shows. The augmentation is not it: with the old one, training goes alike.
+But more training digits are read without the 1×1 layers: a trace, no proof.
 
 So why training digits became harder is **open**, and so is whether the 1×1 layers pay.
 This would tell: stage 6's own network, as it is, with `point1` folded away, and with a

@@ -216,9 +216,19 @@ lower = told(
     "A constant rate that low brings nothing that the seeds can tell: the rate has to "
     "*fall*.",
 )
+falls = all(
+    name in against
+    and against[name][place].ranked is False
+    and against[name][1 - place].ranked
+    for name, place in (("causes-momentum-8", 1), ("causes-mean-rate-8", 0))
+)
+cause = "So it is neither the momentum nor the low rate: the rate has to **fall**."
+cause = cause if falls else ""
 Text(f"""
 - **The momentum that moves.** {momentum}
 - **A lower rate.** {lower}
+
+{cause}
 """)
 
 # %% [markdown]
