@@ -29,9 +29,10 @@ def make_study(
         str | None,
         typer.Option(
             help="Instead of stages, the arms of an experiment: ablation (each one change away "
-            "from a short stage 8), ladder (the way to stage 11; its times count: --workers 1 on "
-            "an idle machine), search (candidates for stages 9 and 10, judged on the validation "
-            "images) or frontier (what stages 9 and 10 are compared with)."
+            "from a short stage 8), causes (what a stage changes besides what it is about), ladder "
+            "(the way to stage 11; its times count: --workers 1 on an idle machine), search "
+            "(candidates for stages 9 and 10, judged on the validation images) or frontier (what "
+            "stages 9 and 10 are compared with)."
         ),
     ] = None,
     seeds: Annotated[

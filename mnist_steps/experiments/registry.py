@@ -3,11 +3,12 @@
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.experiments.ablation import ABLATION
 from mnist_steps.experiments.arms import Experiment
+from mnist_steps.experiments.causes import CAUSES
 from mnist_steps.experiments.frontier import FRONTIER
 from mnist_steps.experiments.ladder import LADDER
 from mnist_steps.experiments.search import SEARCH
 
-EXPERIMENTS = {each.name: each for each in (ABLATION, LADDER, SEARCH, FRONTIER)}
+EXPERIMENTS = {each.name: each for each in (ABLATION, CAUSES, LADDER, SEARCH, FRONTIER)}
 
 
 def get(name: str) -> Experiment:

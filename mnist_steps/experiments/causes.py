@@ -1,0 +1,49 @@
+"""What a stage changes besides what its page is about, each alone.
+
+Stages 3 and 4 are asked what initial weights do to a network that does not start learning, stage 8
+what its schedule does besides annealing: the momentum moves too, and the rate is lower on average.
+Each arm is compared with the study of its own stage, over as many seeds.
+"""
+
+import statistics
+
+import torch
+from torch.optim import SGD
+
+from mnist_steps import stages
+from mnist_steps.experiments.arms import Arm, Experiment, varied
+from mnist_steps.recipes import OneCycle, Recipe, make_schedule
+
+
+def mean_rate(recipe: Recipe) -> float:
+    """The learning rate's mean over a training, to three significant digits."""
+    steps = 1000  # stand for all: the mean does not depend on how finely the schedule is cut
+    optimizer = SGD([torch.zeros(1)], lr=recipe.optimizer.lr, momentum=recipe.optimizer.momentum)
+    schedule = make_schedule(recipe, optimizer, steps_per_epoch=steps // recipe.epochs)
+    rates = []
+    for _ in range(steps // recipe.epochs * recipe.epochs):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if schedule is not None:
+            schedule.step()
+    return float(f"{statistics.fmean(rates):.3g}")
+
+
+LIGHTER, BATCH_NORM, LR_SCHEDULER = stages.get(3), stages.get(4), stages.get(8)
+
+CAUSES = Experiment(
+    name="causes",
+    question="What do initial weights, cycling momentum and a lower rate do, each by itself?",
+    arms=(
+        Arm("causes-kaiming-3", "stage 3, Kaiming initialization",
+            varied(LIGHTER, initialization="kaiming")),
+        Arm("causes-kaiming-4", "stage 4, Kaiming initialization",
+            varied(BATCH_NORM, initialization="kaiming")),
+        Arm("causes-momentum-8", "stage 8, momentum that does not cycle",
+            varied(LR_SCHEDULER, schedule=OneCycle(max_lr=0.01, cycle_momentum=False))),
+        Arm("causes-mean-rate-8", "stage 8, a constant rate as large as the schedule's mean",
+            varied(LR_SCHEDULER, schedule=None, optimizer=LR_SCHEDULER.recipe.optimizer.replace(
+                lr=mean_rate(LR_SCHEDULER.recipe)))),
+    ),
+    seeds=10,
+)  # fmt: skip
