@@ -34,6 +34,7 @@ start().catch((error) => {
 async function start() {
   /** @type {{presets: Preset[], digits: import("./recipe_form.js").Digit[]}} */
   const { presets, digits } = await readJson("presets.json");
+  part("lab-root").classList.add("is-ready"); // all that follows comes before the next picture
   for (const { design } of presets) design.recipe = { ...RECIPE, ...design.recipe };
 
   /** @type {Design} */
@@ -198,5 +199,4 @@ async function start() {
     complain(`This address cannot be read: ${problem}. Below is stage ${FIRST} instead.`);
   }
   show();
-  part("lab-root").classList.add("is-ready");
 }
