@@ -29,9 +29,9 @@ def describe(sample: Any, meanings: Mapping[str, str], caption: str) -> Html:
             f"no key is there for {', '.join(sorted(gone)) or 'none'}. Put the page right."
         )
     rows: list[list[str | Html]] = [
-        [_code(key), kind, meanings[key]] for key, kind in found.items()
+        [_named(key, kind), meanings[key]] for key, kind in found.items()
     ]
-    return table(["key", "holds", "meaning"], rows, caption, words=(1, 2))
+    return table(["key", "meaning"], rows, caption, words=(1,))
 
 
 def _keys(content: Any, meanings: Mapping[str, str], path: str = "") -> Iterator[tuple[str, str]]:
@@ -48,8 +48,8 @@ def _is_list_of_objects(value: Any) -> bool:
     return isinstance(value, list | tuple) and bool(value) and isinstance(value[0], dict)
 
 
-def _code(key: str) -> Html:
-    return Html(f"<code>{html.escape(key)}</code>", key)
+def _named(key: str, kind: str) -> Html:
+    return Html(f"<code>{html.escape(key)}</code><br>{html.escape(kind)}", f"{key} ({kind})")
 
 
 def _kind(value: Any) -> str:
