@@ -9,7 +9,8 @@
 # anything, why augmenting image by image is slow, and how to compare two programs on a
 # machine that is never twice the same.
 #
-# **Know first** the training loop of [stage 1](../stages/01_setup.py#learning-walks-downhill).
+# **Know first** the training loop of
+# [stage 1](../stages/01_setup.py#learning-walks-downhill).
 
 # %%
 import functools
