@@ -274,7 +274,7 @@ learning, turning, standing, new = asked = (
     small.epochs[-1].train_accuracy,
     accuracy(moved),
     accuracy(straight),
-    accuracy(data.mnist().test),
+    small.final_test_accuracy,
 )
 names = (
     "training digits, turned, counted while it still learns",
