@@ -24,11 +24,14 @@ def test_each_digits_file_is_what_the_list_says_once_unpacked():
 
 
 def test_the_site_gets_the_packages_files_the_list_and_the_records(tmp_path, monkeypatch):
+    (tmp_path / "made").mkdir()
     for name in ("files.json", "records.json"):
-        (tmp_path / name).write_text("[]")
-    monkeypatch.setattr(made, "kept", lambda *_: tmp_path)
+        (tmp_path / "made" / name).write_text("[]")
+    monkeypatch.setattr(made, "kept", lambda *_: tmp_path / "made")
     config = MkDocsConfig(config_file_path=str(made.ROOT / "mkdocs.yml"))
-    config.load_dict({"site_name": "any", "docs_dir": str(tmp_path), "site_dir": str(tmp_path)})
+    (tmp_path / "docs").mkdir()
+    folders = {"docs_dir": str(tmp_path / "docs"), "site_dir": str(tmp_path / "site")}
+    config.load_dict({"site_name": "any", **folders})
     assert config.validate() == ([], [])
     found = training_assets.on_files(Files([]), config)
     assert {file.src_uri: Path(file.abs_src_path).name for file in found} == {
