@@ -33,6 +33,7 @@ def test_the_site_gets_the_packages_files_the_list_and_the_records(tmp_path, mon
     folders = {"docs_dir": str(tmp_path / "docs"), "site_dir": str(tmp_path / "site")}
     config.load_dict({"site_name": "any", **folders})
     assert config.validate() == ([], [])
+    config.plugins._current_plugin = None  # MkDocs sets it before it calls a hook
     found = training_assets.on_files(Files([]), config)
     assert {file.src_uri: Path(file.abs_src_path).name for file in found} == {
         "assets/lab/records.json": "records.json",
