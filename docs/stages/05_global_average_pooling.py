@@ -104,7 +104,8 @@ Text(
     f"The large kernel, `conv7`, had {large:,} of {before.parameters:,} parameters. "
     "The average has none. And `conv6` makes ten maps now, one for each digit. "
     f"{stage.parameters:,} parameters are left: fewer than {BUDGET:,}, for the first "
-    "time."
+    f"time. The recipe changes, too: batches of {stage.recipe.batch_size} in place of "
+    f"{before.recipe.batch_size}."
 )
 
 # %% tags=["hide-input"]
@@ -164,8 +165,8 @@ pages.hold_to(
     "also reads fewer of its *training* digits", learnt.difference < 0 and learnt.ranked
 )
 Text(f"""
-Two things were lost at once: the places, and {before.parameters - stage.parameters:,}
-parameters. Which of them is it?
+Two things were lost, the places, and {before.parameters - stage.parameters:,}
+parameters; and the batch was halved. Which of them is it?
 
 - The network also reads fewer of its *training* digits, by {-learnt.difference:.2f}
   points. It learns less: its **capacity**, what it could represent at best, has become
@@ -177,7 +178,7 @@ parameters. Which of them is it?
 
 So it may well have been the parameters, and not the places. And what the average is
 good at, the test hardly asks for: its digits all stand in the middle. This stage alone
-cannot tell: it also changes `conv6` and halves the batch.
+cannot tell; it also changes `conv6`.
 """)
 
 # %% [markdown]

@@ -59,12 +59,12 @@ Text(
 # %% [markdown]
 # ### When it adds nothing
 #
-# Mixing a mixture is mixing. With nothing bent in between, two matrices are one: $W_2
+# Mixing a mixture is mixing. With no ReLU in between, two matrices are one: $W_2
 # (W_1 x) = (W_2 W_1)\, x$. That holds for kernels, too. So look at this network:
 # between `conv4` and the pooling stand `batch_norm4`, `point1` and `batch_normp1`, and
 # **no ReLU**. In evaluation, batch normalization is one multiplication and one addition
-# for each channel. Everything in this row is straight, and one 3×3 kernel can do it
-# all.
+# for each channel. Everything in this row is linear, up to a shift, and one 3×3 kernel
+# can do it all.
 
 # %%
 trained = run.build()  # in evaluation mode
@@ -126,7 +126,7 @@ Text(
     f"Two 1×1 layers, of {point1.weight.numel()} and {point2.weight.numel()} weights, "
     "are what the original announces. Much else changes: one more 3×3 layer, fewer "
     "channels, normalization *before* each ReLU, and once more behind the last layer. "
-    f"{stage.parameters:,} parameters, {stage.parameters - before.parameters:+,}."
+    f"{stage.parameters:,} parameters, {before.parameters - stage.parameters:,} fewer."
 )
 
 # %% tags=["hide-input"]

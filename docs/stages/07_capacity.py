@@ -78,7 +78,7 @@ pages.hold_to("More width in three layers, nothing else", stage.recipe == before
 Text(f"""
 **More width in three layers, nothing else.** `conv5`, `conv6` and `conv7` get a few
 more channels: {added:,} parameters more, {stage.parameters:,} in all, and
-{BUDGET - stage.parameters} of the budget are left. The recipe stays as it was.
+{BUDGET - 1 - stage.parameters} more would fit. The recipe stays as it was.
 """)
 
 # %% tags=["hide-input"]
@@ -129,8 +129,8 @@ Text(f"""
 {change.interval.low:+.2f} to {change.interval.high:+.2f} points, leaves out zero. But
 the gain of {change.difference:.2f} is smaller than the {change.spread:.2f} by which
 seeds of stage 6 differ among each other: a lucky run without the new channels often
-ends above one that has them. By the rule of this site the two are not ranked. Of
-training digits stage 7 reads {learnt.difference:.2f} points more, and on training
+ends above one that has them. This site ranks two stages only when their means differ by
+more than seeds do, so it does not rank these. Of training digits stage 7 reads {learnt.difference:.2f} points more, and on training
 digits the gain is beyond doubt.
 """)
 
@@ -143,7 +143,8 @@ pages.newly(before, stage)
 # Only one thing changed, so the gain, as far as there is one, comes from it. This is
 # the cleanest experiment of the eight. But *what* is the one thing: more width, or just
 # more parameters? Would they have done more as depth? One stage cannot tell, for width
-# and parameters grew together. It takes other networks.
+# and parameters grew together. Nor was an early channel tried against a late one. It
+# takes other networks.
 
 # %% tags=["hide-input"]
 arms = {one.arm.name.removeprefix("ablation-"): one for one in ablation.effects()}

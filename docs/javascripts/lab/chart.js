@@ -56,7 +56,7 @@ export function chart({ words, x, y, series, right = 125, line }) {
   for (const { label, kind, points, dots, open } of drawn) {
     const group = draw("g", { class: `is-${kind}` });
     const places = points.map(([one, other]) => [across(one), down(other)]);
-    if (dots) {
+    if (dots || places.length === 1) {
       for (const [cx, cy] of places) {
         group.append(draw("circle", { class: open ? "ring" : "dot", cx, cy, r: 4.5 }));
       }
@@ -75,7 +75,7 @@ export function chart({ words, x, y, series, right = 125, line }) {
 }
 
 /**
- * Labels that would stand on each other move apart.
+ * Labels that would stand on each other move apart; a thin line leads to what each names.
  * @typedef {{x: number, y: number, node: SVGElement}} Label
  * @param {Label[]} labels
  */
@@ -83,8 +83,13 @@ function spread(labels) {
   labels.sort((one, other) => one.y - other.y);
   labels.forEach((label, i) => {
     const above = labels.slice(0, i).filter((other) => areOver(other, label));
+    const named = label.y;
     for (const { y } of above) label.y = Math.max(label.y, y + APART);
     label.node.setAttribute("y", label.y.toFixed(1));
+    if (label.y - named < APART / 2) return;
+    label.node.setAttribute("x", (label.x + 20).toFixed(1));
+    const ends = { x1: label.x + 5, y1: named - 4, x2: label.x + 18, y2: label.y - 4 };
+    label.node.before(draw("line", { class: "lead", ...ends }));
   });
 }
 

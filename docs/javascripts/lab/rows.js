@@ -64,10 +64,15 @@ export function mountRows(place, change) {
   const table = withRole("table", "table", withRole("thead", "rowgroup", head), body);
   table.className = "lab-table";
   table.setAttribute("aria-label", "Layers, with what each gives out, costs and sees");
-  const add = /** @type {HTMLButtonElement} */ (button("Add a layer", () => insert(layers.length)));
+  const add = /** @type {HTMLButtonElement} */ (button("Add a layer", () => insert(end())));
   place.append(table, make("p", { class: "lab-add" }, add));
 
   // --- What the reader does -------------------------------------------------------------------
+
+  /** Behind all layers, but in front of a mean of whole maps, behind which little can stand. */
+  function end() {
+    return layers.length - (layers.at(-1)?.kind === "AdaptiveAvgPool2d" ? 1 : 0);
+  }
 
   /** @param {number} at */
   function insert(at) {

@@ -155,7 +155,7 @@ class Panel {
     this.send({ kind: "train", plan, folder, kept: kept && network.kept });
     this.show();
     this.showAfter();
-    this.page.stop.focus(); // the button that was pressed is gone
+    this.page.figures.focus(); // the button that was pressed is gone; Stop would lose the run
   }
 
   goOn() {
@@ -412,7 +412,7 @@ class Panel {
       problem: make("p", { class: "lt-problem", role: "alert" }),
       kept: make("div", { class: "lt-kept" }),
       progress: make("progress", { max: "1", "aria-label": "How far the training is" }),
-      figures: make("p", { class: "lt-figures" }),
+      figures: make("p", { class: "lt-figures", tabindex: "-1" }),
       note: make("p", { class: "lt-quiet" }),
       over: make("select", {}, new Option("nothing", "0")),
       curves: make("div", { class: "lt-curves" }),
