@@ -130,8 +130,8 @@ Text(f"""
 the gain of {change.difference:.2f} is smaller than the {change.spread:.2f} by which
 seeds of stage 6 differ among each other: a lucky run without the new channels often
 ends above one that has them. This site ranks two stages only when their means differ by
-more than seeds do, so it does not rank these. Of training digits stage 7 reads {learnt.difference:.2f} points more, and on training
-digits the gain is beyond doubt.
+more than seeds do, so it does not rank these. Of training digits stage 7 reads
+{learnt.difference:.2f} points more, and on training digits the gain is beyond doubt.
 """)
 
 # %% tags=["hide-input"]
