@@ -75,8 +75,8 @@ def small(tmp_path):
     return small
 
 
-def test_an_edit_of_the_grader_executes_the_graders_page_alone(pages_after):
-    assert pages_after("assignment/grading.py") == {"assignment/example.py"}
+def test_an_edit_of_the_grader_executes_only_the_pages_that_show_grades(pages_after):
+    assert pages_after("assignment/grading.py") == {"assignment/example.py", "reference/files.py"}
 
 
 def test_an_edit_of_the_networks_executes_every_page_because_all_use_them(pages_after):
