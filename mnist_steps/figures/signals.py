@@ -234,7 +234,7 @@ def descent(step: OneStep) -> Figure:
                   textcoords="offset points", color=PALETTE["train"])  # fmt: skip
     margin = 0.15 * (max(step.losses) - min(step.losses))
     axes.set(
-        xlabel="how far along the gradient (learning rate)", ylabel="loss of the batch",
+        xlabel="how far against the gradient (learning rate)", ylabel="loss of the batch",
         ylim=(min(step.losses) - margin, max(step.losses) + 2 * margin),
     )  # fmt: skip
     promised = step.before + step.slope * step.rate
