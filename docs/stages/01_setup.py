@@ -56,7 +56,7 @@ Text(
 figures.sliding_kernel(runs.load(3))
 
 # %% [markdown]
-# Of several maps $c$, each has a square of its own. A **bias** $b$ may be added:
+# For each map $c$ it has a square of its own. A **bias** $b$ may be added:
 #
 # $$y_{i,j} = b + \sum_{c}\sum_{u,v} w_{c,u,v}\, x_{c,\,i+u,\,j+v}$$
 
@@ -95,8 +95,8 @@ for c_in, c_out in ((256, 512), (512, 1024)):  # conv5 and conv6, the two
 #
 # The network gives each digit a probability $p$. The **loss** $L$ is zero when it is
 # sure and right. The **gradient** $g$ says how $L$ changes with each parameter $w$. A
-# step goes against it, by the **learning rate** $\eta$; **momentum** $\mu$ keeps some of
-# the step before:
+# step goes against it, by the **learning rate** $\eta$; **momentum** $\mu$ keeps some
+# of the step before:
 #
 # $$L = -\log p_\text{right} \qquad
 # v \leftarrow \mu v + g \qquad w \leftarrow w - \eta v$$
