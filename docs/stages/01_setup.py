@@ -20,7 +20,7 @@ from mnist_steps.experiments.study import Store
 from mnist_steps.markup import Text
 
 stage = stages.get(1)
-figures.network(stage)
+replace(figures.network(stage), caption="", folded=None)  # the rest is for stage 2
 
 # %% tags=["hide-input"]
 table = summary.summarize(stage.build(), (1, 28, 28))
@@ -30,13 +30,12 @@ pages.hold_to("Two of its seven convolutions hold nine tenths", 0.88 < heaviest 
 Text(
     "This network reads handwritten digits, and all it does is multiply, add, and "
     "pick the larger of numbers. What it multiplies by are its **parameters**, which "
-    f"training finds: {table.total_params:,} of them, drawn as squares. The last stage "
-    f"of this tutorial needs {stages.get(8).parameters:,}."
+    f"training finds: {table.total_params:,} of them, each layer's drawn as the area "
+    f"of a square. The last stage needs {stages.get(8).parameters:,}."
 )
 
 # %% [markdown]
-# Two of its seven convolutions hold nine tenths. Which two, and why so many? You will
-# have computed it in a minute.
+# Two of its seven convolutions hold nine tenths. Which two, and why so many?
 #
 # **You will be able to**
 #
@@ -44,75 +43,70 @@ Text(
 # - write a training loop, and prove it right before you trust it;
 # - say what the test set is for, and why its digits can be the easier ones.
 #
-# One semester of PyTorch is plenty. The eight stages retell a course notebook, [Session
-# 7 of ERA](https://github.com/Shilpaj1994/ERA/tree/master/Session7), which we call *the
-# original*. What it claimed stands in the audit at the end of each page.
+# The stages retell a course notebook, *the original*: [Session 7 of
+# ERA](https://github.com/Shilpaj1994/ERA/tree/master/Session7).
 #
 # ## The idea
 #
-# ### A convolution multiplies and adds
-#
-# A **kernel** is a small square of weights. Lay it on the image, multiply each pixel by
-# the weight on top of it, and add up: that is one pixel of a new image, called a
-# **map**. Move the kernel on by one, and do it again.
+# A convolution lays a **kernel**, a small square of weights, on the image, multiplies
+# each pixel by the weight on it, and adds up: that is one pixel of a new image, a
+# **map**. Then it moves on by one.
 
 # %% tags=["hide-input"]
 figures.sliding_kernel(runs.load(3))
 
 # %% [markdown]
-# If there are several maps $c$ to read, the kernel has a square of weights for each. A
-# **bias** $b$ may be added at the end:
+# For each map $c$ it has a square of its own. A **bias** $b$ may be added:
 #
 # $$y_{i,j} = b + \sum_{c}\sum_{u,v} w_{c,u,v}\, x_{c,\,i+u,\,j+v}$$
 
-# %%
+# %% tags=["fold"]
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from mnist_steps import data
 
 digit = data.mnist().full_train.images[:1].float() / 255  # (1, 1, 28, 28)
 kernel = torch.tensor([[-1.0, -1, -1], [0, 0, 0], [1, 1, 1]])
 patch = digit[0, 0, 6:9, 12:15]  # three rows, three columns
-print("by hand   ", (kernel * patch).sum().item())
-print("by PyTorch", F.conv2d(digit, kernel[None, None])[0, 0, 6, 12].item())
+by_hand = (kernel * patch).sum().item()
+by_pytorch = F.conv2d(digit, kernel[None, None])[0, 0, 6, 12].item()
+print(f"by hand {by_hand:.4f}, by PyTorch {by_pytorch:.4f}")
 
 # %% [markdown]
 # Now count. A kernel of $k \times k$ has $k^2$ weights for each of the $C_\text{in}$
-# maps that it reads, and makes one map. $C_\text{out}$ maps take as many kernels, each
-# with one bias:
+# maps that it reads. $C_\text{out}$ maps take as many kernels, each with one bias:
 #
 # $$P = k^2 \, C_\text{in} \, C_\text{out} + C_\text{out}$$
 
 # %%
-from mnist_steps.models import SetupNet
+from torch import nn
 
-for name, layer in SetupNet().named_children():
-    if isinstance(layer, nn.Conv2d):
-        k, c_in, c_out = layer.kernel_size[0], layer.in_channels, layer.out_channels
-        formula = k**2 * c_in * c_out + c_out
-        assert formula == layer.weight.numel() + layer.bias.numel()
-        print(f"{name}  {k}² · {c_in:4} · {c_out:4} + {c_out:4} = {formula:9,}")
+for c_in, c_out in ((256, 512), (512, 1024)):  # conv5 and conv6, the two
+    layer = nn.Conv2d(c_in, c_out, kernel_size=3)
+    counted = layer.weight.numel() + layer.bias.numel()
+    assert counted == 3**2 * c_in * c_out + c_out
+    print(f"{c_in} maps → {c_out:4} maps: {counted:,} parameters")
 
 # %% [markdown]
-# The image's size is not in the formula. The same kernel is used at every place, so a
-# larger image costs time, and no parameter.
+# The image's size is not in the formula: each place uses the same kernel.
 #
 # ### Learning walks downhill
 #
-# The network gives each of ten digits a probability. The **loss** is $-\log p$ of the
-# right one: zero when it is sure and right. The **gradient** $g$ says, for each
-# parameter $w$, how the loss changes with it. A step goes against the gradient; the
-# **learning rate** $\eta$ says how far, and **momentum** $\mu$ keeps some of the step
-# before:
+# The network gives each digit a probability $p$. The **loss** $L$ is zero when it is
+# sure and right. The **gradient** $g$ says how $L$ changes with each parameter $w$. A
+# step goes against it, by the **learning rate** $\eta$; **momentum** $\mu$ keeps some
+# of the step before:
 #
 # $$L = -\log p_\text{right} \qquad
 # v \leftarrow \mu v + g \qquad w \leftarrow w - \eta v$$
 
 
 # %% tags=["hide-input"]
-figures.descent(figures.one_step(stages.get(4), rate=0.05, reach=8))
+figures.folded(
+    "One step against the gradient, drawn",
+    figures.descent(figures.one_step(stages.get(4), rate=0.05, reach=8)),
+)
 
 
 # %%
@@ -121,8 +115,7 @@ def train(network, batches, learning_rate=0.01, momentum=0.9):
     losses = []
     for images, labels in batches:
         optimizer.zero_grad()  # forget the gradient of the batch before
-        log_probabilities = network(images)  # (N, 10)
-        loss = F.nll_loss(log_probabilities, labels)
+        loss = F.nll_loss(network(images), labels)  # of log-probabilities, (N, 10)
         loss.backward()  # the gradient, for each parameter
         optimizer.step()  # downhill
         losses.append(loss.item())
@@ -130,11 +123,10 @@ def train(network, batches, learning_rate=0.01, momentum=0.9):
 
 
 # %% [markdown]
-# Is the loop right? Ask something easy of it first: the same few digits, again and
-# again. Whatever can learn at all can learn these by heart.
+# Is the loop right? Whatever can learn at all can learn a few digits by heart:
 
 
-# %%
+# %% tags=["fold"]
 def small_network():
     torch.manual_seed(0)
     return nn.Sequential(
@@ -154,16 +146,15 @@ assert right == len(labels), "a loop that cannot do this has a bug"
 # %% [markdown]
 # ### One digit, many pictures
 #
-# A digit that is turned a little is still the same digit. So each time it is shown, it
-# is turned anew, and now and then enlarged. Such a move is an **affine map**, six
-# numbers. They say, for each pixel of the new picture, where in the old one to look:
+# A turned digit is the same digit. So in training each is turned anew every time, by an
+# **affine map**: six numbers that say, for each new pixel, where in the old to look:
 #
 # $$\begin{pmatrix} x' \\ y' \end{pmatrix} =
 # \begin{pmatrix} a & b & c \\ d & e & f \end{pmatrix}
 # \begin{pmatrix} x \\ y \\ 1 \end{pmatrix}$$
 
 # %% tags=["hide-input"]
-figures.affine_map()
+figures.folded("Turn, enlarge and move a digit", figures.affine_map())
 
 # %%
 six = torch.tensor([[[0.78, 0.28, 0.0], [-0.28, 0.78, 0.0]]])  # turns and enlarges
@@ -171,26 +162,19 @@ grid = F.affine_grid(six, digit.shape, align_corners=False)  # where to look
 turned = F.grid_sample(digit, grid, align_corners=False)
 
 # %% [markdown]
-# ### What the test set is for
-#
-# Training digits are the exercises, test digits the exam. Whoever takes the exam ten
-# times and reports the best mark has practised on the exam. So choices are made on
-# **validation** digits, a part of the training set that is held back. The test set
-# answers at the end.
+# **What is the test set for?** Training digits are the exercises, test digits the exam.
+# Whoever takes the exam ten times and reports the best mark has practised on it. So
+# choices are made on **validation** digits, held back from the training set.
 #
 # ## The change
-#
-# So far there is nothing to change: the picture above is where we begin. Its code is
-# in the audit.
 
 # %% tags=["hide-input"]
 recipe = stage.recipe
 rate, momentum = recipe.optimizer.lr, recipe.optimizer.momentum
 Text(
-    "**Padding** lays zeros around a map, so that it keeps its size. The **recipe**: "
-    f"batches of {recipe.batch_size} digits; {recipe.epochs} **epochs**, each of which "
-    f"shows every training digit once; SGD with a learning rate of {rate} and a "
-    f"momentum of {momentum}."
+    "Nothing yet. **Padding**, zeros around a map, keeps its size. The **recipe**: "
+    f"batches of {recipe.batch_size}; {recipe.epochs} **epochs**, each with every "
+    f"training digit once; learning rate {rate}, momentum {momentum}."
 )
 
 # %% [markdown]
@@ -207,13 +191,12 @@ ahead = [  # epoch by epoch, the mean over seeds
 ]
 early, even = fmean(ahead[1:5]), 0.1
 pages.predict(
-    "The network has seen the training digits before, but turned. Test digits are new "
-    "to it, and stand straight. From the second to the fifth epoch, of which does it "
-    "read more?",
+    "Training digits are known to the network, but turned. Test digits are new, and "
+    "stand straight. From the second to the fifth epoch, of which does it read more?",
     (
-        "Of the training digits",
-        f"As many of both, within {even} percentage points",
-        "Of the test digits",
+        "Training digits",
+        f"Both alike, within {even} points",
+        "Test digits",
     ),
     answer=bisect.bisect((-even, even), early),
     explanation=f"The test digits are ahead by {early:+.2f} percentage points there, "
@@ -223,11 +206,10 @@ pages.predict(
 # %% [markdown]
 # ## What happened
 #
-# A **seed** decides all that is random: the first weights, the order of the digits, how
-# each is turned. Every dot is one seed, and nothing else differs.
+# A **seed** decides all that is random, such as the first weights. A dot is one seed.
 
 # %% tags=["hide-input"]
-figures.seeds([stage])
+figures.beside(figures.seeds([stage]), figures.all_curves([stage]))
 
 # %% tags=["hide-input"]
 finals = sorted(one.figures.final for one in made)
@@ -235,27 +217,15 @@ error = pages.standard_error(fmean(finals))
 Text(
     f"{len(made)} seeds end between {finals[0]:.2f} and {finals[-1]:.2f} %. A change "
     "that moves a single run by as much has shown nothing. Other test digits would "
-    f"move it, too, by about {error:.2f} points: the **standard error** of a share of "
-    "ten thousand. But all our networks read the *same* ten thousand. Asking which "
-    "digits only one of two gets wrong, [in pairs](../guides/evaluation.py), tells "
-    "more."
+    f"move it by about {error:.2f} points, the **standard error**. But all networks "
+    "read the *same* ones: comparing [in pairs](../guides/evaluation.py) tells more."
 )
 
-# %% tags=["hide-input"]
-figures.all_curves([stage])
-
-# %% tags=["hide-input"]
-run = runs.load_or_train(1)
-figures.mistakes(run, count=8)
-
 # %% [markdown]
-# Eight that it got wrong, and was most sure of. Would you have read them?
-#
 # ## Why
 #
-# How can the exam be easier than the exercises? Three things differ, and each can be
-# taken away by itself. The giant's weights are too large to keep here, so we ask the
-# network of stage 3, which was trained by the same recipe.
+# How can the exam be easier? Three things differ; each can be taken away by itself. The
+# giant's weights are too large to keep here: we ask stage 3, of the same recipe.
 
 # %% tags=["hide-input"]
 small = runs.load(3)
@@ -323,30 +293,19 @@ pages.check(
 
 # %% tags=["hide-input"]
 pages.check(
-    "Which of these makes a convolution's parameters fewer?",
-    [
-        ("Images of half the size", "Fewer places, but the same kernel at each."),
-        ("No padding", "Padding adds places at the border, and no weight."),
-        ("Kernels of 3×3 in place of 5×5", "9 weights in place of 25, for each pair."),
-    ],
-    answer=2,
-)
-
-# %% tags=["hide-input"]
-pages.check(
     "Your network reads 98 % of its training digits and 99 % of the test digits. What "
     "do you know?",
     [
         (
-            "Nothing yet, before both are asked in the same way",
-            "Augmentation and weights that still change lower the first of the two.",
+            "Nothing yet",
+            "Augmentation, and weights that still change, lower the first.",
         ),
         (
-            "It has seen the test digits in training",
+            "It knew the test digits",
             "It may have, but you see the same without it, as in the table above.",
         ),
         (
-            "It reads new digits better than known ones",
+            "It reads new digits better",
             "Asked in the same way, it does not: see the last two rows of the table.",
         ),
     ],
@@ -358,9 +317,9 @@ pages.check(
     "You train ten networks and report the one with the best test accuracy. What is "
     "wrong with its figure?",
     [
-        ("Nothing, each network was tested once", "But one was picked, for its luck."),
-        ("It is too high, on average", "The best of ten is good, and lucky as well."),
-        ("It is too low, on average", "Picking the best can only raise a figure."),
+        ("Nothing", "But one was picked, for its luck."),
+        ("It is too high", "The best of ten is good, and lucky as well."),
+        ("It is too low", "Picking the best can only raise a figure."),
     ],
     answer=1,
 )
@@ -368,14 +327,13 @@ pages.check(
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Which layer holds the most parameters, and which multiplies the most? Guess
-# before you compute.
+# **1.** Which layer multiplies the most? Guess before you compute.
 
 # %% [markdown] tags=["hint"]
 # Each weight is used once at each place of the layer's output.
 
 # %% tags=["solution"]
-for name, layer in SetupNet().named_children():
+for name, layer in stage.build().named_children():
     if isinstance(layer, nn.Conv2d):
         height, width = next(r.output_shape[1:] for r in table.rows if r.name == name)
         weights = layer.weight.numel()
@@ -400,8 +358,8 @@ turned = F.grid_sample(digit, grid, align_corners=False)
 print(torch.allclose(turned, torch.rot90(digit, 1, dims=(2, 3)), atol=1e-5))
 
 # %% [markdown]
-# **3.** *A training broken on purpose.* The same 64 digits, the same network, one line
-# of the loop gone. What happens to the loss, and which line was it?
+# **3.** *A training broken on purpose.* The same digits, one line of the loop gone.
+# Which?
 
 # %% tags=["hide-input"]
 network = small_network()
@@ -412,7 +370,10 @@ for _ in range(300):
     loss.backward()
     optimizer.step()
     broken.append(loss.item())
-figures.loss_by_step({"sound": losses, "broken": broken}, steps=300)
+figures.folded(
+    "The loss of both, drawn",
+    figures.loss_by_step({"sound": losses, "broken": broken}, steps=300),
+)
 
 # %% [markdown] tags=["hint"]
 # It begins like the other, even faster. What could grow from step to step, although the
@@ -465,7 +426,14 @@ pages.source(evaluation.evaluate)
 # ### The result, and what the original claimed
 
 # %% tags=["audit"]
+run = runs.load_or_train(1)
 pages.results(run)
+
+# %% [markdown] tags=["audit"]
+# Eight that it got wrong, and was most sure of. Would you have read them?
+
+# %% tags=["audit"]
+figures.mistakes(run, count=8)
 
 # %% tags=["audit"]
 figures.confusion(run)

@@ -18,8 +18,8 @@ figures.ladder(stage)
 
 # %% [markdown]
 # From top to bottom, the maps shrink and what a unit sees grows. Below, one unit is
-# left, and it sees the whole image: 28 pixels, not one more, not one less. Is that
-# luck? No. This network was planned from its last unit backwards.
+# left, and it sees the whole image: 28 pixels, not one more, not one less. Luck?
+# No: this network was planned from its last unit backwards.
 #
 # **You will be able to**
 #
@@ -78,14 +78,13 @@ print(*sizes, sep=" → ")
 #
 # ### Squeeze, then expand
 #
-# A layer's parameters grow with what comes in *times* what goes out. So let a wide
-# layer be followed by a narrow one. That is the squeeze; then the maps may become more
-# again.
+# A layer's parameters grow with what comes in *times* what goes out. So a narrow layer
+# follows a wide one: the squeeze. Then the maps may become more again.
 
 # %% tags=["hide-input"]
 figures.channel_profile(stage)
 
-# %%
+# %% tags=["fold"]
 from itertools import pairwise
 
 
@@ -100,7 +99,7 @@ print(f"with squeeze {weights(1, 32, 64, 128, 32, 64, 128, 32, 10):9,}")
 # ## The change
 
 # %% tags=["hide-input"]
-figures.network_change(before, stage)
+figures.folded("Both networks, drawn", figures.network_change(before, stage))
 
 # %% tags=["hide-input"]
 pages.model_difference(before, stage)
@@ -109,9 +108,8 @@ pages.model_difference(before, stage)
 pages.recipe_change(before, stage)
 
 # %% [markdown]
-# One convolution more; padding, biases and one of two poolings gone. What does it cost
-# to have no padding? Pixels at the border are used less often than those in the middle.
-# A digit's border is paper.
+# One convolution more; padding, biases and one of two poolings gone. Without padding,
+# pixels at the border are used less often than others. A digit's border is paper.
 #
 # ## Predict
 
@@ -135,7 +133,7 @@ pages.predict(
 # ## What happened
 
 # %% tags=["hide-input"]
-figures.seeds([before, stage])
+figures.beside(figures.seeds([before, stage]), figures.all_curves([before, stage]))
 
 # %% tags=["hide-input"]
 finals, finals_before = (
@@ -166,9 +164,6 @@ Text(
     )
     + "."
 )
-
-# %% tags=["hide-input"]
-figures.all_curves([before, stage])
 
 # %% tags=["hide-input"]
 pages.newly(before, stage)
