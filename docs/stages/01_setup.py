@@ -3,6 +3,7 @@
 
 # %% tags=["hide-input"]
 import bisect
+import math
 from dataclasses import replace
 from statistics import fmean
 
@@ -260,10 +261,17 @@ pages.table(
 
 # %% tags=["hide-input"]
 pages.hold_to("Asked in the same way, it does not", standing > new)
+apart = math.hypot(
+    pages.standard_error(standing, len(straight)), pages.standard_error(new)
+)
+pages.hold_to(
+    "are within what chance moves", max(new - standing, turning - learning) < 2 * apart
+)
 Text(
-    f"Having learnt brings {turning - learning:+.2f} points, standing straight "
-    f"{standing - turning:+.2f}, and being new {new - standing:+.2f}. Whoever compares "
-    "the first row with the last compares three things at once."
+    f"Standing straight brings {standing - turning:+.2f} points. Having learnt "
+    f"({turning - learning:+.2f}) and being new ({new - standing:+.2f}) "
+    "are within what chance moves. Whoever compares the first row with the last "
+    "compares three things."
 )
 
 # %% [markdown]
@@ -306,7 +314,7 @@ pages.check(
         ),
         (
             "It reads new digits better",
-            "Asked in the same way, it does not: see the last two rows of the table.",
+            f"Asked in the same way, it does not: {len(straight):,} tell no more.",
         ),
     ],
     answer=0,

@@ -79,7 +79,8 @@ print(*sizes, sep=" → ")
 # ### Squeeze, then expand
 #
 # A layer's parameters grow with what comes in *times* what goes out. So a narrow layer
-# follows a wide one: the squeeze. Then the maps may become more again.
+# follows a wide one: the squeeze. Later layers need more maps again, for the shapes
+# that they see are larger, and there are more of them.
 
 # %% tags=["hide-input"]
 figures.channel_profile(stage)
@@ -93,6 +94,7 @@ def weights(*channels):
 
 
 print(f"ever wider   {weights(1, 32, 64, 128, 256, 512, 1024, 10):9,}")
+print(f"at most 128  {weights(1, 32, 64, 128, 128, 128, 128, 128, 10):9,}")
 print(f"with squeeze {weights(1, 32, 64, 128, 32, 64, 128, 32, 10):9,}")
 
 # %% [markdown]
@@ -148,8 +150,8 @@ for seed in shared:
     )
     pairs.append(evidence.mcnemar(old.wrong, new.wrong))
 settled = (
-    f"{len(earlier)} and {len(made)} seeds do not settle it: an interval takes "
-    f"{evidence.FEWEST_RUNS} of each."
+    f"So few seeds, {len(earlier)} and {len(made)}, do not settle it: this site asks "
+    f"for {evidence.FEWEST_RUNS} of each."
     if change.interval is None
     else f"95 % interval {change.interval.low:+.2f} to {change.interval.high:+.2f}."
 )
@@ -158,7 +160,7 @@ Text(
     "digits, too, seed by seed: "
     + "; ".join(
         f"with seed {seed}, stage 2 alone misreads {pair.only_second} and stage 1 "
-        f"alone {pair.only_first}, as far apart as coins would fall in "
+        f"alone {pair.only_first}; fair coins differ as much in "
         f"{pair.p_value:.1%} of cases"
         for seed, pair in zip(shared, pairs, strict=True)
     )
@@ -187,7 +189,7 @@ for side in sides:
     split = data.Split(seen, some.labels)
     right[side] = evaluation.evaluate(model, split, stage.recipe).accuracy
 enough = next(side for side in sides if right[side] > right[28] - 1)
-pages.hold_to("but not less than half", right[12] < 90 and enough < 28)
+pages.hold_to("but not with 12 pixels", right[12] < 90 and enough < 28)
 pages.table(
     ["window, pixels", *(f"{side}" for side in sides)],
     [["right, in percent", *(f"{value:.1f}" for value in right.values())]],
@@ -201,8 +203,8 @@ last_two = sum(
 then = summary.summarize(before.build(), (1, 28, 28)).total_multiplications
 Text(
     f"With {enough} of 28 pixels it reads nearly as well as with all, for digits fill "
-    f"the middle. With {sides[1]} it reads {right[sides[1]]:.0f} %. So the last unit "
-    "may see a little less than everything, but not less than half.\n\nAnd the "
+    f"the middle. With {sides[1]} it reads {right[sides[1]]:.0f} %. So this "
+    "network can do without the border, but not with 12 pixels.\n\nAnd the "
     f"parameters? {last_two:,} of them sat in two layers of stage 1, and their places "
     "were few: multiplications fell by a factor of "
     f"{then / table.total_multiplications:.1f} only, parameters by one of "
