@@ -30,8 +30,8 @@ Text(
     "This stage keeps the shape of stage 2, with "
     f"{before.parameters / stage.parameters:.0f} times fewer parameters. It learns, in "
     f"the end. But for {standstill(run)} steps, {standstill(run) / per_epoch:.1f} "
-    "epochs, nothing happens, and then the loss falls as if nothing had been in its "
-    "way. What held it up? A suspect is soon found, and is only half the answer."
+    "epochs, nothing happens. What held it up? A suspect is soon found, and is only "
+    "half the answer."
 )
 
 # %% [markdown]
@@ -213,7 +213,7 @@ axes.plot(
 axes.set_xscale("log")
 axes.set(
     xlabel="pull before the first step",
-    ylabel="epochs of standstill",
+    ylabel="epochs still",
     ylim=(0, max(still.values()) + 0.6),
 )
 listed = "; ".join(
@@ -293,11 +293,11 @@ pages.check(
     "ten. What do you know?",
     [
         (
-            "The network is always wrong",
+            "It is always wrong",
             "That would cost far more: a right class at p = 0.01 costs 4.6.",
         ),
         (
-            "Its answer does not depend on the image",
+            "Its answer ignores the image",
             "It gives all classes a tenth. Why it does so, you do not know yet.",
         ),
         (

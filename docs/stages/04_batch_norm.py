@@ -74,12 +74,11 @@ for _ in range(50):
 in_training = norm(x[:1]), norm(x)[:1]  # alone, and in company
 norm.eval()
 in_evaluation = norm(x[:1]), norm(x)[:1]
-print("training:  ", torch.equal(*in_training))
-print("evaluation:", torch.equal(*in_evaluation))
+alike = torch.equal(*in_training), torch.equal(*in_evaluation)
+print("the same in training: {}, in evaluation: {}".format(*alike))
 
 # %% [markdown]
-# This stage has the layer behind the ReLU: what the next one gets has mean zero. From
-# stage 6 on it comes before: half of the values pass the ReLU.
+# In this stage the layer stands behind the ReLU, from stage 6 on before it.
 #
 # ## The change
 
@@ -197,7 +196,7 @@ Is it only the start, then? Larger first weights help that, too:
 - **Without normalization**, in [stage 3](03_lighter.py#why), {len(started)} of
   {len(kaiming)} seeds start in the first epoch. But none of them ends as high: the best
   has {highest:.2f} %, the worst seed of stage 4 {min(finals):.2f} %.
-- **With it**, in this stage, every seed starts, and the mean of {len(both)} ends lower:
+- **With it**, every seed starts, and the mean of {len(both)} ends lower:
   {shifted.difference:+.2f} points (95 % interval {shifted.interval.low:+.2f} to
   {shifted.interval.high:+.2f}). The layer does not need them. Why they cost
   something, is open.
@@ -232,16 +231,16 @@ pages.check(
     "A channel of 10×10 in training mode, and a batch of one image. What happens?",
     [
         (
-            "It works: there are a hundred values to take a mean of",
-            "Only where a map has a single value, 1×1, does a batch of one fail.",
+            "It works",
+            "A mean of a hundred values. A batch of one fails on a map of 1×1 alone.",
         ),
         (
-            "It fails: one image has no variance",
-            "Its places have one. The statistics go over images and places.",
+            "It fails",
+            "One image has a variance, too: that of its hundred places.",
         ),
         (
-            "It gives zeros, for each value is its own mean",
-            "That would be so on a map of 1×1. PyTorch refuses that with an error.",
+            "It gives zeros",
+            "On a map of 1×1 each value is its own mean; PyTorch refuses that.",
         ),
     ],
     answer=0,
@@ -251,10 +250,10 @@ pages.check(
 pages.check(
     "Why may a convolution right before batch normalization do without a bias?",
     [
-        ("Biases make training slower", "One number a channel is hardly any work."),
+        ("It would be slow", "One number a channel is hardly any work."),
         ("The ReLU removes it", "A ReLU removes what is negative, not a shift."),
         (
-            "The mean that is subtracted contains it",
+            "The subtracted mean has it",
             "Whatever is added to a whole channel is gone, and β can add it again.",
         ),
     ],

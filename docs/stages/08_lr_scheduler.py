@@ -2,8 +2,8 @@
 # # 8. Half the learning rate on average, and better: why?
 #
 # A large learning rate travels fast and cannot stand still. A small one stands still
-# and does not travel. Can a training have both? A **schedule** has one after the other.
-# Move its peak:
+# and does not travel. Can one have both? A **schedule** has one, then the other. Move
+# its peak:
 
 # %% tags=["hide-input"]
 import bisect
@@ -142,8 +142,8 @@ Text(f"""
 {gain.interval.low:+.2f} to {gain.interval.high:+.2f}), and its width hardly changes:
 seeds have a standard deviation of {width:.2f} points, where it was {width_before:.2f}.
 Each single curve is calmer from epoch to epoch at the end: it moves by {calm:.2f}
-points, in stage 7 by {restless:.2f}. It calms a training, and does not make trainings
-agree.
+points, in stage 7 by {restless:.2f}. So the schedule calms a training, but it does not
+make trainings agree.
 """)
 
 # %% tags=["hide-input"]
