@@ -30,39 +30,22 @@ Text(
     "This stage keeps the shape of stage 2, with "
     f"{before.parameters / stage.parameters:.0f} times fewer parameters. It learns, in "
     f"the end. But for {standstill(run)} steps, {standstill(run) / per_epoch:.1f} "
-    "epochs, nothing happens, and then the loss falls as if nothing had been in its "
-    "way."
+    "epochs, nothing happens. What held it up? A suspect is soon found, and is only "
+    "half the answer."
 )
 
 # %% [markdown]
-# What held it up? A suspect is soon found, and turns out to be only half the answer.
-#
 # **You will be able to**
 #
 # - say what a loss of $\log 10$ means;
 # - compute what a layer does to the size of a signal, and what its width does to that;
 # - tell a cause from a companion.
 #
-# You need the loss and the gradient from [stage 1](01_setup.py).
-#
 # ## The idea
 #
-# ### The loss of a guess
-#
-# Who has no idea gives each of ten digits a tenth. Its loss is
-#
-# $$L = -\log \tfrac{1}{10} = \log 10$$
-
-# %%
-import torch
-import torch.nn.functional as F
-
-scores = torch.zeros(1, 10)  # all ten digits alike
-print(F.cross_entropy(scores, torch.tensor([7])), torch.tensor(10.0).log())
-
-# %% [markdown]
-# It is the green line above. A loss that stays there says: the answer does not depend
-# on the digit.
+# Who has no idea gives each of ten digits a tenth. The [loss](01_setup.py) of that
+# guess is $-\log \tfrac{1}{10} = \log 10$, the green line above. A loss that stays
+# there says: the answer does not depend on the digit.
 #
 # ### The way forward
 #
@@ -77,23 +60,20 @@ print(F.cross_entropy(scores, torch.tensor([7])), torch.tensor(10.0).log())
 # it is*, and a ReLU takes half of that:
 
 # %%
+import torch
 from torch import nn
 
-
-def left_after(layers, width):
-    torch.manual_seed(0)
-    signal = torch.randn(4, width, 32, 32)
-    for _ in range(layers):
-        signal = nn.Conv2d(width, width, 3, bias=False)(signal).relu()
-    return signal.pow(2).mean().sqrt().item()
-
-
+torch.manual_seed(0)
 for width in (12, 48):
-    print(f"{width} channels, 7 layers: {left_after(7, width):.5f} of 1 is left")
+    signal = torch.randn(4, width, 32, 32)
+    for _ in range(7):
+        signal = nn.Conv2d(width, width, 3, bias=False)(signal).relu()
+    left = signal.pow(2).mean().sqrt()
+    print(f"{width} channels, 7 layers: {left:.5f} of 1 is left")
 print(f"expected:               {(1 / 6) ** (7 / 2):.5f}")
 
 # %% [markdown]
-# So it is in our networks, before any step. Compare stage 3 with stage 2:
+# So it is in our networks, before any step:
 
 # %% tags=["hide-input"]
 signals = {f"stage {n}": figures.signal_at_start(stages.get(n)) for n in (2, 3, 4)}
@@ -110,7 +90,9 @@ figures.signal(signals)
 # with a square for each parameter. Call the sum the **pull**. A few large gradients
 # make a strong pull, and so do very many small ones.
 
-# %%
+# %% tags=["fold"]
+import torch.nn.functional as F
+
 from mnist_steps import data, models
 
 first = data.mnist().full_train[:128]
@@ -130,18 +112,19 @@ print(f"stage 3, before its first step: {pull(models.LighterNet()):.6f}")
 # ## The change
 
 # %% tags=["hide-input"]
-figures.network_change(before, stage)
+pages.hold_to("The recipe stays", stage.recipe == before.recipe)
+Text(
+    "Fewer channels; one convolution more before the pooling, and one more at the end. "
+    "And no ReLU behind conv4 and conv8. The recipe stays."
+)
+
+# %% tags=["hide-input"]
+figures.folded("Both networks, drawn", figures.network_change(before, stage))
 
 # %% tags=["hide-input"]
 pages.model_difference(before, stage)
 
-# %% tags=["hide-input"]
-pages.recipe_change(before, stage)
-
 # %% [markdown]
-# Fewer channels; one convolution more before the pooling, and one more at the end. And
-# no ReLU behind conv4 and conv8.
-#
 # ## Predict
 
 # %% tags=["hide-input"]
@@ -164,10 +147,9 @@ pages.predict(
 # ## What happened
 
 # %% tags=["hide-input"]
-figures.all_curves([stage], of="train_loss")
-
-# %% tags=["hide-input"]
-figures.seeds([before, stage])
+figures.beside(
+    figures.all_curves([stage], of="train_loss"), figures.seeds([before, stage])
+)
 
 # %% tags=["hide-input"]
 finals, finals_before = (
@@ -182,15 +164,10 @@ Text(
 )
 
 # %% tags=["hide-input"]
-pages.newly(before, stage)
-
-# %% [markdown]
-# [Train this network in your browser](../lab.md#preset=3), and watch it stand still.
+figures.folded("Digits that are newly right or wrong", pages.newly(before, stage))
 
 # %% [markdown]
 # ## Why
-#
-# The first suspect is the fading signal, in the figure above.
 
 # %% tags=["hide-input"]
 faded = {
@@ -206,25 +183,26 @@ for number in (2, 3, 4):
     torch.manual_seed(8)
     pulls[number] = pull(stages.get(number).build())
 Text(
-    f"Through stage 3 it shrinks {faded['stage 3']:,.0f}-fold. "
-    f"It fades in stage 2 as well, {faded['stage 2']:,.0f}-fold, and the gradient of "
+    "The first suspect is the fading signal. Through stage 3 it shrinks "
+    f"{faded['stage 3']:,.0f}-fold. It fades in stage 2 as well, "
+    f"{faded['stage 2']:,.0f}-fold, and the gradient of "
     "a single weight is no larger there. Yet stage 2 stands still for "
-    f"{standstill(larger)} steps, stage 3 for {standstill(run)}. So fading alone does "
+    f"{standstill(larger)} steps, stage 3 for {standstill(run)}: fading alone does "
     "not explain the difference. But stage 2 has "
     f"{before.parameters / stage.parameters:.0f} times as many weights, and its pull "
     f"is {pulls[2] / pulls[3]:.0f} times as strong."
 )
 
 # %% [markdown]
-# Is it the pull, then? Here is a test in which the network does not change: its seeds.
-# Each draws other first weights, and so has another pull.
+# Is it the pull, then? Let the network stay, and compare its seeds. Each draws other
+# first weights, and so has another pull.
 
 # %% tags=["hide-input"]
 first_pull = {}
 for seed in still:
     torch.manual_seed(seed)
     first_pull[seed] = pull(stage.build())
-figure, (axes,) = axes_grid(1, 1, 5.0, 2.4)
+figure, (axes,) = axes_grid(1, 1, 4.6, 1.9)
 axes.plot(
     list(first_pull.values()),
     list(still.values()),
@@ -235,7 +213,7 @@ axes.plot(
 axes.set_xscale("log")
 axes.set(
     xlabel="pull before the first step",
-    ylabel="epochs of standstill",
+    ylabel="epochs still",
     ylim=(0, max(still.values()) + 0.6),
 )
 listed = "; ".join(
@@ -259,9 +237,9 @@ Text(
 )
 
 # %% [markdown]
-# And the surest test of a cause: change it, and nothing else. **Kaiming
-# initialization** draws the first weights with the variance $2/n$. Then a convolution
-# doubles the square, its ReLU halves it again, and nothing fades.
+# The surest test of a cause: change it, and nothing else. **Kaiming initialization**
+# draws the first weights with the variance $2/n$. A convolution doubles the square, its
+# ReLU halves it again, and nothing fades.
 
 # %% tags=["hide-input"]
 arms = {arm.name: outcomes for arm, outcomes in registry.get("causes").outcomes()}
@@ -315,11 +293,11 @@ pages.check(
     "ten. What do you know?",
     [
         (
-            "The network is always wrong",
+            "It is always wrong",
             "That would cost far more: a right class at p = 0.01 costs 4.6.",
         ),
         (
-            "Its answer does not depend on the image",
+            "Its answer ignores the image",
             "It gives all classes a tenth. Why it does so, you do not know yet.",
         ),
         (
@@ -503,5 +481,6 @@ pages.provenance(run, steps=3)
 # %% [markdown]
 # ## Next
 #
+# [Train this network in your browser](../lab.md#preset=3), and watch it stand still.
 # Larger first weights help once, at the start, and not with every seed. [Stage
 # 4](04_batch_norm.py) has a layer that sees to the signal at every step.

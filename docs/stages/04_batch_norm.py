@@ -4,6 +4,7 @@
 # %% tags=["hide-input"]
 import bisect
 import math
+from dataclasses import replace
 from statistics import fmean
 
 from mnist_steps import figures, pages, runs, stages, summary
@@ -15,10 +16,9 @@ stage, before = stages.get(4), stages.get(3)
 figures.normalization()
 
 # %% [markdown]
-# All values of one channel, for one batch of digits. Move through the first steps of
-# the training: without the layer, they stay a thin line at zero. Behind **batch
-# normalization**, they spread out from the first step on. How does it do that, with
-# two learnt numbers per channel?
+# All values of one channel, for one batch of digits. Move through the first steps:
+# without the layer, they stay a thin line at zero. Behind **batch normalization**, they
+# spread out from the first step on. How, with two learnt numbers per channel?
 #
 # **You will be able to**
 #
@@ -26,11 +26,7 @@ figures.normalization()
 # - say what changes when training is over;
 # - say what a small batch does to it, and when a batch of one fails.
 #
-# You need the fading signal from [stage 3](03_lighter.py).
-#
 # ## The idea
-#
-# ### Measure, shift, stretch
 #
 # Take all values $x$ of one channel: of each image in the batch, at each place. They
 # have a mean $\mu$ and a variance $\sigma^2$. Subtract the one and divide by the root
@@ -57,8 +53,8 @@ assert torch.allclose(norm(x), by_hand, atol=1e-4)
 print(f"spread {x.std():.2f} before, {norm(x).std():.2f} behind")
 
 # %% [markdown]
-# So a signal cannot fade: whatever a layer leaves of it, the next normalization
-# restores. And on the way back, the gradient is divided by the same small root.
+# So a signal cannot [fade](03_lighter.py): whatever a layer leaves of it, the next
+# normalization restores. On the way back, the gradient is divided by the same root.
 
 # %% tags=["hide-input"]
 figures.signal([before, stage])
@@ -66,11 +62,11 @@ figures.signal([before, stage])
 # %% [markdown]
 # ### Training and evaluation
 #
-# In training, a digit's answer depends on the other digits of its batch, whose mean is
-# subtracted. That is a little noise, more of it in small batches. When the network is
-# judged, the answer must depend on the digit alone. So in **evaluation** the layer
-# takes constants instead: averages of $\mu$ and $\sigma^2$ that it has kept while it
-# trained. `model.train()` and `model.eval()` switch between the two.
+# In training, a digit's answer depends on the other digits of its batch: a little
+# noise, more of it in small batches. When the network is judged, the answer must depend
+# on the digit alone. So in **evaluation** the layer takes constants: averages of $\mu$
+# and $\sigma^2$ that it has kept while it trained. `model.train()` and `model.eval()`
+# switch between the two.
 
 # %%
 for _ in range(50):
@@ -78,34 +74,34 @@ for _ in range(50):
 in_training = norm(x[:1]), norm(x)[:1]  # alone, and in company
 norm.eval()
 in_evaluation = norm(x[:1]), norm(x)[:1]
-print("training:  ", torch.equal(*in_training))
-print("evaluation:", torch.equal(*in_evaluation))
+alike = torch.equal(*in_training), torch.equal(*in_evaluation)
+print("the same in training: {}, in evaluation: {}".format(*alike))
 
 # %% [markdown]
-# ### Before or behind the ReLU?
-#
-# This stage has it behind: what the next layer gets has mean zero. From stage 6 on it
-# comes before: then half of the values pass the ReLU. Both end the standstill.
+# In this stage the layer stands behind the ReLU, from stage 6 on before it.
 #
 # ## The change
 
 # %% tags=["hide-input"]
-figures.network_change(before, stage)
-
-# %% tags=["hide-input"]
-pages.model_difference(before, stage)
-
-# %% tags=["hide-input"]
-pages.recipe_change(before, stage)
-
-# %% tags=["hide-input"]
 table = summary.summarize(stage.build(), (1, 28, 28))
 large = table.rows[-1]
+batch, batch_before = (each.recipe.batch_size for each in (stage, before))
+pages.hold_to(
+    "nothing else in the recipe",
+    stage.recipe == replace(before.recipe, batch_size=batch),
+)
 Text(
     "Normalization behind each convolution but the last. And two layers at the end "
     f"have given way to one large kernel, with {large.params / table.total_params:.0%} "
-    "of the parameters."
+    f"of the parameters. A batch has {batch} digits in place of {batch_before}; "
+    "nothing else in the recipe changes."
 )
+
+# %% tags=["hide-input"]
+figures.folded("Both networks, drawn", figures.network_change(before, stage))
+
+# %% tags=["hide-input"]
+pages.model_difference(before, stage)
 
 # %% [markdown]
 # ## Predict
@@ -128,7 +124,7 @@ pages.predict(
 # ## What happened
 
 # %% tags=["hide-input"]
-figures.seeds([before, stage])
+figures.beside(figures.seeds([before, stage]), figures.all_curves([before, stage]))
 
 # %% tags=["hide-input"]
 finals, finals_before = (
@@ -148,20 +144,13 @@ Text(
 )
 
 # %% tags=["hide-input"]
-figures.all_curves([before, stage])
-
-# %% tags=["hide-input"]
-pages.newly(before, stage)
-
-# %% [markdown]
-# [Train this network in your browser](../lab.md#preset=4): it starts at once.
+figures.folded("Digits that are newly right or wrong", pages.newly(before, stage))
 
 # %% [markdown]
 # ## Why
 #
 # Take it out and leave all else as it is: that was done with the last network of this
-# tutorial, in trainings of five epochs. The same was done with the batch size, which
-# this stage changes, too.
+# tutorial, in trainings of five epochs. So was the batch size, which changes here, too.
 
 # %% tags=["hide-input"]
 effects = {effect.arm.name: effect for effect in ablation.effects()}
@@ -186,9 +175,8 @@ steps, steps_before = (-(-60_000 // each.recipe.batch_size) for each in (stage, 
 Text(
     f"Both do much. Without the layer, {stuck} of {len(taken_out)} trainings pass "
     "their first epoch at the loss of a guess: every one of them stands still again. "
-    f"And a smaller batch means more steps: in this stage {steps} an epoch in place of "
-    f"{steps_before}. Whether normalization stands before or behind the ReLU, "
-    "the seeds cannot tell."
+    f"A smaller batch means more steps: {steps} an epoch in place of {steps_before}. "
+    "Whether the layer stands before or behind the ReLU, the seeds cannot tell."
 )
 
 # %% tags=["hide-input"]
@@ -197,12 +185,22 @@ kaiming = arms["causes-kaiming-3"]
 started = [one for one in kaiming if one.epochs["train_loss"][0] < 0.9 * math.log(10)]
 highest = max(one.figures.final for one in kaiming)
 pages.hold_to("But none of them ends as high", bool(started) and highest < min(finals))
-Text(
-    "Is it only the start, then? With the larger first weights of [stage "
-    f"3](03_lighter.py#why) and no normalization, {len(started)} of {len(kaiming)} "
-    "trainings start in the first epoch, too. But none of them ends as high: the best "
-    f"has {highest:.2f} %, the worst seed of stage 4 {min(finals):.2f} %."
-)
+both = arms["causes-kaiming-4"]
+at_once = max(one.epochs["train_loss"][0] for one in both) < 0.9 * math.log(10)
+pages.hold_to("every seed starts, and", at_once)
+shifted = evidence.compare(finals, [one.figures.final for one in both])
+pages.hold_to("ends lower", shifted.ranked and shifted.difference < 0)
+Text(f"""
+Is it only the start, then? Larger first weights help that, too:
+
+- **Without normalization**, in [stage 3](03_lighter.py#why), {len(started)} of
+  {len(kaiming)} seeds start in the first epoch. But none of them ends as high: the best
+  has {highest:.2f} %, the worst seed of stage 4 {min(finals):.2f} %.
+- **With it**, every seed starts, and the mean of {len(both)} ends lower:
+  {shifted.difference:+.2f} points (95 % interval {shifted.interval.low:+.2f} to
+  {shifted.interval.high:+.2f}). The layer does not need them. Why they cost
+  something, is open.
+""")
 
 # %% [markdown]
 # **What this stage confounds:** normalization, a quarter of the batch and so four times
@@ -233,16 +231,16 @@ pages.check(
     "A channel of 10×10 in training mode, and a batch of one image. What happens?",
     [
         (
-            "It works: there are a hundred values to take a mean of",
-            "Only where a map has a single value, 1×1, does a batch of one fail.",
+            "It works",
+            "A mean of a hundred values. A batch of one fails on a map of 1×1 alone.",
         ),
         (
-            "It fails: one image has no variance",
-            "Its places have one. The statistics go over images and places.",
+            "It fails",
+            "One image has a variance, too: that of its hundred places.",
         ),
         (
-            "It gives zeros, for each value is its own mean",
-            "That would be so on a map of 1×1. PyTorch refuses that with an error.",
+            "It gives zeros",
+            "On a map of 1×1 each value is its own mean; PyTorch refuses that.",
         ),
     ],
     answer=0,
@@ -252,25 +250,14 @@ pages.check(
 pages.check(
     "Why may a convolution right before batch normalization do without a bias?",
     [
-        ("Biases make training slower", "One number a channel is hardly any work."),
+        ("It would be slow", "One number a channel is hardly any work."),
         ("The ReLU removes it", "A ReLU removes what is negative, not a shift."),
         (
-            "The mean that is subtracted contains it",
+            "The subtracted mean has it",
             "Whatever is added to a whole channel is gone, and β can add it again.",
         ),
     ],
     answer=2,
-)
-
-# %% tags=["hide-input"]
-pages.check(
-    "How many numbers does `nn.BatchNorm2d(12)` learn by gradient descent?",
-    [
-        ("12", "That would be the γ alone. Each channel has a β, too."),
-        ("24", "One γ and one β for each channel."),
-        ("48", "That counts the kept averages, which are measured, not learnt."),
-    ],
-    answer=1,
 )
 
 # %% [markdown]
@@ -413,5 +400,6 @@ pages.provenance(run)
 # %% [markdown]
 # ## Next
 #
-# One large kernel holds the largest part of what is left. [Stage
-# 5](05_global_average_pooling.py) asks whether it is needed.
+# [Train this network in your browser](../lab.md#preset=4): it starts at once. One large
+# kernel holds the largest part of what is left. [Stage 5](05_global_average_pooling.py)
+# asks whether it is needed.

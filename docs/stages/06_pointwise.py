@@ -184,7 +184,7 @@ differ by {tested.difference:+.2f} points (95 % interval {tested.interval.low:+.
 """)
 
 # %% tags=["hide-input"]
-pages.newly(before, stage)
+figures.folded("Digits that are newly right or wrong", pages.newly(before, stage))
 
 # %% [markdown]
 # ## Why

@@ -2,8 +2,8 @@
 # # 8. Half the learning rate on average, and better: why?
 #
 # A large learning rate travels fast and cannot stand still. A small one stands still
-# and does not travel. Can a training have both? A **schedule** has one after the other.
-# Move its peak:
+# and does not travel. Can one have both? A **schedule** has one, then the other. Move
+# its peak:
 
 # %% tags=["hide-input"]
 import bisect
