@@ -195,7 +195,8 @@ Is it only the start, then? Larger first weights help that, too:
 
 - **Without normalization**, in [stage 3](03_lighter.py#why), {len(started)} of
   {len(kaiming)} seeds start in the first epoch. But none of them ends as high: the best
-  has {highest:.2f} %, the worst seed of stage 4 {min(finals):.2f} %.
+  has {highest:.2f} %, the worst seed of stage 4 {min(finals):.2f} %. Its batches are
+  larger, though, and its layers differ: so this does not decide it.
 - **With it**, every seed starts, and the mean of {len(both)} ends lower:
   {shifted.difference:+.2f} points (95 % interval {shifted.interval.low:+.2f} to
   {shifted.interval.high:+.2f}). The layer does not need them. Why they cost
