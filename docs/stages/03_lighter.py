@@ -277,8 +277,8 @@ Text(
     f"The same network by the same recipe: {len(learnt)} of {len(kaiming)} seeds "
     "get going within the first epoch; these end at "
     f"{fmean(one.figures.final for one in learnt):.2f} %, on average, where PyTorch's "
-    f"first weights led to {fmean(finals):.2f} %. So the faint signal was a cause; many "
-    f"weights can make up for it.{warning}"
+    f"first weights led to {fmean(finals):.2f} %. So the faint signal was a cause; "
+    f"many weights can make up for it.{warning}"
 )
 
 # %% [markdown]
