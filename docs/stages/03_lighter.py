@@ -30,11 +30,12 @@ Text(
     "This stage keeps the shape of stage 2, with "
     f"{before.parameters / stage.parameters:.0f} times fewer parameters. It learns, in "
     f"the end. But for {standstill(run)} steps, {standstill(run) / per_epoch:.1f} "
-    "epochs, nothing happens. What held it up? A suspect is soon found, and is only "
-    "half the answer."
+    "epochs, nothing happens."
 )
 
 # %% [markdown]
+# What held it up? A suspect is soon found, and turns out to be only half the answer.
+#
 # **You will be able to**
 #
 # - say what a loss of $\log 10$ means;
@@ -194,8 +195,7 @@ Text(
 )
 
 # %% [markdown]
-# Is it the pull, then? Let the network stay, and compare its seeds. Each draws other
-# first weights, and so has another pull.
+# Is it the pull? Compare the seeds: each draws other weights, and has another pull.
 
 # %% tags=["hide-input"]
 first_pull = {}

@@ -393,6 +393,6 @@ Text(f"""
 # %% [markdown]
 # ## Next
 #
-# Eight steps, from millions of parameters to fewer than eight thousand, and the target
-# is reached. See it happen: [train this network in your browser](../lab.md#preset=8).
-# Who wants it with every seed reads [stage 9](../beyond/09_reliable.py).
+# From millions of parameters to fewer than eight thousand: the target is reached.
+# [Train this network in your browser](../lab.md#preset=8). Who wants it with every seed
+# reads [stage 9](../beyond/09_reliable.py).
