@@ -80,7 +80,7 @@ print(*sizes, sep=" → ")
 #
 # A layer's parameters grow with what comes in *times* what goes out. So a narrow layer
 # follows a wide one: the squeeze. Later layers need more maps again, for the shapes
-# that they see are larger, and there are more of them.
+# that they see are larger.
 
 # %% tags=["hide-input"]
 figures.channel_profile(stage)

@@ -176,8 +176,7 @@ parameters; and the batch was halved. Which of them is it?
   interval {equal.interval.low:+.2f} to {equal.interval.high:+.2f}, {arm.runs} seeds).
 
 So it may well have been the parameters, and not the places. And what the average is
-good at, the test hardly asks for: its digits all stand in the middle. This stage alone
-cannot tell; it also changes `conv6`.
+good at, the test hardly asks for: its digits all stand in the middle.
 """)
 
 # %% [markdown]

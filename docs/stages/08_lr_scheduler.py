@@ -382,9 +382,9 @@ pages.hold_to("Not with every seed", verdict.hold < verdict.end < verdict.runs)
 budget = stage.parameters < BUDGET and stage.recipe.epochs <= EPOCHS
 pages.hold_to("within the budget", budget)
 Text(f"""
-- **Yes, on average.** The target is {verdict}. And it is within the budget:
+- **Yes, on average.** The target is {verdict}. And within the budget:
   {stage.parameters:,} parameters, {stage.recipe.epochs} epochs.
-- **Stage 7 does not.** With a constant rate the target is {verdict_before}.
+- **Stage 7 does not.** With a constant rate it is {verdict_before}.
 - **Not with every seed.** Whoever trains once may well miss it, and whoever trains
   often and shows the best has found luck. Holding {TARGET} % through the last three
   epochs, which the [course](../assignment/students.md) asks for, is harder still.
