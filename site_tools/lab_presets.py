@@ -7,7 +7,6 @@ what trained for the record. They have the form that docs/javascripts/lab/design
 import base64
 import json
 import runpy
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -182,14 +181,5 @@ def _equal(value: float, found: float, expected: float) -> float:
     return value
 
 
-def main() -> None:
-    from mnist_steps.errors import MnistStepsError
-
-    try:
-        write_data(Path(sys.argv[1]))
-    except MnistStepsError as error:
-        sys.exit(f"{type(error).__name__}: {error}")
-
-
 if __name__ == "__main__":
-    main()
+    made.write(write_data)

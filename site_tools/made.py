@@ -7,6 +7,7 @@ the module that makes it, what that imports of the package, and the records stay
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from mkdocs.exceptions import PluginError
@@ -39,6 +40,16 @@ def kept(cache: Path, module: str, what: str) -> Path:
         raise PluginError(f"{what} could not be made:\n{done.stderr}")
     unfinished.rename(folder)
     return folder
+
+
+def write(files: Callable[[Path], None]) -> None:
+    """What such a module does when it is run: write its files, or say in a line why it cannot."""
+    from mnist_steps.errors import MnistStepsError
+
+    try:
+        files(Path(sys.argv[1]))
+    except MnistStepsError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
 
 
 def digest(project: Path, module: str) -> str:

@@ -7,7 +7,6 @@ import base64
 import json
 import posixpath
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -188,14 +187,5 @@ def function_source(script: Path, name: str) -> str:
     return found[0].replace("\nexport ", "\n")
 
 
-def main() -> None:
-    from mnist_steps.errors import MnistStepsError
-
-    try:
-        write_data(Path(sys.argv[1]))
-    except MnistStepsError as error:
-        sys.exit(f"{type(error).__name__}: {error}")
-
-
 if __name__ == "__main__":
-    main()
+    made.write(write_data)

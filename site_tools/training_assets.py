@@ -7,7 +7,6 @@ to be once unpacked. A page fetches them when its reader wants to train, and not
 import json
 import math
 import statistics
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -131,14 +130,5 @@ def _frontier() -> list[dict[str, Any]]:
     return points
 
 
-def main() -> None:
-    from mnist_steps.errors import MnistStepsError
-
-    try:
-        write_data(Path(sys.argv[1]))
-    except MnistStepsError as error:
-        sys.exit(f"{type(error).__name__}: {error}")
-
-
 if __name__ == "__main__":
-    main()
+    made.write(write_data)

@@ -284,7 +284,7 @@ def test_a_stage_page_has_formulas_that_are_laid_out_and_its_audit_in_one_fold_a
     rest = page.evaluate(
         """() => [...document.querySelectorAll("details.audit ~ h2")].map((one) => one.id)"""
     )
-    assert rest in (["next"], ["was-it-reached", "next"])
+    assert rest == (["was-it-reached", "next"] if "08_" in name else ["next"])
 
 
 # --- Questions --------------------------------------------------------------------------------

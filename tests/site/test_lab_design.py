@@ -313,11 +313,11 @@ def test_example_digits_are_resampled_as_torch_does():
     maps = augment.draw(moves, 8, torch.Generator().manual_seed(1))
     found = in_node.run(
         """
-        const { moved } = await load("lab/resample.js");
-        return given.images.map((image, i) => [...moved(image, given.maps[i])]);
+        const { resample } = await load("figures/resample.js");
+        return given.images.map((image, i) => [...resample(image, given.maps[i])]);
         """,
         images=images.flatten(1).tolist(),
-        maps=maps.flatten(1).tolist(),
+        maps=maps.tolist(),
     )
     expected = augment.batch_affine(images, maps).flatten(1)
     torch.testing.assert_close(torch.tensor(found), expected, rtol=0, atol=1e-5)

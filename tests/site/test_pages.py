@@ -110,7 +110,7 @@ def test_a_stage_page_opens_with_a_question_a_picture_and_what_the_reader_will_b
     opening = sections(page)[""]
     text = "\n".join(cell.source for cell in opening if cell.kind == "markdown")
     title, below = text.split("\n", 1)
-    assert title.startswith("# ") and "?" in text and "You will be able to" in below
+    assert title.startswith("# ") and "?" in title and "You will be able to" in below
     code = [cell for cell in opening if cell.kind == "code"]
     assert any("figures." in cell.source for cell in code), "a picture"
     assert all(cell.tags & HIDDEN for cell in code), "imports and helpers are not the lesson"

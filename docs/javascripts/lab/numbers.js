@@ -4,6 +4,8 @@
  * base64.
  */
 
+import { bytesOf } from "../playground/files.js";
+
 /** @typedef {Record<string, Float32Array>} Tensors */
 
 /** @param {Tensors} tensors @returns {Record<string, string>} */
@@ -20,8 +22,7 @@ export function asText(tensors) {
 /** @param {Record<string, string>} texts @returns {Tensors} */
 export function fromText(texts) {
   const tensors = Object.entries(texts).map(([name, text]) => {
-    const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-    return [name, new Float32Array(bytes.buffer)];
+    return [name, new Float32Array(bytesOf(text).buffer)];
   });
   return Object.fromEntries(tensors);
 }

@@ -4,12 +4,12 @@
  */
 
 import { make } from "../compare/make.js";
+import { resample } from "../figures/resample.js";
 import { bytesOf } from "../playground/files.js";
 import { SETTINGS, SIDE } from "./design.js";
 import { svg } from "./picture.js";
 import { drawMap } from "./augmentation.js";
 import { Random } from "./random.js";
-import { moved } from "./resample.js";
 import { button, numberIn } from "./rows.js";
 import { ratesAt } from "./schedule.js";
 
@@ -124,8 +124,8 @@ export function mountRecipe(place, digits, change) {
   function showDigits() {
     const random = new Random(seed);
     digits.forEach(({ pixels }, i) => {
-      const map = drawMap(recipe, () => random.next());
-      draw(canvases[i], moved(bytesOf(pixels), map));
+      const [a, b, c, d, e, f] = drawMap(recipe, () => random.next());
+      draw(canvases[i], resample(bytesOf(pixels), [[a, b, c], [d, e, f]]));
     });
     const labels = digits.map(({ label }) => label).join(", ");
     shown.setAttribute("aria-label", `The digits ${labels} after augmentation`);

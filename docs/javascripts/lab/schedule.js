@@ -13,16 +13,9 @@
  * @property {number} peak the largest rate of one cycle
  */
 
-const RISING = 0.3; // of the steps
-const FIRST = 25; // the first rate is the peak divided by this
-const LAST = 1e4; // the last rate is the first divided by this
-const LEAST_MOMENTUM = 0.85, MOST_MOMENTUM = 0.95;
+import { oneCycle } from "../figures/one_cycle.js";
 
-/**
- * From one value to another along half a cosine.
- * @param {number} from @param {number} to @param {number} part
- */
-const between = (from, to, part) => to + ((from - to) / 2) * (1 + Math.cos(Math.PI * part));
+const CYCLE = { share: 0.3, division: 25, finalDivision: 1e4, low: 0.85, high: 0.95 };
 
 /**
  * @param {Rates} rates @param {number} step from 0 @param {number} steps of the whole training
@@ -30,19 +23,8 @@ const between = (from, to, part) => to + ((from - to) / 2) * (1 + Math.cos(Math.
  */
 export function ratesAt({ schedule, learningRate, momentum, peak }, step, steps) {
   if (schedule !== "one-cycle") return { learningRate, momentum };
-  const top = RISING * steps - 1, end = steps - 1, first = peak / FIRST;
-  if (step <= top) {
-    const part = step / top;
-    return {
-      learningRate: between(first, peak, part),
-      momentum: between(MOST_MOMENTUM, LEAST_MOMENTUM, part),
-    };
-  }
-  const part = (step - top) / (end - top);
-  return {
-    learningRate: between(peak, first / LAST, part),
-    momentum: between(LEAST_MOMENTUM, MOST_MOMENTUM, part),
-  };
+  const moved = oneCycle({ ...CYCLE, total: steps, peak }, step);
+  return { learningRate: moved.rate, momentum: moved.momentum };
 }
 
 /** Whether weights keep a velocity, at one step at least. @param {Rates} rates */
