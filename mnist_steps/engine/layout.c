@@ -164,11 +164,11 @@ static void read_pooling(Plan *plan, Layer *layer) {
     const Shape in = plan->shape;
     int height = whole_number(plan, 0, LARGEST_SIZE, NO_SIZE);
     int width = whole_number(plan, 0, LARGEST_SIZE, NO_SIZE);
-    if (!height && !width) {
-        height = in.height;
-        width = in.width;
+    int down = size(plan), across = size(plan);
+    if (!height && !width) {  /* one window, which overlaps with none */
+        height = down = in.height;
+        width = across = in.width;
     }
-    const int down = size(plan), across = size(plan);
     if (!height || !width) complain(plan, NO_SIZE);
     if (height > in.height || width > in.width) complain(plan, WINDOW);
     if (plan->problem) return;
