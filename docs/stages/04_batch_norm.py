@@ -18,7 +18,7 @@ figures.normalization()
 # %% [markdown]
 # All values of one channel, for one batch of digits. Move through the first steps:
 # without the layer, they stay a thin line at zero. Behind **batch normalization**, they
-# spread out from the first step on. How, with two learnt numbers per channel?
+# are spread out even before the first step. How, with two learnt numbers per channel?
 #
 # **You will be able to**
 #

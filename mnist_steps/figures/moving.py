@@ -25,7 +25,6 @@ from mnist_steps.stages import Stage
 from mnist_steps.training import Run, Training
 
 ROUNDING = 0.01  # of activations that travel
-TRAIN_IMAGES = 60_000
 
 
 def _rounded(values: Tensor) -> list[int]:
@@ -548,7 +547,7 @@ def schedule(stage: Stage) -> Moving:
     part = recipe.schedule
     if part is None or part.name != "OneCycle":
         raise MnistStepsError(f"stage {stage.number} has no OneCycle schedule to show.")
-    steps_per_epoch = -(-TRAIN_IMAGES // recipe.batch_size)
+    steps_per_epoch = -(-data.TRAIN_SIZE // recipe.batch_size)
     total = recipe.epochs * steps_per_epoch
     rates, momenta = [], []
     # torch's own schedule says what the curves are; with one weight, a step costs nothing.

@@ -17,7 +17,7 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import DiffLexer, PythonLexer
 
-from mnist_steps import receptive_field, runs
+from mnist_steps import data, receptive_field, runs
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.experiments import evidence
 from mnist_steps.experiments.evidence import Summary
@@ -28,8 +28,6 @@ from mnist_steps.recipes import Recipe, shown
 from mnist_steps.runs import Replay
 from mnist_steps.stages import Stage, claim_of
 from mnist_steps.training import Run
-
-TEST_IMAGES = 10_000
 
 # --- Source and differences -----------------------------------------------------------------
 
@@ -116,7 +114,7 @@ def describe_recipe(recipe: Recipe) -> dict[str, str]:
 # --- Results --------------------------------------------------------------------------------
 
 
-def standard_error(accuracy: float, images: int = TEST_IMAGES) -> float:
+def standard_error(accuracy: float, images: int = data.TEST_SIZE) -> float:
     """Binomial standard error of an accuracy, both in percentage points."""
     share = accuracy / 100
     return 100 * math.sqrt(share * (1 - share) / images)
