@@ -1,7 +1,7 @@
 """Every plot of the site, each in one call."""
 
 from mnist_steps.figures.containers import Beside, Folded, Moving, Panels, beside, folded
-from mnist_steps.figures.evidence import frontier, histories
+from mnist_steps.figures.evidence import bells, candidates, frontier, picked
 from mnist_steps.figures.fields import field, field_and_effective, growth, one_axis
 from mnist_steps.figures.images import confusion, digits, mistakes
 from mnist_steps.figures.moving import (
@@ -27,8 +27,8 @@ from mnist_steps.figures.signals import (
     signal_at_start,
     signal_of,
 )
-from mnist_steps.figures.speed import seconds_and_accuracy, step_parts
-from mnist_steps.figures.spread import all_curves, effects, seeds
+from mnist_steps.figures.speed import step_parts
+from mnist_steps.figures.spread import Rung, all_curves, effects, rows_of, rungs, seeds
 from mnist_steps.figures.style import PALETTE, Figure
 from mnist_steps.figures.training import curves, learning_rates
 
@@ -39,10 +39,13 @@ __all__ = [
     "Folded",
     "Moving",
     "Panels",
+    "Rung",
     "affine_map",
     "all_curves",
+    "bells",
     "beside",
     "budget",
+    "candidates",
     "channel_profile",
     "confusion",
     "curves",
@@ -55,7 +58,6 @@ __all__ = [
     "forgetting",
     "frontier",
     "growth",
-    "histories",
     "ladder",
     "learning_rates",
     "loss_by_step",
@@ -66,8 +68,10 @@ __all__ = [
     "normalization",
     "one_axis",
     "one_step",
+    "picked",
+    "rows_of",
+    "rungs",
     "schedule",
-    "seconds_and_accuracy",
     "seeds",
     "signal",
     "signal_at_start",
