@@ -18,6 +18,7 @@ from mnist_steps.figures.networks import (
     ladder,
     network,
     network_change,
+    places,
 )
 from mnist_steps.figures.signals import (
     descent,
@@ -69,6 +70,7 @@ __all__ = [
     "one_axis",
     "one_step",
     "picked",
+    "places",
     "rows_of",
     "rungs",
     "schedule",

@@ -27,12 +27,8 @@ from mnist_steps.runs import Replay
 from site_tools.formulas import Formulas
 
 ROOT = Path(__file__).parents[2]
-STAGE_PAGES = sorted((ROOT / "docs" / "stages").glob("*.py"))
-PAGES = STAGE_PAGES + sorted(
-    path
-    for folder in ("guides", "beyond", "assignment", "reference")
-    for path in (ROOT / "docs" / folder).glob("*.py")
-)
+STAGE_PAGES = [ROOT / "docs" / stage.page for stage in stages.STAGES]
+PAGES = sorted(path for path in (ROOT / "docs").rglob("*.py"))
 ORDER = [
     "The idea",
     "The change",
@@ -100,7 +96,7 @@ def calls(page, name):
 @stage_page
 def test_every_stage_page_has_the_same_headings_in_the_same_order(page):
     order = list(ORDER)
-    if page.stem.startswith("08"):  # the last one ends with the verdict
+    if page.stem >= "08":  # the last of the original's, and those beyond, end with the verdict
         order.insert(-1, "Was it reached?")
     assert [heading for heading in sections(page) if heading] == order
 
@@ -271,7 +267,7 @@ MADE_UP = {
 }
 
 
-@pytest.mark.parametrize("number", range(1, 9))
+@pytest.mark.parametrize("number", range(1, len(STAGE_PAGES) + 1))
 def test_the_answer_to_each_question_follows_from_the_study(number, monkeypatch):
     """Of four made-up studies, at least two give other answers."""
     outcomes = study.Store.outcomes
@@ -346,9 +342,10 @@ def test_a_check_without_a_reason_or_an_answer_is_refused(options, answer, probl
 
 
 def test_there_is_a_page_for_each_stage():
-    assert [page.stem for page in STAGE_PAGES] == [stage.slug for stage in stages.STAGES[:8]]
     for stage in stages.STAGES:
         assert (ROOT / "docs" / stage.page).is_file(), stage.page
+    own = {page.stem for page in (ROOT / "docs" / "stages").glob("*.py")}
+    assert own == {stage.slug for stage in stages.ORIGINAL}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -414,6 +411,23 @@ def test_a_study_stands_below_the_run_with_mean_least_and_share_that_passes(stud
     assert re.search(r"least of 3 seeds +99\.30", text)
     assert re.search(r"all at 99\.4, share of 3 seeds +33% +yes", text)
     assert "seeds" not in str(pages.results(runs.load(7), studied)), "stage 7 has no runs there"
+
+
+def test_a_verdict_says_what_one_view_says_and_what_nine_say(tmp_path):
+    store, own = Store(tmp_path), stages.get(9)
+    for task in tasks_for(own, range(5)):
+        made = made_up(task, [98.0, 99.4, 99.45, 99.5 - 0.05 * task.seed])
+        store.put(made)
+    text = str(pages.verdicts(own, store))
+    assert re.search(r"one view +not judged so yet", text)
+    assert re.search(r"the mean of 9 views +reached on average +99\.400 .*3 of 5 +3 of 5", text)
+    for outcome in store.outcomes(own):
+        final = outcome.test_accuracies[-1] - 0.1
+        noted = {"one_view_accuracy": [None] * 12 + [99.3, 99.3, final],
+                 "one_view_loss": [None] * 12 + [0.03] * 3}  # fmt: skip
+        store.put(dataclasses.replace(outcome, epochs=outcome.epochs | noted))
+    text = str(pages.verdicts(own, store))
+    assert re.search(r"one view +not reached +99\.300 .*1 of 5 +0 of 5", text)
 
 
 def test_the_home_page_answers_with_the_verdict_of_the_last_stage(studied, tmp_path):
