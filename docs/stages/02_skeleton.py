@@ -17,9 +17,9 @@ table = summary.summarize(stage.build(), (1, 28, 28))
 figures.ladder(stage)
 
 # %% [markdown]
-# From top to bottom, the maps shrink and what a unit sees grows. Below, one unit is
-# left, and it sees the whole image: 28 pixels, not one more, not one less. Luck?
-# No: this network was planned from its last unit backwards.
+# From top to bottom, maps shrink and what a unit sees grows. At the end one unit is
+# left, and it sees 28 pixels, the whole image, not one more or less. Luck? No: this
+# network was planned from its last unit backwards.
 #
 # **You will be able to**
 #
@@ -78,9 +78,10 @@ print(*sizes, sep=" → ")
 #
 # ### Squeeze, then expand
 #
-# A layer's parameters grow with what comes in *times* what goes out. So a narrow layer
-# follows a wide one: the squeeze. Later layers need more maps again, for the shapes
-# that they see are larger.
+# A layer's parameters grow with what comes in *times* what goes out, so what is dear is
+# a wide layer behind a wide one. **Squeeze** before you expand, and every product has
+# one narrow side; expand first, and the widest maps stand on both sides of a layer. And
+# expand you must: the larger the shapes that a layer sees, the more of them there are.
 
 # %% tags=["hide-input"]
 figures.channel_profile(stage)
@@ -110,8 +111,11 @@ pages.model_difference(before, stage)
 pages.recipe_change(before, stage)
 
 # %% [markdown]
-# One convolution more; padding, biases and one of two poolings gone. Without padding,
-# pixels at the border are used less often than others. A digit's border is paper.
+# One convolution more; padding, biases and one of two poolings gone. What does no
+# padding cost? A rim of one pixel for each convolution, and so their number has an end,
+# which is what the plan counts. And a pixel in the corner is used at one place, one in
+# the middle at nine. But a digit's border is paper: how little it loses is measured
+# [below](#why).
 #
 # ## Predict
 
@@ -173,8 +177,8 @@ pages.newly(before, stage)
 # %% [markdown]
 # ## Why
 #
-# Does a unit really have to see *everything*? We can ask: show the trained network
-# only a window in the middle of each digit, and paper around it.
+# Does a unit have to see *everything*? Ask the trained network: show it only a window
+# in the middle of each digit, and paper around it.
 
 # %% tags=["hide-input"]
 run = runs.load_or_train(2)
@@ -213,7 +217,7 @@ Text(
 
 # %% [markdown]
 # **What this stage confounds:** padding, biases, width, depth and poolings changed at
-# once. Which of them cost what was lost, no figure on this page can say.
+# once. Which of them cost what, no figure here can say.
 #
 # ## Check yourself
 
