@@ -53,7 +53,7 @@ assert torch.allclose(moved.mean(dim=(2, 3)), score, atol=1e-6)  # the same scor
 print("the large kernel:", nn.Conv2d(16, 10, 6, bias=False).weight.numel(), "weights")
 
 # %% [markdown]
-# `roll` lets in at one edge what leaves at the other: the same numbers, in other places.
+# `roll` lets in at one edge what leaves at the other: the same numbers in other places.
 # The average does not notice. It keeps *how much* was seen, and forgets *where*.
 
 # %% tags=["hide-input"]

@@ -232,10 +232,17 @@ def _dot(x: float, y: float, radius: float, name: str, opacity: float) -> str:
 
 
 def _diamonds(x: float, down: Axis, run: Public) -> list[str]:
-    parts = [text(x, down(100 - run.best) + 5, "◇", "muted", "middle")]
+    parts = [_diamond(x, down(100 - run.best), 'fill="none"')]
     if run.final is not None:
-        parts.append(text(x, down(100 - run.final) + 5, "◆", "muted", "middle"))
+        parts.append(_diamond(x, down(100 - run.final), f'fill="{colour("muted")}"'))
     return parts
+
+
+def _diamond(x: float, y: float, fill: str) -> str:
+    return (
+        f'<svg x="{x:.2f}%" y="{y:.1f}" overflow="visible"><path d="M0 -6L5 0L0 6L-5 0Z" {fill} '
+        f'stroke="{colour("muted")}" stroke-width="1.5"/></svg>'
+    )
 
 
 # --- Picked runs ------------------------------------------------------------------------------
