@@ -7,6 +7,7 @@ all keep to 15 epochs. The best of each become the stages, and the test images j
 """
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -169,19 +170,19 @@ def tried(number: int, store: Store | None = None) -> list[Tried]:
     return sorted(found, key=lambda one: one.loss)
 
 
-def groups(number: int, store: Store | None = None) -> dict[str, list[tuple[str, float]]]:
-    """What was tried for a stage and its loss: first networks, all by one recipe, then recipes."""
+def groups(found: Sequence[Tried]) -> dict[str, list[tuple[str, float]]]:
+    """What was tried and its loss: first networks, all by one recipe, then recipes."""
     networks, others = [], []
-    for one in tried(number, store):
+    for one in found:
         name = NAMES.get(one.arm.layers)
         label = f"{name}: {one.arm.title}" if name else one.arm.title
-        found = networks if one.arm.stage.recipe == START else others
-        found.append((label, one.loss))
+        group = networks if one.arm.stage.recipe == START else others
+        group.append((label, one.loss))
     return {"networks, all by one recipe": networks, "recipes of two of them": others}
 
 
-def results_table(number: int, store: Store | None = None) -> Html:
-    """The candidates for a stage with what the validation images said, the lowest loss first."""
+def results_table(found: Sequence[Tried]) -> Html:
+    """Candidates with what the validation images said, in their order."""
     rows = [
         [
             one.arm.title,
@@ -191,7 +192,7 @@ def results_table(number: int, store: Store | None = None) -> Html:
             f"{one.arm.stage.parameters:,}",
             one.arm.layers,
         ]
-        for one in tried(number, store)
+        for one in found
     ]
     return markup.table(
         ["tried", "loss", "accuracy", "seeds", "parameters", "layers"],
