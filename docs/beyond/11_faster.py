@@ -203,11 +203,15 @@ by_epoch = (
     statistics.fmean(one.seconds for one in first) / first_rung.stage.recipe.epochs,
 )
 time_share = by_epoch[0] / by_epoch[1]
-pages.hold_to("Time does not follow all the way", time_share > 1.2 * work)
+follows = (
+    "Time follows the multiplications."
+    if time_share < 1.2 * work
+    else "The rest is what is no multiplication, such as moving digits about and "
+    "starting each step."
+)
 Text(f"""
-Time does not follow all the way: multiplications fall to {work:.0%}, an epoch's time to
-{time_share:.0%} of stage 8's. What is left is dominated by what is no multiplication:
-moving digits about, reading and writing maps, starting each step.
+Multiplications fall to {work:.0%} of stage 8's, an epoch's time to {time_share:.0%}.
+{follows} And there are fewer epochs.
 """)
 
 # %% [markdown]
