@@ -337,10 +337,10 @@ assert last[0] < last[1] < statistics.fmean(losses["broken"][-10:])
 print(f"rate 0.01: the loss ends at {last[0]:.3f}, rate 0.1: at {last[1]:.3f}")
 
 # %% [markdown] tags=["solution"]
-# The higher the rate, the worse it learns. Behind a normalization it does not matter how
-# large a layer's weights are, for what comes out is scaled back: a step that was too
-# large does no harm that stays. Without it, it does. Normalization takes time, and it
-# is **what lets the rate be this high**.
+# The higher the rate, the worse it learns. Behind a normalization it does not matter
+# how large a layer's weights are, for what comes out is scaled back: a step that was
+# too large does no harm that stays. Without it, it does. Normalization takes time, and
+# it is **what lets the rate be this high**.
 
 # %% [markdown] tags=["audit"]
 # ## The audit
