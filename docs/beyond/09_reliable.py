@@ -31,9 +31,6 @@ figures.bells({"stage 8": finals_before})
 # - search for a network without touching the test images,
 # - tell a better network from kinder judging.
 #
-# You need validation images, as in the guide to
-# [honest evaluation](../guides/evaluation.py).
-#
 # ## The idea
 #
 # ### How far above is safe?
@@ -52,9 +49,8 @@ from statistics import NormalDist
 
 for above in (0, 1, 2, 3):  # standard deviations from the target up to the mean
     below = NormalDist().cdf(-above)
-    print(
-        f"{above}: {below:5.1%} miss it; all of ten reach it: {(1 - below) ** 10:.0%}"
-    )
+    all_ten = (1 - below) ** 10
+    print(f"{above}: {below:5.1%} end below, all of ten reach it: {all_ten:.0%}")
 
 # %% tags=["hide-input"]
 mean, spread = statistics.fmean(finals_before), statistics.stdev(finals_before)
@@ -73,18 +69,17 @@ higher mean, or a smaller spread.
 #
 # Trying many networks on the test digits and keeping the best is luck again. So each
 # candidate here learnt from eleven twelfths of the training digits, and was judged on
-# the rest, its **validation images**. And not by its accuracy, but by its loss: the
-# mean of $-\log p$, where $p$ is the probability that it gives to the right digit.
-# Accuracy only counts mistakes, and these are few. The loss also asks how sure the
-# network was of all the others.
+# the rest, its [validation images](../guides/evaluation.py). And not by its accuracy,
+# which counts a few mistakes, but by its loss: the mean of $-\log p$, where $p$ is the
+# probability that it gives to the right digit. That asks how sure it was of *all*.
 #
 # ### Nine views
 #
 # Moved by one pixel, a digit stays the same digit, but the network's answer wavers. So
-# ask nine times, as it is and moved to all sides, and take the mean of the
-# log-probabilities of these **views**:
+# ask nine times, as it is and moved to all sides, and take the mean over these **views**
+# (then the ten are scaled, so that their sum is one again):
 #
-# $$\log p(k) \approx \frac{1}{9} \sum_{v=1}^{9} \log p_v(k)$$
+# $$\log p(k) = \frac{1}{9} \sum_{v=1}^{9} \log p_v(k)$$
 #
 # This test digit, one view misreads and nine read:
 
@@ -120,18 +115,19 @@ figures.folded("Both networks, drawn", figures.network_change(before, stage))
 
 # %% tags=["hide-input"]
 pages.hold_to("Fewer layers, and earlier pooling", stage.parameters < BUDGET)
+peaks = stage.recipe.schedule.max_lr / before.recipe.schedule.max_lr
 Text(f"""
 **Fewer layers, and earlier pooling**, so there is room for wider layers behind it, all
 with a ReLU now: {stage.parameters:,} parameters, where stage 8 has
-{before.parameters:,}. In the recipe nearly all is new:
+{before.parameters:,}. In the recipe the peak rate is {peaks:.0f} times as high, crops
+are lighter, shifts are new, and **weight decay** pulls each weight a little towards
+zero at every step.
 """)
 
 # %% tags=["hide-input"]
-pages.recipe_change(before, stage)
+figures.folded("What changes in the recipe", pages.recipe_change(before, stage))
 
 # %% [markdown]
-# **Weight decay** pulls each weight a little towards zero at every step.
-#
 # ## Predict
 
 # %% tags=["hide-input"]
@@ -211,13 +207,10 @@ this is a good choice, and not the only one.
 - **What did not:** smaller batches, larger ones, milder augmentation and stronger. The
   worst lie far out. With strong augmentation {learnt[0]:.2f} % of the training digits
   are read, in place of {learnt[1]:.2f}: it is too strong to be learnt.
-- **Dead ends without runs to show here:** stretching and shearing, larger teachers,
-  turned views. None lowered the loss.
 """)
 
 # %% [markdown]
-# **What this stage confounds:** nearly everything. Network, augmentation, rate and
-# views changed together; the candidates tell a little, with one seed each.
+# **What this stage confounds:** nearly everything; the candidates tell a little of it.
 #
 # ## Check yourself
 
@@ -308,7 +301,7 @@ for name, found in losses.items():
         optimizer.step()
         found.append(loss.item())
 
-figures.loss_by_step(losses, steps=100)
+figures.folded("The loss of both, drawn", figures.loss_by_step(losses, steps=100))
 
 # %% [markdown] tags=["hint"]
 # The loop keeps the first batch of both trainings in `seen`. Look at it.
@@ -363,13 +356,11 @@ Text(f"""
   of {several.runs} do. So 'every seed' holds for the end, with nine views, and no
   further. By one view {single.end} of {single.runs} end there.
 - **Our own, higher goal:** a *mean* by one view at {public:.2f} %, where the best
-  [public single run](10_smaller.py#why) of this size ends. {short}
+  [public single run](10_smaller.py#why) of this size ends. {short} What is in the way
+  is open.
 """)
 
 # %% [markdown]
-# What is in the way is open. No one knob of the recipe moves it, and stronger
-# augmentation underfits.
-#
 # ## Next
 #
 # [Train this network in your browser](../lab.md#preset=9), or go on. With that much in

@@ -36,6 +36,7 @@ figures.frontier(
     [],
     [*others, ("stage 9", before.parameters, finals_of(earlier))],
     frontier.PUBLISHED,
+    height=190,
 )
 
 # %% [markdown]
@@ -94,7 +95,7 @@ Every layer is narrower. Nothing else changes: as many layers, the same recipe.
 """)
 
 # %% tags=["hide-input"]
-figures.network_change(before, stage)
+figures.folded("Both networks, drawn", figures.network_change(before, stage))
 
 # %% [markdown]
 # ## Predict
@@ -196,15 +197,15 @@ figures.folded(
 )
 
 # %% [markdown]
-# ### The search
-#
-# As in [stage 9](09_reliable.py#choose-without-looking), the loss on validation images
-# decides, with one seed each:
+# **The search** went as in [stage 9](09_reliable.py#choose-without-looking): the lowest
+# loss on validation images decides, with one seed each.
 
 # %% tags=["hide-input"]
 tried = search.tried(10)
 luck = statistics.stdev(one.history[-1].test_loss for one in now)
-figures.candidates(search.groups(tried), luck)
+figures.folded(
+    "What was tried, and its loss", figures.candidates(search.groups(tried), luck)
+)
 
 # %% tags=["hide-input"]
 near = [one for one in tried if one.loss <= tried[0].loss + luck]
@@ -212,8 +213,8 @@ pages.hold_to("the recipe of stage 9 again", tried[0].arm.stage.recipe == stage.
 mild = tried[1].arm.name.endswith("mild") and tried[1] in near
 pages.hold_to("Milder augmentation comes second", mild)
 Text(f"""
-Lowest is the recipe of stage 9 again, on the same shape. Shaded is what a seed does by
-itself, and {len(near)} of {len(tried)} lie within. Milder augmentation comes second,
+Lowest is the recipe of stage 9 again, on the same shape, and {len(near)} of
+{len(tried)} lie within what a seed does by itself. Milder augmentation comes second,
 where it was among the worst for stage 9. That may be luck, or a small network that has
 no room for harder digits: one seed each cannot tell.
 """)

@@ -27,8 +27,6 @@ figures.ladder(stage)
 # - plan a network backwards from what its last unit has to see;
 # - say why channels are squeezed before they are expanded.
 #
-# You need to count parameters, as in [stage 1](01_setup.py).
-#
 # ## The idea
 #
 # ### What a unit sees
@@ -71,10 +69,9 @@ print(*sizes, sep=" → ")
 #
 # $$2 \, (1 + 2b) + 2a = 28 \qquad \text{or} \qquad a + 2b = 13$$
 #
-# Each whole $a$ and $b$ that solve this are a network that fits. A convolution behind
-# the pooling counts twice, and its maps have a quarter of the units. So pooling early
-# makes a network short and quick. Pooling late lets more layers see the strokes while
-# they are sharp.
+# Each whole $a$ and $b$ that solve this are a network that fits. Behind the pooling, a
+# convolution counts twice, and its maps have a quarter of the units: pooling early
+# makes a network short and quick. Pooling late lets more layers see sharp strokes.
 #
 # ### Squeeze, then expand
 #
@@ -112,10 +109,9 @@ pages.recipe_change(before, stage)
 
 # %% [markdown]
 # One convolution more; padding, biases and one of two poolings gone. What does no
-# padding cost? A rim of one pixel for each convolution, and so their number has an end,
-# which is what the plan counts. And a pixel in the corner is used at one place, one in
-# the middle at nine. But a digit's border is paper: how little it loses is measured
-# [below](#why).
+# padding cost? A rim of one pixel a convolution, so their number has an end: the plan
+# counts it. And a corner's pixel is used at one place, one in the middle at nine. But a
+# digit's border is paper; what it is worth is measured [below](#why).
 #
 # ## Predict
 

@@ -153,9 +153,7 @@ pages.newly(before, stage)
 # ## Why
 #
 # Three things changed at once: the rate is *lower on average*, it *falls to zero*, and
-# the *momentum* moves. Take them apart, with two more trainings for each seed: one with
-# the schedule but a momentum that stays at that of stage 7; and one with a constant
-# rate, as low as the schedule's mean.
+# the *momentum* moves. Take them apart, with two more trainings for each seed.
 
 # %% tags=["hide-input"]
 arms = {arm.name: made for arm, made in CAUSES.outcomes()}

@@ -97,7 +97,7 @@ def bells(named: Mapping[str, Sequence[float]], target: float = TARGET) -> Figur
 
 # --- A search ---------------------------------------------------------------------------------
 
-STEP = 34  # pixels from one candidate to the next
+STEP = 28  # pixels from one candidate to the next
 
 
 def candidates(groups: Mapping[str, Sequence[tuple[str, float]]], luck: float) -> Beside:
@@ -133,13 +133,13 @@ def _tried(
     for row, (label, loss) in enumerate(sorted(group, key=lambda one: one[1])):
         y = 26 + STEP * row
         name = "accent" if loss == best else "ink"
-        parts.append(text(2, y + 13, label, name))
-        parts.append(line(2, y + 24, 84, y + 24, "grid", 0.8))
+        parts.append(text(2, y + 11, label, name))
+        parts.append(line(2, y + 20, 84, y + 20, "grid", 0.8))
         dot = "accent" if loss == best else "test"
         parts.append(
-            f'<circle cx="{across(loss):.2f}%" cy="{y + 24}" r="4.5" fill="{colour(dot)}"/>'
+            f'<circle cx="{across(loss):.2f}%" cy="{y + 20}" r="4.5" fill="{colour(dot)}"/>'
         )
-        parts.append(text(98, y + 28, f"{loss:.4f}", name, "end"))
+        parts.append(text(98, y + 22, f"{loss:.4f}", name, "end"))
         described.append(f"{label} {loss:.4f}{', the lowest' if loss == best else ''}")
     parts.append(text(0, bottom + 14, "← better", "muted", small=True))
     return fluid(
@@ -154,7 +154,6 @@ def _tried(
 
 MARKS = (90, 95, 97, 98, 98.5, 99, 99.2, 99.4, 99.5, 99.6, 99.7, 99.8)
 SIZES = (250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000)
-PLOT = 300  # pixels
 
 
 def frontier(
@@ -162,11 +161,13 @@ def frontier(
     others: Sequence[tuple[str, int, Sequence[float]]],
     published: Sequence[Public],
     target: float = TARGET,
+    height: int = 300,
 ) -> Figure:
     """Accuracy against parameters, both logarithmic: a family of networks, others, public runs.
 
     family: number of parameters, and the final accuracy of each run, in percent
     others: the same with a label; not joined by a line
+    height: of the axes, in pixels
     """
     runs = [final for _, finals in family for final in finals]
     runs += [final for *_, finals in others for final in finals]
@@ -174,23 +175,23 @@ def frontier(
     errors = [100 - final for final in runs]
     counts = [count for count, _ in family] + [count for _, count, _ in others]
     counts += [one.parameters for one in published]
-    across = Axis(11, 97, 0.88 * min(counts), 1.12 * max(counts))
-    down = Axis(PLOT, 26, 1.1 * max(errors), 0.9 * min(errors))
+    across = Axis(11, 87, 0.88 * min(counts), 1.12 * max(counts))
+    down = Axis(height, 26, 1.1 * max(errors), 0.9 * min(errors))
     parts = [text(0, 14, "test accuracy in percent", "muted")]
     taken = [down(100 - target)]
     for mark in sorted(MARKS, key=lambda mark: mark != target):  # the target's name first
         y, aim = down(100 - mark), mark == target
-        if not aim and not (26 <= y <= PLOT and min(abs(y - at) for at in taken) > 17):
+        if not aim and not (26 <= y <= height and min(abs(y - at) for at in taken) > 17):
             continue
         taken.append(y)
-        parts.append(line(11, y, 97, y, *(("accent", 1.4) if aim else ("grid", 0.8))))
+        parts.append(line(11, y, 87, y, *(("accent", 1.4) if aim else ("grid", 0.8))))
         parts.append(text(9.5, y + 4, f"{mark:g}", "accent" if aim else "muted", "end"))
     for size in SIZES:
         if across.first <= size <= across.last:
-            parts.append(text(across(size), PLOT + 18, f"{size:,}", "muted", "middle"))
-    parts.append(text(54, PLOT + 36, "parameters", "muted", "middle"))
+            parts.append(text(across(size), height + 18, f"{size:,}", "muted", "middle"))
+    parts.append(text(49, height + 36, "parameters", "muted", "middle"))
     means = [(across(count), down(100 - statistics.fmean(finals))) for count, finals in family]
-    parts.append(_stretched([_path(means, "test", 1.8)], PLOT))
+    parts.append(_stretched([_path(means, "test", 1.8)], height))
     for one in published:
         parts += _diamonds(across(one.parameters), down, one)
     drawn = [("test", count, finals) for count, finals in family]
@@ -201,13 +202,13 @@ def frontier(
         parts.append(_dot(x, down(100 - statistics.fmean(finals)), 5, name, 1))
     for label, count, finals in others:
         y = down(100 - statistics.fmean(finals)) + 4
-        parts.append(text(across(count), y, label, "train", "end", 9))
+        parts.append(text(across(count), y, label, "train", shift=9))
     legend = [
-        "● a family of networks: mean, and each run as a small dot",
-        "● our other stages, in orange",
+        *(["● a family of networks: mean, and each run as a small dot"] if family else []),
+        "● our stages, in orange: likewise",
         "◇ one public run, its best epoch   ◆ its last",
     ]
-    parts += below(legend, 0, PLOT + 60)
+    parts += below(legend, 0, height + 60)
     described = [f"{count:,}: {statistics.fmean(finals):.3f}" for count, finals in family]
     rest = [f"{label} {count:,}: {statistics.fmean(finals):.3f}" for label, count, finals in others]
     public = [
@@ -216,9 +217,10 @@ def frontier(
         for one in published
     ]
     return fluid(
-        parts, PLOT + 60 + 17 * len(legend),
-        "Parameters against mean test accuracy in percent. A family of networks: "
-        f"{'; '.join(described)}. Our other stages: {'; '.join(rest)}. Public single runs: "
+        parts, height + 60 + 17 * len(legend),
+        "Parameters against mean test accuracy in percent. "
+        + (f"A family of networks: {'; '.join(described)}. " if family else "")
+        + f"Our stages: {'; '.join(rest)}. Public single runs: "
         f"{'; '.join(public)}.",
         960,
     )  # fmt: skip
