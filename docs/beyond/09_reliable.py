@@ -76,8 +76,8 @@ higher mean, or a smaller spread.
 # ### Nine views
 #
 # Moved by one pixel, a digit stays the same digit, but the network's answer wavers. So
-# ask nine times, as it is and moved to all sides, and take the mean over these **views**
-# (then the ten are scaled, so that their sum is one again):
+# ask nine times, as it is and moved to all sides, and take the mean over these
+# **views** (then scale the ten, so that their sum is one again):
 #
 # $$\log p(k) = \frac{1}{9} \sum_{v=1}^{9} \log p_v(k)$$
 #

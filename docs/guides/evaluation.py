@@ -280,9 +280,9 @@ pages.table(
 Text(f"""
 Of {len(frontier.PUBLISHED)} such runs {len(shown)} show their last epoch, and in
 {len(below)} it lies below the best. Of how many runs each is the best, a log cannot
-say. So ask of a figure: *best or last epoch? One run, or the best of how many? Judged on which
-digits, and did these digits choose anything?* A headline that its own log does not show
-is not a result.
+say. So ask of a figure: *best or last epoch? One run, or the best of how many? Judged
+on which digits, and did these digits choose anything?* A headline that its own log does
+not show is not a result.
 """)
 
 # %% [markdown]
