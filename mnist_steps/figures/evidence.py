@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from mnist_steps.experiments.frontier import Public
 from mnist_steps.figures.containers import Beside
 from mnist_steps.figures.fluid import Axis, below, fluid, line, text
-from mnist_steps.figures.style import Figure, colour
+from mnist_steps.figures.style import Figure, colour, with_colours
 from mnist_steps.original import TARGET
 
 
@@ -254,6 +254,7 @@ def picked(above: Mapping[str, Mapping[int, float]]) -> Figure:
     """How far the best of several runs lies above the mean of all, by the number of runs.
 
     above: by what was drawn from, for each number of runs, percentage points
+    Raises MnistStepsError for more than two lines.
     """
     counts = [count for values in above.values() for count in values]
     highest = max(value for values in above.values() for value in values.values())
@@ -269,14 +270,14 @@ def picked(above: Mapping[str, Mapping[int, float]]) -> Figure:
         y = down(place * step)
         parts.append(line(10, y, 80, y, "grid", 0.8))
         parts.append(text(8.5, y + 4, f"{place * step:.2f}", "muted", "end"))
-    described, taken = [], [math.inf]
-    for (name, values), ink in zip(above.items(), ("test", "train"), strict=False):
+    described, lowest = [], 0.0
+    from_above = sorted(above.items(), key=lambda one: -max(one[1].values()))
+    for (name, values), ink in with_colours(from_above, ("test", "train")):
         points = [(across(count), down(value)) for count, value in values.items()]
         parts.append(_stretched([_path(points, ink, 2)], height))
         parts += [_dot(x, y, 4, ink, 1) for x, y in points]
-        y = min(points[-1][1] + 4, taken[-1] - 17)
-        taken.append(y)
-        parts.append(text(points[-1][0], y, name, ink, shift=8))
+        lowest = max(points[-1][1] + 4, lowest + 17)
+        parts.append(text(points[-1][0], lowest, name, ink, shift=8))
         each = ", ".join(f"{count}: {value:+.3f}" for count, value in values.items())
         described.append(f"{name}: {each}")
     for count in dict.fromkeys(counts):
