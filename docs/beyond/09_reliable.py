@@ -157,7 +157,7 @@ gain = evidence.bootstrap([nine[seed] - once[seed] for seed in nine])
 worth = statistics.fmean(nine[seed] - once[seed] for seed in nine)
 by_nine = evidence.compare(finals_before, finals)
 by_one = evidence.compare(finals_before, list(once.values()))
-pages.hold_to("By nine views", by_nine.ranked and by_nine.difference > 0)
+pages.hold_to("By nine views the mean is", by_nine.ranked and by_nine.difference > 0)
 pages.hold_to("By one view, as stage 8 is judged", by_one.difference > 0)
 settled = "beyond chance" if by_one.ranked else "but not beyond chance"
 Text(f"""

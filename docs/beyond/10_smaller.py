@@ -71,6 +71,9 @@ for width in (1, 0.7, 0.5):
     channels = [round(width * each) for each in wide]
     print(f"width {width:3}: channels {channels}, {parameters(channels):,} parameters")
 
+# %% tags=["hide-input"]
+figures.budget(before, stage)
+
 # %% [markdown]
 # ### What a parameter buys
 #
@@ -164,7 +167,7 @@ slopes = [
     -math.log(fewer / more) / math.log(large / small)
     for (small, more), (large, fewer) in itertools.pairwise(points)
 ]
-pages.hold_to("halves the mistakes", slopes[0] > 0.9)
+pages.hold_to("each doubling more than halves", slopes[0] > 0.9)
 pages.hold_to("buys much less", slopes[-1] < 0.45)
 always = set.intersection(*(set(one.wrong) for one in earlier))
 smallest, most = points[0][0], points[-1][0]

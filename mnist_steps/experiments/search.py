@@ -98,7 +98,7 @@ CANDIDATES = (
         augmentation=LIGHT, optimizer=MORE_DECAY,
     ),
     _candidate(
-        9, "wide-light-batch-128", "lighter crops, batches of 128, peak rate 0.6", WIDE,
+        9, "wide-light-batch-128", "lighter crops, batches of 128, rate 0.6", WIDE,
         augmentation=LIGHT, batch_size=128, schedule=OneCycle(max_lr=0.6),
     ),
     _candidate(10, "small", "four layers behind the pooling", SMALL),
@@ -172,7 +172,8 @@ def tried(number: int, store: Store | None = None) -> list[Tried]:
 
 def groups(found: Sequence[Tried]) -> dict[str, list[tuple[str, float]]]:
     """What was tried and its loss: first networks, all by one recipe, then recipes."""
-    networks, others = [], []
+    networks: list[tuple[str, float]] = []
+    others: list[tuple[str, float]] = []
     for one in found:
         name = NAMES.get(one.arm.layers)
         label = f"{name}: {one.arm.title}" if name else one.arm.title

@@ -175,7 +175,7 @@ def frontier(
     errors = [100 - final for final in runs]
     counts = [count for count, _ in family] + [count for _, count, _ in others]
     counts += [one.parameters for one in published]
-    across = Axis(11, 87, 0.88 * min(counts), 1.12 * max(counts))
+    across = Axis(11, 82, 0.88 * min(counts), 1.12 * max(counts))
     down = Axis(height, 26, 1.1 * max(errors), 0.9 * min(errors))
     parts = [text(0, 14, "test accuracy in percent", "muted")]
     taken = [down(100 - target)]
@@ -184,12 +184,12 @@ def frontier(
         if not aim and not (26 <= y <= height and min(abs(y - at) for at in taken) > 17):
             continue
         taken.append(y)
-        parts.append(line(11, y, 87, y, *(("accent", 1.4) if aim else ("grid", 0.8))))
+        parts.append(line(11, y, 82, y, *(("accent", 1.4) if aim else ("grid", 0.8))))
         parts.append(text(9.5, y + 4, f"{mark:g}", "accent" if aim else "muted", "end"))
     for size in SIZES:
         if across.first <= size <= across.last:
             parts.append(text(across(size), height + 18, f"{size:,}", "muted", "middle"))
-    parts.append(text(49, height + 36, "parameters", "muted", "middle"))
+    parts.append(text(46, height + 36, "parameters", "muted", "middle"))
     means = [(across(count), down(100 - statistics.fmean(finals))) for count, finals in family]
     parts.append(_stretched([_path(means, "test", 1.8)], height))
     for one in published:
@@ -204,7 +204,7 @@ def frontier(
         y = down(100 - statistics.fmean(finals)) + 4
         parts.append(text(across(count), y, label, "train", shift=9))
     legend = [
-        *(["● a family of networks: mean, and each run as a small dot"] if family else []),
+        *(["● a family: mean, each run a small dot"] if family else []),
         "● our stages, in orange: likewise",
         "◇ one public run, its best epoch   ◆ its last",
     ]
@@ -258,7 +258,7 @@ def picked(above: Mapping[str, Mapping[int, float]]) -> Figure:
     """
     counts = [count for values in above.values() for count in values]
     highest = max(value for values in above.values() for value in values.values())
-    across = Axis(10, 80, 1, max(counts))
+    across = Axis(13, 70, 1, max(counts))
     height = 210
 
     def down(value: float) -> float:
@@ -268,8 +268,8 @@ def picked(above: Mapping[str, Mapping[int, float]]) -> Figure:
     step = 0.05 if highest < 0.3 else 0.1
     for place in range(math.floor(1.08 * highest / step) + 1):
         y = down(place * step)
-        parts.append(line(10, y, 80, y, "grid", 0.8))
-        parts.append(text(8.5, y + 4, f"{place * step:.2f}", "muted", "end"))
+        parts.append(line(13, y, 70, y, "grid", 0.8))
+        parts.append(text(11, y + 4, f"{place * step:.2f}", "muted", "end"))
     described, lowest = [], 0.0
     from_above = sorted(above.items(), key=lambda one: -max(one[1].values()))
     for (name, values), ink in with_colours(from_above, ("test", "train")):
@@ -282,7 +282,7 @@ def picked(above: Mapping[str, Mapping[int, float]]) -> Figure:
         described.append(f"{name}: {each}")
     for count in dict.fromkeys(counts):
         parts.append(text(across(count), height + 18, f"{count}", "muted", "middle"))
-    parts.append(text(45, height + 36, "runs to pick from", "muted", "middle"))
+    parts.append(text(41, height + 36, "runs to pick from", "muted", "middle"))
     return fluid(
         parts, height + 44,
         "How far the best of several runs lies above the mean, in percentage points, by the "

@@ -57,7 +57,7 @@ def test_the_table_lists_a_stages_candidates_with_runs_the_lowest_loss_first(tmp
     assert places == sorted(places)
     assert "0.0100" in lines[places[0]] and "99.50" in lines[places[0]]
     shown = "\n".join(lines)
-    assert second.title not in shown and other.title not in shown
+    assert second.title not in shown and other.layers not in shown
 
 
 def test_networks_by_one_recipe_stand_apart_from_recipes_for_two_of_them():

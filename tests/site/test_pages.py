@@ -16,7 +16,7 @@ import jupytext
 import numpy as np
 import pytest
 from PIL import Image
-from simulated import made_up, simulate
+from simulated import made_up
 
 from mnist_steps import data, figures, models, pages, runs, stages
 from mnist_steps.errors import MnistStepsError
@@ -465,21 +465,6 @@ def test_what_a_page_is_held_to_is_what_it_says(page):
     assert len(statements) == text.count("pages.hold_to(")
     for statement in statements:
         assert text.count(statement) == 2, statement
-
-
-def test_stages_beside_each_other_have_a_column_each_and_the_mean_a_target(tmp_path):
-    store = Store(tmp_path)
-    for task in tasks_for(stages.get(8), range(3)):
-        store.put(simulate(task))
-    made = store.outcomes(stages.get(8))
-    shown = str(
-        pages.studies_table({"all": made, "two": made[:2]}, 99.45, [["seeds", "3", "2", "10"]], "")
-    )
-    rows = {line.split("  ")[0]: line.split()[-3:] for line in shown.splitlines()}
-    assert rows["mean"] == ["99.490", "99.495", "99.45"]
-    assert rows["standard deviation"][-2:] == ["0.010", "0.007"]
-    assert rows["least"][-2:] == ["99.48", "99.49"] and rows["most"][-2:] == ["99.50", "99.50"]
-    assert rows["seeds"] == ["3", "2", "10"]
 
 
 def test_a_statement_that_does_not_hold_fails_the_page():
