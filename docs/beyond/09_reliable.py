@@ -165,7 +165,7 @@ By nine views the mean is {by_nine.difference:.2f} points above stage 8's. By on
 as stage 8 is judged, it is {by_one.difference:.2f} points above, {settled}. The
 difference is the views' own: over {len(nine)} seeds they are worth {worth:+.3f} points
 (95 % interval {gain.low:+.3f} to {gain.high:+.3f}) without another weight. In the
-curves that is the jump three epochs before the end.
+curves that is the leap three epochs before the end.
 """)
 
 # %% tags=["hide-input"]

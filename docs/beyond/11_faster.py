@@ -142,7 +142,7 @@ A training takes **{statistics.fmean(seconds):.1f} seconds**, from reading the d
 the trained network, all judging included. Over {len(now)} seeds it was
 {min(seconds):.1f} to {max(seconds):.1f}, on {where["threads"]} threads of
 {where["processor"]}, by this project's [engine](../guides/speed.py), which does in C
-what PyTorch does. In the curves the last epoch jumps: there, nine views judge.
+what PyTorch does. In the curves the last epoch leaps: there, nine views judge.
 """)
 
 # %% tags=["hide-input"]
