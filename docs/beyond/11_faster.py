@@ -34,7 +34,7 @@ figures.budget(before, stage)
 # %% [markdown]
 # **You will be able to**
 #
-# - say what a training's time is made of, and what to change when time is the budget,
+# - say what a training's time is made of, and what to change when time is short,
 # - compute what a stride saves, and see what it costs,
 # - tell on a ladder of changes which of them pay.
 #
