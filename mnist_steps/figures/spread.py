@@ -126,7 +126,9 @@ def _ground(axis: Axis, rows: int) -> list[str]:
     for mark in sorted(MARKS, key=lambda mark: mark != TARGET):  # the target's name first
         x = axis(100 - mark)
         aim = mark == TARGET
-        if not aim and not (axis.start <= x <= axis.end and min(abs(x - at) for at in kept) > 9):
+        if not aim and not (
+            axis.start + 3 <= x <= axis.end and min(abs(x - at) for at in kept) > 9
+        ):
             continue
         kept.append(x)
         parts += _upright(x, rows, *(("accent", 1.4) if aim else ("grid", 0.8)))
