@@ -81,7 +81,7 @@ higher mean, or a smaller spread.
 #
 # $$\log p(k) = \frac{1}{9} \sum_{v=1}^{9} \log p_v(k)$$
 #
-# This test digit, one view misreads and nine read:
+# This test digit, one view misreads and nine read; in the middle, it is as it is:
 
 # %% tags=["hide-input"]
 test = data.mnist().test[:4000]
@@ -94,15 +94,7 @@ views = torch.cat(
     [evaluation.shifted(test.images[[position]], *move) for move in moves]
 )
 answers = evaluation.log_probabilities(model, views, constants).exp()
-titles = [f"{one.argmax()}: {one.max():.0%}" for one in answers]
-figures.digits(
-    views,
-    titles,
-    columns=9,
-    alt=f"Test digit {position}, a {test.labels[position]}, moved by up to one pixel, "
-    f"row by row from the top, with what the network says: {', '.join(titles)}. The "
-    "fifth is the digit as it is.",
-)
+figures.views(views, answers, int(test.labels[position]))
 
 # %% [markdown]
 # That is nine times the work for each digit, and **the same network**. So this page
