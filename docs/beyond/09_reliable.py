@@ -81,7 +81,7 @@ higher mean, or a smaller spread.
 #
 # $$\log p(k) = \frac{1}{9} \sum_{v=1}^{9} \log p_v(k)$$
 #
-# This test digit, one view misreads and nine read; in the middle, it is as it is:
+# This test digit one view misreads and nine read; the fifth is the digit as it is:
 
 # %% tags=["hide-input"]
 test = data.mnist().test[:4000]

@@ -295,8 +295,8 @@ print(f"{size}×{size} units, each of which sees {field}×{field} pixels")
 # jump to the field, and that makes it 28. Stage 3 ends like this.
 
 # %% [markdown]
-# **3.** *A training broken on purpose.* In one of two networks a layer stands where none
-# belongs. It learns, and then stays above the other. Which layer, and where?
+# **3.** *A training broken on purpose.* In one of two networks a layer stands where
+# none belongs. It learns, and then stays above the other. Which layer, and where?
 
 # %% tags=["hide-input"]
 from torch import nn
