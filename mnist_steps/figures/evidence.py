@@ -280,8 +280,11 @@ def picked(above: Mapping[str, Mapping[int, float]]) -> Figure:
         parts.append(text(points[-1][0], lowest, name, ink, shift=8))
         each = ", ".join(f"{count}: {value:+.3f}" for count, value in values.items())
         described.append(f"{name}: {each}")
-    for count in dict.fromkeys(counts):
-        parts.append(text(across(count), height + 18, f"{count}", "muted", "middle"))
+    last = 100.0
+    for count in sorted(set(counts), reverse=True):  # the largest number has its name first
+        if last - across(count) >= 8:
+            last = across(count)
+            parts.append(text(last, height + 18, f"{count}", "muted", "middle"))
     parts.append(text(41, height + 36, "runs to pick from", "muted", "middle"))
     return fluid(
         parts, height + 44,

@@ -167,7 +167,7 @@ def _row_of_dots(row: Row, axis: Axis, top: float) -> list[str]:
     middle = top + 28
     parts = [text(0 if axis.start > 20 else 1.5, top + 13, _name(row), "ink")]
     if row.verdict is None:
-        return [*parts, text(axis.start, middle + 4, "not judged by one view yet", "muted")]
+        return [*parts, text(76, middle + 4, "not judged so yet", "muted", "end")]
     found = row.verdict
     parts.append(text(76, top + 13, f"{found.mean:.3f}", "ink", "end"))
     parts += _dots(axis, middle, row.finals, found.interval, ring=row.views > 1)

@@ -61,7 +61,8 @@ def recipe(stage: Stage, before: Stage | None = None) -> Html:
     """The stage's recipe; with `before`, also that stage's values where they differ."""
     now = describe_recipe(stage.recipe)
     if before is None:
-        return table(["", "value"], list(now.items()), f"Recipe of stage {stage.number}")
+        caption = f"Recipe of stage {stage.number}"
+        return table(["", "value"], list(now.items()), caption, words=(1,))
     old = describe_recipe(before.recipe)
     rows = [
         [name, old[name] if old[name] != value else "unchanged", value]

@@ -129,7 +129,7 @@ def test_runs_that_noted_nothing_by_one_view_are_not_guessed(store):
         epochs = {name: made for name, made in outcome.epochs.items() if "one_view" not in name}
         store.put(dataclasses.replace(outcome, epochs=epochs))
     none = figures.seeds([own], views=1, store=store)
-    assert "not judged by one view yet" in none.svg and circles(none, "") == []
+    assert "not judged so yet" in none.svg and circles(none, "") == []
     assert "by one view no run was judged" in none.alt
 
 
