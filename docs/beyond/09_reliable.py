@@ -168,7 +168,7 @@ figures.folded("Digits that are newly right or wrong", pages.newly(before, stage
 #
 # Where does one look among millions of networks? [The ablations](ablation.py) gave two
 # hints: the peak rate may be higher, and pooling early costs nothing that seeds could
-# show. Behind it maps are small, so width is cheap. First came networks, all by one
+# show, but saves time, so that more can be tried. First came networks, all by one
 # recipe, then recipes for the two best shapes.
 
 # %% tags=["hide-input"]
