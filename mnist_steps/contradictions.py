@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from mnist_steps.recipes import Recipe
-from mnist_steps.training import Epoch, learning_rates
+from mnist_steps.recipes import Recipe, optimizer_settings
+from mnist_steps.training import Epoch
 
 CHANCE = math.log(10)  # the loss of an image whose digit gets a tenth, the least with which it wins
 ROUNDING = 1e-4  # of losses, relatively; they are sums of many float32 numbers
@@ -79,7 +79,8 @@ def of_steps(
                 f"{epoch.train_loss}"
             )
     train_losses = [epoch.train_loss for epoch in epochs]
-    expected = torch.tensor(learning_rates(recipe, len(sizes), train_losses), dtype=torch.float64)
+    taken = optimizer_settings(recipe, len(sizes), train_losses)
+    expected = torch.tensor([one["lr"] for one in taken], dtype=torch.float64)
     # Some records noted them as float32.
     other = ((rates - expected).abs() > 1e-6 * expected.abs()).nonzero().flatten().tolist()
     if other:
