@@ -249,9 +249,9 @@ class Breakdown:
     """A training step of ours, part by part, and how much of the machine it uses.
 
     seconds: median over steps for each of PARTS
-    multiplications: multiply-accumulates of a step. The backward pass counts twice the forward
-        one, for gradients by weights and by inputs (the first layer needs none by its input, which
-        is neglected). A convolution counts as if computed the ordinary way.
+    multiplications: of a step, in convolutions and linear layers. The backward pass counts twice
+        the forward one, for gradients by weights and by inputs (the first layer needs none by its
+        input, which is neglected). A convolution counts as if computed the ordinary way.
     matrix_rate: multiply-accumulates a second in a product of large matrices, on this machine
     """
 
@@ -330,8 +330,8 @@ def timed_steps(trained: Training, steps: int) -> tuple[Tensor, dict[str, list[f
 
 
 def multiplications(stage: Stage) -> int:
-    """Multiply-accumulates of a training step, as Breakdown describes them."""
-    forward = summary.summarize(stage.build(), runs.INPUT_SHAPE).total_macs
+    """Of a training step, as Breakdown describes them."""
+    forward = summary.summarize(stage.build(), runs.INPUT_SHAPE).total_multiplications
     return 3 * forward * stage.recipe.batch_size
 
 

@@ -166,7 +166,7 @@ def results(run: Run, store: Store | None = None) -> Html:
         rows,
         f"{FINAL_AND_BEST} Test accuracies agree when they differ by at most "
         "three standard errors, as far as the choice of test images alone may move them."
-        + _notes_on(run, summary),
+        + ("" if summary is None else SEEDS_ARE_THE_STUDYS),
     )
 
 
@@ -185,7 +185,9 @@ def _own_results(run: Run, summary: Summary | None) -> Html:
                 [f"wall time, mean of {_seeds(summary)}", describe_seconds(summary.seconds)]
             )
     return table(
-        ["", f"this run (seed {run.seed})"], rows, FINAL_AND_BEST + _notes_on(run, summary)
+        ["", f"this run (seed {run.seed})"],
+        rows,
+        FINAL_AND_BEST + ("" if summary is None else SEEDS_ARE_THE_STUDYS),
     )
 
 
@@ -193,6 +195,7 @@ FINAL_AND_BEST = (
     "Accuracies in percent. The headline is the final epoch; the best epoch was picked by "
     "looking at the test set and flatters."
 )
+SEEDS_ARE_THE_STUDYS = " The rows with seeds are of the study, not of this run."
 
 
 def _study_rows(summary: Summary) -> list[list[str]]:
@@ -209,12 +212,6 @@ def _study_rows(summary: Summary) -> list[list[str]]:
 
 def _seeds(summary: Summary) -> str:
     return f"{summary.seeds} seed{'s'[: summary.seeds > 1]}"
-
-
-def _notes_on(run: Run, summary: Summary | None) -> str:
-    return ("" if run.finished else f" This run is unfinished: {describe_epochs(run)}.") + (
-        "" if summary is None else " The rows with seeds are of the study, not of this run."
-    )
 
 
 def hold_to(statement: str, holds: bool) -> None:
@@ -265,7 +262,6 @@ def provenance(run: Run, steps: int = 10, images: int | None = 1000) -> Html:
         f"{where.device} ({where.processor}, {where.threads} thread{'s'[: where.threads > 1]})",
         f"{describe_seconds(sum(where.seconds))}",
         f"seed {run.seed}",
-        *([] if run.finished else [f"unfinished, {describe_epochs(run)}"]),
         _describe_replay(runs.check(run, steps, images)),
     ]
     text = " · ".join(parts)
@@ -279,11 +275,6 @@ def _describe_replay(replay: Replay) -> str:
         f"first {replay.steps} steps repeated in this build: losses within "
         f"{replay.max_difference:.1e} of the record"
     )
-
-
-def describe_epochs(run: Run) -> str:
-    """Such as '7 of 15 epochs'."""
-    return f"{len(run.epochs)} of {run.stage.recipe.epochs} epochs"
 
 
 def describe_seconds(seconds: float) -> str:

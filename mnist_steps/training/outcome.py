@@ -63,11 +63,6 @@ class Run:
     environment: Environment
 
     @property
-    def finished(self) -> bool:
-        """Whether all epochs of the recipe are there; pages name those that are not."""
-        return len(self.epochs) == self.stage.recipe.epochs
-
-    @property
     def final_test_accuracy(self) -> float:
         return self.epochs[-1].test_accuracy
 
