@@ -136,6 +136,10 @@ class Recipe:
 
     loss: ClassVar[str] = "negative log-likelihood"  # of the network's log-softmax
 
+    def steps_per_epoch(self, images: int) -> int:
+        """Batches of an epoch over so many images; the last may be smaller than others."""
+        return -(-images // self.batch_size)
+
     def __post_init__(self) -> None:
         """Raises MnistStepsError when there would be nothing to train on."""
         for name in ("batch_size", "epochs"):

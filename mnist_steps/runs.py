@@ -201,7 +201,7 @@ def _problems(
     yield from contradictions.of_epochs(written.epochs, recipe, data.TRAIN_SIZE, data.TEST_SIZE)
     if len(environment.seconds) != recipe.epochs:
         yield f"environment.json has the seconds of {len(environment.seconds)} epochs"
-    steps = recipe.epochs * -(-data.TRAIN_SIZE // recipe.batch_size)
+    steps = recipe.epochs * recipe.steps_per_epoch(data.TRAIN_SIZE)
     expected = {
         "loss": f"torch.float32 [{steps}]",
         "learning_rate": f"torch.float64 [{steps}]",

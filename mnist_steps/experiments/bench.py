@@ -151,9 +151,8 @@ def _rows(
     steps: int | None,
     on_turn: Callable[[Stage, str], None],
 ) -> list[Row]:
-    batch_size = stage.recipe.batch_size
-    steps_per_epoch = -(-len(data.mnist().full_train) // batch_size)  # rounded up
-    steps = min(steps or max(2, IMAGES_A_TURN // batch_size), steps_per_epoch)
+    usual = max(2, IMAGES_A_TURN // stage.recipe.batch_size)
+    steps = min(steps or usual, stage.recipe.steps_per_epoch(data.TRAIN_SIZE))
     turns = {
         name: functools.partial(seconds_per_epoch, kind, stage, steps)
         for name, kind in chosen.items()

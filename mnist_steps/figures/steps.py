@@ -167,7 +167,7 @@ def schedule(stage: Stage) -> Moving:
     part = recipe.schedule
     if part is None or part.name != "OneCycle":
         raise MnistStepsError(f"stage {stage.number} has no OneCycle schedule to show.")
-    steps_per_epoch = -(-data.TRAIN_SIZE // recipe.batch_size)
+    steps_per_epoch = recipe.steps_per_epoch(data.TRAIN_SIZE)
     losses = [0.0] * recipe.epochs  # a OneCycle does not look at them
     taken = list(recipes.optimizer_settings(recipe, steps_per_epoch, losses))
     rates, momenta = ([one[name] for one in taken] for name in ("lr", "momentum"))

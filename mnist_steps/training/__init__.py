@@ -7,6 +7,7 @@ it runs.
 
 from mnist_steps.training.loop import (
     TrainedEpoch,
+    mean_over_images,
     moves,
     regularize,
     train_epoch,
@@ -22,7 +23,7 @@ from mnist_steps.training.machine import (
     pick_device,
 )
 from mnist_steps.training.outcome import Epoch, Loss, Percent, Run, Step
-from mnist_steps.training.under_way import Training, fit, initialize, run_to_end
+from mnist_steps.training.under_way import Training, fit, initialize, run_to_end, untrained
 
 __all__ = [
     "Environment",
@@ -39,6 +40,7 @@ __all__ = [
     "describe_environment",
     "fit",
     "initialize",
+    "mean_over_images",
     "moves",
     "one_at_a_time",
     "pick_device",
@@ -46,4 +48,5 @@ __all__ = [
     "run_to_end",
     "train_epoch",
     "train_epoch_in_steps",
+    "untrained",
 ]

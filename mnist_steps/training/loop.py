@@ -154,6 +154,16 @@ def moves(
             yield draw(transforms, len(group[-1]), generator)
 
 
+def mean_over_images(losses: Tensor, batch_size: int, images: int) -> Tensor:
+    """The mean loss of so many images, from those of their batches; the last may be smaller.
+
+    losses: float tensor (..., steps)
+    """
+    sizes = torch.full((losses.shape[-1],), float(batch_size))
+    sizes[-1] = images - sizes[:-1].sum()
+    return (losses * sizes).sum(dim=-1) / images
+
+
 @dataclass(frozen=True)
 class TrainedEpoch:
     """losses: float tensor (steps,); learning_rates: one a step; accuracy in percent."""

@@ -25,7 +25,12 @@ from mnist_steps.evaluation import Evaluation
 from mnist_steps.original import SEED
 from mnist_steps.recipes import INITIALIZATIONS, make_schedule, move_after_epoch
 from mnist_steps.stages import Stage
-from mnist_steps.training.loop import TrainedEpoch, train_epoch, train_epoch_in_steps
+from mnist_steps.training.loop import (
+    TrainedEpoch,
+    mean_over_images,
+    train_epoch,
+    train_epoch_in_steps,
+)
 from mnist_steps.training.machine import describe_environment, pick_device
 from mnist_steps.training.outcome import Epoch, Run, Step
 
@@ -49,10 +54,7 @@ class Training:
         demand_stage(stage)
         self.stage, self.seed, self.device = stage, seed, device
         recipe = stage.recipe
-        with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they were
-            torch.manual_seed(seed)
-            self.model = stage.build()
-            initialize(self.model, recipe.initialization)
+        self.model = untrained(stage, seed)
         # The memory layout that all records were made in: a replay needs it, for batch statistics
         # round otherwise in the other. Which is the faster differs between stages and processors.
         self.model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -72,7 +74,7 @@ class Training:
 
     @property
     def steps_per_epoch(self) -> int:
-        return -(-len(self.train_split) // self.stage.recipe.batch_size)  # rounded up
+        return self.stage.recipe.steps_per_epoch(len(self.train_split))
 
     @property
     def finished(self) -> bool:
@@ -107,14 +109,12 @@ class Training:
 
     def run_epoch(self, on_step: Callable[[Tensor], None] = lambda loss: None) -> Epoch:
         """Train one epoch, evaluate, and note the figures."""
-        start = time.perf_counter()
+        start, recipe, images = time.perf_counter(), self.stage.recipe, len(self.train_split)
         trained = self.train_epoch(on_step=on_step)
-        left = self.stage.recipe.epochs - len(self.epochs) - 1
-        judged = self.evaluate(final=left < self.stage.recipe.shifted_epochs)
-        sizes = torch.full((len(trained.losses),), float(self.stage.recipe.batch_size))
-        sizes[-1] = len(self.train_split) - sizes[:-1].sum()
+        left = recipe.epochs - len(self.epochs) - 1
+        judged = self.evaluate(final=left < recipe.shifted_epochs)
         epoch = Epoch(
-            train_loss=((trained.losses * sizes).sum() / sizes.sum()).item(),
+            train_loss=mean_over_images(trained.losses, recipe.batch_size, images).item(),
             train_accuracy=trained.accuracy,
             test_loss=judged.loss,
             test_accuracy=judged.accuracy,
@@ -190,6 +190,15 @@ def demand_stage(found: Any) -> None:
         f"found {what.splitlines()[0]}, expected a stage, whose model is a class or function that "
         f"makes a network: write {hint}."
     )
+
+
+def untrained(stage: Stage, seed: int) -> nn.Module:
+    """A stage's network before its first step, with the weights that a seed draws."""
+    with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they were
+        torch.manual_seed(seed)
+        model = stage.build()
+        initialize(model, stage.recipe.initialization)
+    return model
 
 
 def initialize(model: nn.Module, initialization: str | None) -> None:
