@@ -236,9 +236,9 @@ def _kind(tensor: Tensor) -> str:
     return f"{tensor.dtype} {list(tensor.shape)}"
 
 
-def has_record(stage: Stage, records: Path = RECORDS) -> bool:
+def has_record(stage: Stage) -> bool:
     """Whether there is a record with the seed SEED, today's or an old one."""
-    return (folder_of(stage, SEED, records) / "run.json").is_file()
+    return (folder_of(stage, SEED) / "run.json").is_file()
 
 
 def load_if_any(stage: Stage) -> Run | None:

@@ -31,11 +31,10 @@ def _pixels(image: Tensor) -> list[int]:
     return [int(value) for value in image.flatten().tolist()]
 
 
-def _test_digit(label: int, number: int = 0) -> tuple[int, Tensor]:
-    """Position and image, uint8 (1, 28, 28), of the test set's digit of this kind, from 0 on."""
+def _test_digit(label: int) -> Tensor:
+    """The first of this kind among the test set's images: uint8 (1, 28, 28)."""
     test = data.mnist().test
-    position = int((test.labels == label).nonzero()[number])
-    return position, test.images[position]
+    return test.images[int((test.labels == label).nonzero()[0])]
 
 
 def _input(image: Tensor, run: Run) -> Tensor:
@@ -65,7 +64,7 @@ def sliding_kernel(run: Run, label: int = 7, row: int = 8, column: int = 14) -> 
             f"{name} of stage {run.stage.number} is a {layer}: expected a convolution of one map "
             "without bias, padding and stride, as stages 2 to 10 begin with."
         )
-    _, image = _test_digit(label)
+    image = _test_digit(label)
     values = _input(image, run)
     with torch.no_grad():
         maps = layer(values)[0]
@@ -170,7 +169,7 @@ def affine_map(label: int = 4, degrees: float = 20, scale: float = 1.2) -> Movin
 
     degrees, scale: of the still picture; clockwise, and how much larger
     """
-    _, image = _test_digit(label)
+    image = _test_digit(label)
     matrix = affine_matrix(degrees, scale, 0, 0)
     moved = batch_affine(image[None].float() / 255, matrix[None])[0]
     side, gap = 160.0, 20.0
@@ -236,7 +235,7 @@ def forgetting(before: Run, after: Run, label: int = 4, pooled: str = "gap") -> 
     before: a run whose network keeps places to the end; after: one that ends in an average
     pooled: the name of the averaging layer in `after`
     """
-    _, image = _test_digit(label)
+    image = _test_digit(label)
     shifts = torch.stack([shifted(image, right) for right in SHIFTS])
     maps, averages = _before_and_behind(after, pooled, shifts)
     old = _scores(before, shifts)
@@ -342,7 +341,7 @@ def mixing(
     module = run.build().get_submodule(layer)
     if not isinstance(module, nn.Conv2d) or module.kernel_size != (1, 1):
         raise MnistStepsError(f"{layer} of stage {run.stage.number} is no 1×1 convolution.")
-    _, image = _test_digit(label)
+    image = _test_digit(label)
     taken, given = _before_and_behind(run, layer, image[None])
     matrix = module.weight.detach()[:, :, 0, 0]
     return Moving(

@@ -58,21 +58,10 @@ def _highlighted(text: str, lexer: PythonLexer | DiffLexer) -> str:
     return str(highlight(text, lexer, HtmlFormatter(cssclass="highlight package-source")))
 
 
-def recipe(stage: Stage, before: Stage | None = None) -> Html:
-    """The stage's recipe; with `before`, also that stage's values where they differ."""
-    now = describe_recipe(stage.recipe)
-    if before is None:
-        return table(["", "value"], list(now.items()), f"Recipe of stage {stage.number}")
-    old = describe_recipe(before.recipe)
-    rows = [
-        [name, old[name] if old[name] != value else "unchanged", value]
-        for name, value in now.items()
-    ]
-    return table(
-        ["", f"stage {before.number}", f"stage {stage.number}"],
-        rows,
-        f"Recipe of stage {stage.number} beside stage {before.number}",
-    )
+def recipe(stage: Stage) -> Html:
+    """All parts of the stage's recipe."""
+    rows = list(describe_recipe(stage.recipe).items())
+    return table(["", "value"], rows, f"Recipe of stage {stage.number}")
 
 
 def recipe_change(before: Stage, after: Stage) -> Html:

@@ -238,7 +238,7 @@ def test_a_pixels_new_channels_are_the_matrix_times_the_old(visit, made):
     data_ = made["mixing"].data
     layers = dict(runs.load(6).build().named_children())
     signal = evaluation.normalize(
-        moving._test_digit(data_["label"])[1][None].float() / 255,
+        moving._test_digit(data_["label"])[None].float() / 255,
         stages.get(6).recipe.normalize_test,
     )
     with torch.no_grad():
