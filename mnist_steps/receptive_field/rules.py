@@ -319,8 +319,6 @@ def _pad(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     mode = {"Reflection": "reflect", "Replication": "replicate", "Circular": "circular"}.get(
         node.op[:-5]
     )
-    if isinstance(padding, int):
-        padding = [padding] * (2 * int(node.op[-2]))
     for position in range(len(padding) // 2):
         before, after = padding[2 * position : 2 * position + 2]
         dim = len(fields.dims) - 1 - position

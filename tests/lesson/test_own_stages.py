@@ -39,7 +39,7 @@ SECONDS = (10.0, 12.0, 14.3)
 def with_own_stage():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stages, "STAGES", (*stages.STAGES, OWN))
-        yield patch
+        yield
 
 
 def fill(folder):
@@ -230,8 +230,8 @@ def test_before_it_has_a_record_it_is_not_compared(store):
 @contextlib.contextmanager
 def with_record(trained):
     """As if that training were the stage's record."""
-    with with_own_stage() as patch:
-        load = runs.load_if_any
+    load = runs.load_if_any
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs, "load_if_any", lambda one: trained if one is OWN else load(one))
         yield
 
@@ -263,7 +263,7 @@ def test_it_is_compared_by_its_record(store, trained):
 def site(browser, tmp_path_factory, trained):  # the browser first: without one, nothing is made
     """The comparison as a page of its own."""
     folder = tmp_path_factory.mktemp("site")
-    with with_record(trained):
+    with with_own_stage(), with_record(trained):
         shown = comparison.two_stages(comparison.entries(fill(folder / "studies")))
     script = packing.pack(ROOT / "docs/javascripts/compare/compare.js")
     (folder / "index.html").write_text(
@@ -278,7 +278,7 @@ def test_two_stages_are_compared_though_only_one_has_an_original(visit):
     page = visit("?a=8&b=90", wait_for=".compare-result")
     claimed = page.locator("tr", has_text="the original's best epoch").locator("td")
     assert claimed.all_inner_texts() == ["99.44", "–", ""]
-    assert "for stage 8 and 90; dashed" in page.locator("figcaption").inner_text()
+    assert "for stage 90; dashed" in page.locator("figcaption").inner_text()
 
 
 def test_a_figure_that_neither_stage_has_has_no_row(visit):

@@ -108,7 +108,7 @@ def test_training_images_are_normalized_as_the_recipe_says(short_stage, few_digi
         seen.append(normalization)
         return original(images, normalization)
 
-    for module in (training, evaluation):
+    for module in (training.loop, evaluation):
         monkeypatch.setattr(module, "normalize", spy)
     under_way = training.Training(short_stage, 0, CPU, few_digits[:64], engine="torch")
     under_way.run_epoch()
