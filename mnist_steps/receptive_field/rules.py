@@ -275,8 +275,6 @@ def _transposed(composer: Composer, node: Node, given: list[Fields]) -> Fields:
 
 
 def _pool(composer: Composer, node: Node, given: list[Fields]) -> Fields:
-    if node.attributes.get("return_indices"):
-        raise composer.unknown(node, "with return_indices")
     fields, settings = given[0], node.attributes
     for axis, kernel in enumerate(settings["kernel_size"]):
         window = Window(
