@@ -18,7 +18,8 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from mnist_steps import augment, data, evaluation, figures, runs, stages
 from mnist_steps.errors import MnistStepsError
-from mnist_steps.figures import moving
+from mnist_steps.figures import moving, steps
+from mnist_steps.figures.containers import Moving
 from site_tools import folder_scripts, packing
 
 ROOT = Path(__file__).parents[2]
@@ -237,7 +238,7 @@ def test_a_pixels_new_channels_are_the_matrix_times_the_old(visit, made):
     data_ = made["mixing"].data
     layers = dict(runs.load(6).build().named_children())
     signal = evaluation.normalize(
-        moving._test_digit(data_["label"])[1][None].float() / 255,
+        moving._test_digit(data_["label"])[None].float() / 255,
         stages.get(6).recipe.normalize_test,
     )
     with torch.no_grad():
@@ -255,8 +256,8 @@ def test_a_pixels_new_channels_are_the_matrix_times_the_old(visit, made):
 
 def test_a_moments_numbers_are_those_of_the_values():
     values = torch.randn(8, 20, 20, generator=torch.Generator().manual_seed(0)) * 2 + 0.5
-    found = moving.moment(3, values)
-    low, high, bars = moving.HISTOGRAM
+    found = steps.moment(3, values)
+    low, high, bars = steps.HISTOGRAM
     expected = torch.histc(values.clamp(low, high), bars, low, high) / values.numel()
     assert torch.allclose(torch.tensor(found.shares), expected, atol=1e-4)
     assert found.mean == pytest.approx(values.mean().item(), rel=1e-5)
@@ -265,7 +266,7 @@ def test_a_moments_numbers_are_those_of_the_values():
 
 def test_behind_the_normalization_a_channel_has_the_spread_of_its_gamma():
     """At the start that is 1, and what is looked at does not move the running statistics."""
-    (before, behind), learnt = moving.channel_over_steps(
+    (before, behind), learnt = steps.channel_over_steps(
         stages.get(4), ("conv4", "batch_norm4"), channel=2, steps=(0, 2)
     )
     assert learnt[0] == (1, 0)
@@ -285,12 +286,12 @@ def test_behind_the_normalization_a_channel_has_the_spread_of_its_gamma():
                 break
     assert before[0].spread == pytest.approx(signal[:, 2].std().item(), rel=1e-4)
     own = F.batch_norm(signal, None, None, training=True)[:, 2]
-    assert moving.moment(0, own).shares == pytest.approx(behind[0].shares, abs=1e-3)
+    assert steps.moment(0, own).shares == pytest.approx(behind[0].shares, abs=1e-3)
 
 
 def test_a_figure_with_too_much_data_is_refused(made):
     with pytest.raises(MnistStepsError, match="has 30,0.. bytes of data, expected at most 30,000"):
-        figures.Moving("kernel", made["kernel"].still, {"numbers": "x" * 30_000})
+        Moving("kernel", made["kernel"].still, {"numbers": "x" * 30_000})
 
 
 def test_what_a_figure_cannot_show_is_refused_in_words():
