@@ -252,5 +252,5 @@ for seeds in (1, 5, 10, 20, 50):
 # %% [markdown]
 # ## Next
 #
-# With that much in hand, how much smaller can the network be?
-# [Stage 10](10_smaller.py).
+# [Train this network in your browser](../lab.md#preset=9), or go on: with that much in
+# hand, how much smaller can the network be? [Stage 10](10_smaller.py).

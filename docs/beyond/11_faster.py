@@ -313,4 +313,5 @@ print(f"one view: {right[0]:.2%} right; nine views: {right[1]:.2%}")
 # %% [markdown]
 # ## Next
 #
-# See it happen on your own machine: `mnist-steps train 11`.
+# [Train this network in your browser](../lab.md#preset=11), or on your own machine:
+# `mnist-steps train 11`.

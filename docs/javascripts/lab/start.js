@@ -8,7 +8,7 @@
 
 import { make } from "../compare/make.js";
 import { readJson } from "../playground/files.js";
-import { RECIPE, analyze, isWritable, read, write, writeTask } from "./design.js";
+import { RECIPE, analyze, isWritable, keyOf, read, write } from "./design.js";
 import { mountExport } from "./export_panel.js";
 import { mountRecipe } from "./recipe_form.js";
 import { button, mountRows } from "./rows.js";
@@ -72,13 +72,13 @@ async function start() {
   mountTaskForm(part("lab-class"), () => design, copy);
   /** @type {{show: () => void} | null} */
   let taken = null;
-  const { trained } = mount(part("lab-train"), part("lab-after"), {
+  const panel = mount(part("lab-train"), part("lab-after"), {
     design: () => design,
     onChange: (callback) => listeners.push(callback),
     onTrained: () => taken?.show(),
     adopt: (next) => change({ ...next, task: design.task }, { said: "The design of the kept training." }),
   });
-  taken = mountExport(part("lab-export"), () => design, trained, announce);
+  taken = mountExport(part("lab-export"), () => design, panel, announce);
 
   // --- What the reader does -------------------------------------------------------------------
 
@@ -109,10 +109,9 @@ async function start() {
 
   /** @param {string} id */
   function usePreset(id) {
-    const named = `preset=${id}`;
     const next = { ...copyOf(id), ...(design.task && { task: design.task }) };
     const { title } = /** @type {Preset} */ (presets.find((one) => one.id === id));
-    change(next, { said: `${title}.` }, [named, ...writeTask(design.task)].join("&"));
+    change(next, { said: `${title}.` }, design.task ? undefined : `preset=${id}`);
   }
 
   function goBack() {
@@ -163,9 +162,9 @@ async function start() {
     recipe.show(design.recipe, analysis);
     task.show(design);
     undo.disabled = edits === 0 && isWritable(design);
-    const now = isWritable(design) ? write({ ...design, task: undefined }) : "";
+    const now = isWritable(design) ? keyOf(design) : "";
     chosen.forEach((one, i) => {
-      one.setAttribute("aria-pressed", String(now === write(presets[i].design)));
+      one.setAttribute("aria-pressed", String(now === keyOf(presets[i].design)));
     });
     for (const listener of listeners) listener();
     taken?.show();

@@ -4,8 +4,8 @@
  * that is loaded from an address has no policy of the page that starts it.
  *
  * The page sends {kind, …}; what each kind wants and answers stands in WANTED below. While a
- * training runs, "pause", "goOn" and "stop" are heard between its steps. What goes wrong is told
- * in one line: {kind: "problem", text}.
+ * training runs, "pause", "goOn" and "stop" are heard between its steps, and "ask", which is answered
+ * with "here". What goes wrong is told in one line: {kind: "problem", text}.
  *
  * @typedef {import("./training.js").Plan} Plan
  * @typedef {import("./training.js").Trained} Trained
@@ -116,7 +116,8 @@ const WANTED = {
 
 let before = Promise.resolve();
 addEventListener("message", ({ data }) => {
-  if (data.kind === "pause") paused = true;
+  if (data.kind === "ask") postMessage({ kind: "here" });
+  else if (data.kind === "pause") paused = true;
   else if (data.kind === "goOn" || data.kind === "stop") {
     stopped = data.kind === "stop";
     paused = false;
@@ -130,8 +131,8 @@ addEventListener("message", ({ data }) => {
 function complain(error) {
   const text = error instanceof Error ? error.message : String(error);
   const isMemory = error instanceof RangeError;
-  const line = isMemory ? `this device has no memory for it (${text})` : text;
-  postMessage({ kind: "problem", text: line });
+  const line = `this device has no memory for it (${text}): close other pages, or make the batch smaller`;
+  postMessage({ kind: "problem", text: isMemory ? line : text });
 }
 
 /**
