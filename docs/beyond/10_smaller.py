@@ -298,5 +298,5 @@ print(
 # %% [markdown]
 # ## Next
 #
-# [Train this network in your browser](../lab.md#preset=10), or go on. Small is not fast:
-# [stage 11](11_faster.py) has accuracy and a clock for its targets.
+# [Train this network in your browser](../lab.md#preset=10), or go on. Small is not
+# fast: [stage 11](11_faster.py) has accuracy and a clock for its targets.

@@ -218,7 +218,8 @@ def test_validation_accuracy_has_its_standard_error_wherever_it_stands(visit_tra
 
 def test_digits_are_drawn_for_the_own_network_and_its_insides_shown(visit_trained):
     page = visit_trained()
-    assert page.locator("#after .lt-maps").count() and page.locator("#after .lt-maps:visible").count() == 0
+    maps = page.locator("#after .lt-maps:visible")
+    assert maps.count() == 0, "maps of nothing"
     page.locator("#pg-pad").scroll_into_view_if_needed()
     box = page.locator("#pg-pad").bounding_box()
     page.mouse.move(box["x"] + 0.55 * box["width"], box["y"] + 0.2 * box["height"])
@@ -227,7 +228,7 @@ def test_digits_are_drawn_for_the_own_network_and_its_insides_shown(visit_traine
     page.mouse.up()
     expect(page.locator("#pg-verdict")).to_contain_text("1,")
     layers = len(page.evaluate("trained().layers"))
-    assert page.locator("#after .lt-maps:visible").count() == layers
+    assert maps.count() == layers
     # 10 × 10 kernels of 3 × 3 in one picture, with a cell between neighbours.
     picture = page.locator("#after section", has_text="10 × 10 kernels").locator("canvas")
     assert picture.evaluate("({ width, height }) => [width, height]") == [39, 39]
@@ -460,7 +461,7 @@ def test_a_training_stopped_in_its_first_epoch_leaves_what_was_there_and_says_so
     assert "is kept in this browser" in page.inner_text(".lt-kept")
 
 
-# --- A tab put to sleep, a worker that is gone, little memory --------------------------------------
+# --- A tab put to sleep, a worker that is gone, little memory -------------------------------------
 
 
 def test_a_tab_put_to_sleep_says_so_and_trains_on(visit):
