@@ -261,6 +261,7 @@ def test_a_place_on_the_page_is_no_design_and_loses_none(visit):
     page.evaluate("location.hash = 'lab-train'")
     page.wait_for_function("location.hash.startsWith('#lab=')")
     assert [rows(page), fragment(page)] == before
+    assert page.get_by_role("button", name="Undo").is_enabled()
 
 
 # --- Recipe --------------------------------------------------------------------------------------

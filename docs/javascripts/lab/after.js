@@ -179,20 +179,14 @@ class View {
     const isEmpty = pixels.every((ink) => ink === 0);
     this.maps.hidden = isEmpty; // maps of nothing would only show the biases
     this.noMaps.hidden = !isEmpty;
-    const outputs = this.network.forward(pixels);
-    const colors = palette();
-    [...this.maps.querySelectorAll(".lt-maps")].forEach((strip, i) => {
-      drawMaps([...strip.querySelectorAll("canvas")], outputs[i], colors);
-    });
-    const logs = /** @type {Tensor} */ (outputs.at(-1)).data;
-    const probabilities = Array.from(logs, Math.exp);
+    const probabilities = isEmpty ? new Array(10).fill(0) : this.read(pixels);
     const best = probabilities.indexOf(Math.max(...probabilities));
     probabilities.forEach((probability, digit) => {
       const bar = /** @type {HTMLElement} */ (this.bars.children[digit]);
       const percent = `${(100 * probability).toFixed(1)} %`;
-      bar.style.setProperty("--probability", isEmpty ? "0" : probability.toFixed(4));
+      bar.style.setProperty("--probability", probability.toFixed(4));
       bar.classList.toggle("is-best", !isEmpty && digit === best);
-      bar.dataset.percent = isEmpty || probability < 0.005 ? "" : (100 * probability).toFixed(0);
+      bar.dataset.percent = probability < 0.005 ? "" : (100 * probability).toFixed(0);
       bar.querySelectorAll("span")[1].textContent = isEmpty ? "" : percent;
     });
     const answer = `${best}, ${(100 * probabilities[best]).toFixed(1)} %`;
@@ -200,6 +194,16 @@ class View {
     clearTimeout(this.pause);
     const line = isEmpty ? "" : `The network reads ${answer}.`;
     this.pause = setTimeout(() => (this.spoken.textContent = line), 900); // once it is still
+  }
+
+  /** Each digit's probability; the maps on the way are drawn. @param {Float32Array} pixels */
+  read(pixels) {
+    const outputs = /** @type {Network} */ (this.network).forward(pixels);
+    const colors = palette();
+    [...this.maps.querySelectorAll(".lt-maps")].forEach((strip, i) => {
+      drawMaps([...strip.querySelectorAll("canvas")], outputs[i], colors);
+    });
+    return Array.from(/** @type {Tensor} */ (outputs.at(-1)).data, Math.exp);
   }
 
   /** All pictures anew, in the page's colours. */

@@ -128,13 +128,13 @@ async function start() {
   /** @param {string} said */
   function follow(said) {
     typing = undefined;
-    edits = history.state?.labEdits ?? 0;
     const fragment = location.hash.slice(1);
     if (fragment && document.getElementById(fragment)) {
       // A place on this page was jumped to: the address goes on holding the design.
       if (isWritable(design)) history.replaceState({ labEdits: edits }, "", `#${write(design)}`);
       return;
     }
+    edits = history.state?.labEdits ?? 0;
     const found = read(fragment, presets);
     if (found.problem) {
       complain(`This address cannot be read: ${found.problem}. Below is what was there before.`);

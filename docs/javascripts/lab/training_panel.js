@@ -306,7 +306,8 @@ class Panel {
         this.idle();
         now.mistakes = data.mistakes;
       },
-      problem: () => this.complain(data.text),
+      // A design that could not be timed says so, unless it is being trained: that says it, too.
+      problem: () => (data.of !== "measure" || now.phase === "idle") && this.complain(data.text),
     };
     KINDS[data.kind]?.();
     this.show();
@@ -345,8 +346,7 @@ class Panel {
 
   finished() {
     const { run } = /** @type {Network} */ (this.now.network);
-    this.runs = [...keeping.keptRuns(), run];
-    this.now.unkept ||= keeping.keepRuns(this.runs) ?? "";
+    this.now.unkept ||= keeping.keepRuns([...keeping.keptRuns(), run]) ?? "";
     this.ended("The training is finished.");
   }
 
@@ -380,10 +380,9 @@ class Panel {
     now.mistakes = mistakes;
     now.unkept = keeping.countOpening(network.run.design) ?? "";
     const { design, seed } = network.run;
-    this.runs = this.allRuns().map((run) =>
+    keeping.keepRuns(keeping.keptRuns().map((run) =>
       run.design === design && run.seed === seed ? { ...run, test: network.run.test } : run,
-    );
-    keeping.keepRuns(this.runs);
+    ));
     keeping.keepNetwork(network);
     this.say(testInWords({ oneView, nineViews }));
   }
@@ -415,14 +414,9 @@ class Panel {
     return this.now.network?.design.recipe.epochs ?? 1;
   }
 
-  /** All finished runs: those that are kept, and of this page where nothing is kept. @returns {Run[]} */
-  allRuns() {
-    return (this.runs ??= keeping.keptRuns());
-  }
-
-  /** @param {string} design */
+  /** All finished ones. @param {string} design */
   runsOf(design) {
-    return this.allRuns().filter((run) => run.design === design);
+    return keeping.keptRuns().filter((run) => run.design === design);
   }
 
   /** Of the design on the page. */
@@ -725,7 +719,7 @@ class Panel {
   /** Own designs as dots beside the site's. */
   showFrontier() {
     const { page, records } = this;
-    const runs = this.allRuns();
+    const runs = keeping.keptRuns();
     page.frontier.hidden = !records || !runs.length;
     if (!records || !runs.length) return;
     /** @type {Map<string, Run[]>} */

@@ -5,7 +5,7 @@
  *
  * The page sends {kind, …}; what each kind wants and answers stands in WANTED below. While a
  * training runs, "pause", "goOn" and "stop" are heard between its steps, and "ask", which is answered
- * with "here". What goes wrong is told in one line: {kind: "problem", text}.
+ * with "here". What goes wrong is told in one line: {kind: "problem", of, text}.
  *
  * @typedef {import("./training.js").Plan} Plan
  * @typedef {import("./training.js").Trained} Trained
@@ -123,16 +123,16 @@ addEventListener("message", ({ data }) => {
     paused = false;
     wake();
   } else {
-    before = before.then(() => WANTED[data.kind](data)).catch(complain);
+    before = before.then(() => WANTED[data.kind](data)).catch((error) => complain(error, data.kind));
   }
 });
 
-/** @param {unknown} error */
-function complain(error) {
+/** @param {unknown} error @param {string} of the kind of what was wanted */
+function complain(error, of) {
   const text = error instanceof Error ? error.message : String(error);
   const isMemory = error instanceof RangeError;
   const line = `this device has no memory for it (${text}): close other pages, or make the batch smaller`;
-  postMessage({ kind: "problem", text: isMemory ? line : text });
+  postMessage({ kind: "problem", of, text: isMemory ? line : text });
 }
 
 /**
