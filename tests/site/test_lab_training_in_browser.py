@@ -417,7 +417,9 @@ def test_without_storage_it_trains_and_says_that_nothing_is_kept(visit, trained_
     assert "is kept in this browser" not in page.inner_text(".lt-kept")
     # For as long as the page is there it knows its runs, and what was opened.
     button(page, "Open the test set").click()
-    expect(page.locator(".lt-test")).to_contain_text("test set once in this browser", timeout=ENOUGH)
+    expect(page.locator(".lt-test")).to_contain_text(
+        "test set once in this browser", timeout=ENOUGH
+    )
     button(page, "Again with another seed (1)").click()
     wait_until_idle(page)
     assert page.locator("#train table").last.locator("tbody tr").count() == 2
