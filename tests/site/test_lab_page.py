@@ -167,6 +167,18 @@ def test_each_edit_is_undone_by_the_back_button(visit):
     undo.click()
     undo.click()
     assert rows(page) == before[0] and undo.is_disabled()
+    # So is a number of the recipe, and a way through several kinds.
+    rotation = page.get_by_label("rotation")
+    rotation.fill("")
+    rotation.press_sequentially("12.5")
+    page.get_by_label("kind of relu2").focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowDown")
+    assert focused(page) == "kind of gap"
+    undo.click()
+    assert rows(page) == before[0] and rotation.input_value() == "12.5"
+    undo.click()
+    assert rotation.input_value() == "7" and undo.is_disabled()
     page.reload()
     page.wait_for_selector("#lab-root.is-ready")
     assert rows(page) == before[0]
@@ -366,7 +378,7 @@ def two_runs(address):
 def test_designing_works_from_a_folder(visit, site):
     page = visit((site / "index.html").as_uri() + "#preset=8")
     page.get_by_label("channels of conv1").fill("4")
-    assert rows(page)[0][1] == "4×26×26" and fragment(page).startswith("lab=1&net=c4k3")
+    assert rows(page)[0][1] == "4×26×26" and "&net=c4k3.n.r" in fragment(page)
 
 
 def test_without_javascript_a_sentence_says_so(visit):

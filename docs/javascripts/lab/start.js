@@ -63,7 +63,10 @@ async function start() {
   );
   const place = part("lab-design");
   place.append(bar);
-  const summary = mountSummary(place);
+  const summary = mountSummary(place, () => {
+    part("lab-train").scrollIntoView();
+    part("lab-train").querySelector("button")?.focus({ preventScroll: true });
+  });
   const rows = mountRows(place, (layers, what) => change({ ...design, layers }, what));
   const recipe = mountRecipe(part("lab-recipe"), digits, (next, what) => change({ ...design, recipe: next }, what));
   const task = mountTask(part("lab-task"), (layers) => {
@@ -87,7 +90,9 @@ async function start() {
     design = next;
     if (isWritable(design)) remember(`#${address ?? write(design)}`, what.typing);
     complain("");
-    show();
+    const field = typing;
+    show(); // rows that are built anew lose the focus for a moment
+    typing = field;
     const fatal = analyze(design).problems.find((one) => one.fatal);
     announce([what.said, fatal && `Cannot be trained yet: ${fatal.text}.`].filter(Boolean).join(" "));
   }

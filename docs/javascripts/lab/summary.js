@@ -6,16 +6,19 @@
 import { make } from "../compare/make.js";
 import { ASSIGNMENT, SIDE, count } from "./design.js";
 import { picture } from "./picture.js";
+import { button } from "./rows.js";
 
 /** @typedef {import("./design.js").Design} Design */
 /** @typedef {import("./design.js").Analysis} Analysis */
 /** @typedef {import("./design.js").Facts} Facts */
 
-/** @param {HTMLElement} place */
-export function mountSummary(place) {
+/** @param {HTMLElement} place @param {() => void} train what leads to the training */
+export function mountSummary(place, train) {
   const budget = measure("lab-budget");
   const field = measure("lab-field");
-  const verdict = make("p", { class: "lab-verdict" });
+  const words = make("span", {});
+  const go = button("Train it", train);
+  const verdict = make("p", { class: "lab-verdict" }, words, " ", go);
   const warnings = make("ul", { class: "lab-warnings" });
   const shown = make("div", { class: "lab-network" });
   const legend = make("p", { class: "lab-quiet" }, "Maps to scale, one sheet for each channel; below, the parameters as an area.");
@@ -52,8 +55,9 @@ export function mountSummary(place) {
     const general = problems.filter((one) => !one.fatal && one.row === null);
     const atRows = problems.filter((one) => !one.fatal && one.row !== null).length;
     const work = `${count(multiplications)} multiplications for one image`;
-    verdict.textContent = fatal.length ? "This cannot be trained yet:" : `This can be trained: ${work}.`;
+    words.textContent = fatal.length ? "This cannot be trained yet:" : `This can be trained: ${work}.`;
     verdict.classList.toggle("is-fatal", fatal.length > 0);
+    go.hidden = fatal.length > 0;
     const lines = [...fatal, ...general].map(({ row, text, fatal }) => {
       const where = row === null ? "" : `${names[row]}, `;
       return make("li", fatal ? { class: "is-fatal" } : {}, `${where}${text}`);

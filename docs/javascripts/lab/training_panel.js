@@ -472,7 +472,7 @@ class Panel {
       note: make("p", { class: "lt-quiet" }),
       over: make("select", {}, new Option("nothing", "0")),
       curves: make("div", { class: "lt-curves" }),
-      epochs: make("details", {}),
+      epochs: make("details", { class: "fold" }),
       judged: make("div", {}),
       test: make("button", { type: "button", class: "md-button" }, "Open the test set"),
       testText: make("p", {}),
@@ -749,7 +749,7 @@ class Panel {
           marks: marks.filter((mark) => mark > least / 1.3 && mark < most * 1.3),
           text: (value) => value.toLocaleString("en"),
         },
-        y: errors(8),
+        y: errors(1.2 * Math.max(...series.flatMap(({ points }) => points.map(([, error]) => error)))),
         series: /** @type {any} */ (series),
         right: 90,
         line: 100 - this.target,
@@ -836,7 +836,8 @@ function ownPoint(runs) {
 
 /** An axis of accuracies, by the share that is read wrongly. @param {number} most in percent */
 function errors(most) {
-  const marks = [0.5, 1, 2, 5, 10, 20, 50, 90].filter((mark) => mark <= most);
+  const all = most > 4 ? [0.5, 1, 2, 5, 10, 20, 50, 90] : [0.5, 0.6, 0.8, 1, 1.5, 2, 3];
+  const marks = all.filter((mark) => mark <= most);
   return { from: most, to: 0.4, log: true, marks, text: (/** @type {number} */ mark) => `${100 - mark}` };
 }
 
