@@ -49,8 +49,9 @@ const SETTLED = 700; // ms without an edit before a design is timed
 const IMAGES = 55000, VALIDATION = 5000;
 const TOGETHER = 16; // images that the engine takes at a time
 const CHANCE = Math.log(10); // the loss of who knows nothing
-const ASKED = 5000; // ms between two questions whether the worker is there
-const SILENT = 6; // questions without an answer: it sleeps, or is gone
+const ASKED = 2000; // ms between two questions whether the worker is there
+const SILENT = 15; // questions without an answer: it sleeps, or is gone
+const SLEPT = 5000; // ms that a question came late: the browser let this page sleep
 const PATIENCE = 3000; // ms for a worker to stop by itself
 
 /**
@@ -261,7 +262,11 @@ class Panel {
   listen() {
     this.now.silent = 0;
     clearInterval(this.watch);
+    let before = Date.now();
     this.watch = setInterval(() => {
+      const late = Date.now() - before - ASKED;
+      before += late + ASKED;
+      if (late > SLEPT) this.now.note = "The browser let this page sleep for a while; nothing was lost.";
       this.now.silent += 1;
       this.send({ kind: "ask" });
       if (this.now.silent === SILENT) this.show();
@@ -298,7 +303,6 @@ class Panel {
       },
       progress: () => this.progress(data),
       epoch: () => this.epoch(data),
-      slept: () => (now.note = "The browser let this page sleep for a while; nothing was lost."),
       stopped: () => this.ended(this.stoppedInWords()),
       finished: () => this.finished(),
       tested: () => this.tested(data),
@@ -346,7 +350,7 @@ class Panel {
 
   finished() {
     const { run } = /** @type {Network} */ (this.now.network);
-    this.now.unkept ||= keeping.keepRuns([...keeping.keptRuns(), run]) ?? "";
+    this.now.unkept = keeping.keepRuns([...keeping.keptRuns(), run]) ?? this.now.unkept;
     this.ended("The training is finished.");
   }
 

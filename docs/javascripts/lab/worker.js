@@ -26,7 +26,7 @@ const VALIDATION = 5000; // the last of the training images, as in mnist_steps/d
 
 const CHUNK = 40; // ms of steps between two looks at what the page wants
 const REPORT = 250; // ms between two reports
-const SLEPT = 5000; // ms without a step: the browser let this tab sleep
+const SLEPT = 5000; // ms for a step: rather, the browser let this tab sleep
 const TIMED = 400; // ms for an estimate
 const LAST = 3; // epochs judged by nine views, too: those in which a target has to hold
 const SHOWN = 48; // mistakes, the surest first
@@ -194,9 +194,7 @@ async function run(training) {
       await endOfEpoch(training, ended, recipe);
       since = performance.now();
     } else if (performance.now() - since > REPORT) report();
-    const left = performance.now();
     await breathe();
-    if (performance.now() - left > SLEPT) postMessage({ kind: "slept" });
     if (paused) {
       report();
       await new Promise((done) => (wake = () => done(undefined)));
