@@ -24,6 +24,7 @@ from mnist_steps.experiments import study
 from mnist_steps.experiments.study import Store, tasks_for
 from mnist_steps.pages import home, parts
 from mnist_steps.runs import Replay
+from site_tools import lab_presets
 from site_tools.formulas import Formulas
 
 ROOT = Path(__file__).parents[2]
@@ -346,6 +347,15 @@ def test_there_is_a_page_for_each_stage():
         assert (ROOT / "docs" / stage.page).is_file(), stage.page
     own = {page.stem for page in (ROOT / "docs" / "stages").glob("*.py")}
     assert own == {stage.slug for stage in stages.ORIGINAL}
+
+
+def test_every_stage_that_a_browser_can_train_leads_to_its_preset_in_the_lab():
+    linked = {
+        stage.number: re.findall(r"lab\.md#preset=(\w+)", (ROOT / "docs" / stage.page).read_text())
+        for stage in stages.STAGES
+    }
+    first = lab_presets.FIRST_STAGE
+    assert linked == {number: [f"{number}"] if number >= first else [] for number in linked}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
