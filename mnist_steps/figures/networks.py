@@ -78,7 +78,8 @@ def columns_of(model: nn.Module) -> list[Column]:
     analysis = receptive_field.analyze(model, INPUT_SHAPE)
     fields = {layer.name: layer for layer in analysis}
     found: list[Column] = []
-    shapes, previous = {graph.INPUT: INPUT_SHAPE}, graph.INPUT
+    shapes: dict[str, tuple[int, ...]] = {graph.INPUT: INPUT_SHAPE}
+    previous = graph.INPUT
     for node in analysis.graph.nodes:
         alone = node.inputs == (previous,)
         given = next((shapes[name] for name in node.inputs if name in shapes), ())
