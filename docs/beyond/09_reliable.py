@@ -81,7 +81,7 @@ higher mean, or a smaller spread.
 #
 # $$\log p(k) = \frac{1}{9} \sum_{v=1}^{9} \log p_v(k)$$
 #
-# This test digit, one view misreads and nine read:
+# This test digit one view misreads and nine read; the fifth is the digit as it is:
 
 # %% tags=["hide-input"]
 test = data.mnist().test[:4000]
@@ -94,15 +94,7 @@ views = torch.cat(
     [evaluation.shifted(test.images[[position]], *move) for move in moves]
 )
 answers = evaluation.log_probabilities(model, views, constants).exp()
-titles = [f"{one.argmax()}: {one.max():.0%}" for one in answers]
-figures.digits(
-    views,
-    titles,
-    columns=9,
-    alt=f"Test digit {position}, a {test.labels[position]}, moved by up to one pixel, "
-    f"row by row from the top, with what the network says: {', '.join(titles)}. The "
-    "fifth is the digit as it is.",
-)
+figures.views(views, answers, int(test.labels[position]))
 
 # %% [markdown]
 # That is nine times the work for each digit, and **the same network**. So this page
@@ -176,7 +168,7 @@ figures.folded("Digits that are newly right or wrong", pages.newly(before, stage
 #
 # Where does one look among millions of networks? [The ablations](ablation.py) gave two
 # hints: the peak rate may be higher, and pooling early costs nothing that seeds could
-# show. Behind it maps are small, so width is cheap. First came networks, all by one
+# show, but saves time, so that more can be tried. First came networks, all by one
 # recipe, then recipes for the two best shapes.
 
 # %% tags=["hide-input"]

@@ -177,9 +177,8 @@ At the small end, from {smallest:,} to {points[1][0]:,} parameters, each doublin
 than halves the mistakes: $b$ is {slopes[0]:.2f}. At the large end, up to {most:,}, it
 buys much less: {slopes[-1]:.2f}. The line bends, so there is something that width does
 not buy. A part of it has a face: {len(always)} of ten thousand test digits are misread
-in every run of stage 9.
-
-The smallest member with a mean at {TARGET} % or above has {enough[0]:,} parameters.
+in every run of stage 9. The smallest member with a mean at {TARGET} % or above has
+{enough[0]:,} parameters.
 """)
 
 # %% tags=["hide-input"]
@@ -326,7 +325,7 @@ for name, found in losses.items():
         optimizer.step()
         found.append(loss.item())
 
-figures.loss_by_step(losses, steps=100)
+figures.folded("The loss of both, drawn", figures.loss_by_step(losses, steps=100))
 
 # %% [markdown] tags=["hint"]
 # Look at the shape of a kernel in both networks. How many channels does it read?

@@ -402,6 +402,7 @@ titles = [
 figures.digits(
     test.images[worst],
     titles,
+    columns=4,
     alt="The test digits that most networks get wrong: "
     + "; ".join(titles).replace("\n", ", "),
 )
@@ -451,6 +452,7 @@ titles = [
 figures.digits(
     test.images[doubted],
     titles,
+    columns=4,
     alt="Fifteen test digits with votes of five people: "
     + "; ".join(titles).replace("\n", ", "),
 )

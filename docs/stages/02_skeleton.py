@@ -235,11 +235,11 @@ pages.check(
     "to squeeze to 32 maps first, by one more layer of 3×3?",
     [
         (
-            f"Less: {weights(128, 32, 64):,} weights in place of {weights(128, 64):,}",
+            f"Less: {weights(128, 32, 64):,} weights, not {weights(128, 64):,}",
             "And there is one more layer to see further, and one more ReLU.",
         ),
         (
-            "More, for it is a layer more",
+            "More: it is a layer more",
             "Count: each layer has a product of channels.",
         ),
         ("The same", "Count: the products are 128·64 and 128·32 + 32·64."),
@@ -295,9 +295,8 @@ print(f"{size}×{size} units, each of which sees {field}×{field} pixels")
 # jump to the field, and that makes it 28. Stage 3 ends like this.
 
 # %% [markdown]
-# **3.** *A training broken on purpose.* Two networks, the same batches; in one of them,
-# a layer stands where none belongs. It learns, and then stays above the other.
-# Which layer, and where?
+# **3.** *A training broken on purpose.* In one of two networks a layer stands where
+# none belongs. It learns, and then stays above the other. Which layer, and where?
 
 # %% tags=["hide-input"]
 from torch import nn

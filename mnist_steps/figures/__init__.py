@@ -3,7 +3,7 @@
 from mnist_steps.figures.containers import beside, folded
 from mnist_steps.figures.evidence import bells, candidates, frontier, picked
 from mnist_steps.figures.fields import field, field_and_effective, growth, one_axis
-from mnist_steps.figures.images import confusion, digits, mistakes
+from mnist_steps.figures.images import confusion, digits, mistakes, views
 from mnist_steps.figures.moving import (
     affine_map,
     forgetting,
@@ -73,4 +73,5 @@ __all__ = [
     "signal_of",
     "sliding_kernel",
     "step_parts",
+    "views",
 ]

@@ -40,7 +40,7 @@ def _stretched(parts: Sequence[str], height: float) -> str:
 
 # --- How far above ----------------------------------------------------------------------------
 
-BELL = 96  # pixels, of one bell with its dots
+BELL = 108  # pixels, of one bell with its dots
 
 
 def bells(named: Mapping[str, Sequence[float]], target: float = TARGET) -> Figure:
@@ -62,7 +62,7 @@ def bells(named: Mapping[str, Sequence[float]], target: float = TARGET) -> Figur
     for row, (name, finals) in enumerate(named.items()):
         bell, ground = spreads[name], 22 + BELL * (row + 1) - 18
         steps = [low + (high - low) * place / 160 for place in range(161)]
-        curve = [(across(at), ground - (BELL - 44) * bell.pdf(at) / tallest) for at in steps]
+        curve = [(across(at), ground - (BELL - 62) * bell.pdf(at) / tallest) for at in steps]
         short = [point for at, point in zip(steps, curve, strict=True) if at <= target]
         missed = [(across(low), ground), *short, (across(target), ground)]
         drawn = [_area(missed, "wrong", 0.3), _path(curve, "test", 2)]
@@ -205,7 +205,7 @@ def frontier(
         parts.append(text(across(count), y, label, "train", shift=9))
     legend = [
         *(["● a family: mean, each run a small dot"] if family else []),
-        "● our stages, in orange: likewise",
+        "● our stages, in orange",
         "◇ one public run, its best epoch   ◆ its last",
     ]
     parts += below(legend, 0, height + 60)
@@ -280,8 +280,11 @@ def picked(above: Mapping[str, Mapping[int, float]]) -> Figure:
         parts.append(text(points[-1][0], lowest, name, ink, shift=8))
         each = ", ".join(f"{count}: {value:+.3f}" for count, value in values.items())
         described.append(f"{name}: {each}")
-    for count in dict.fromkeys(counts):
-        parts.append(text(across(count), height + 18, f"{count}", "muted", "middle"))
+    last = 100.0
+    for count in sorted(set(counts), reverse=True):  # the largest number has its name first
+        if last - across(count) >= 8:
+            last = across(count)
+            parts.append(text(last, height + 18, f"{count}", "muted", "middle"))
     parts.append(text(41, height + 36, "runs to pick from", "muted", "middle"))
     return fluid(
         parts, height + 44,

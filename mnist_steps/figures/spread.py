@@ -126,7 +126,9 @@ def _ground(axis: Axis, rows: int) -> list[str]:
     for mark in sorted(MARKS, key=lambda mark: mark != TARGET):  # the target's name first
         x = axis(100 - mark)
         aim = mark == TARGET
-        if not aim and not (axis.start <= x <= axis.end and min(abs(x - at) for at in kept) > 9):
+        if not aim and not (
+            axis.start + 3 <= x <= axis.end and min(abs(x - at) for at in kept) > 9
+        ):
             continue
         kept.append(x)
         parts += _upright(x, rows, *(("accent", 1.4) if aim else ("grid", 0.8)))
@@ -165,7 +167,7 @@ def _row_of_dots(row: Row, axis: Axis, top: float) -> list[str]:
     middle = top + 28
     parts = [text(0 if axis.start > 20 else 1.5, top + 13, _name(row), "ink")]
     if row.verdict is None:
-        return [*parts, text(axis.start, middle + 4, "not judged by one view yet", "muted")]
+        return [*parts, text(76, middle + 4, "not judged so yet", "muted", "end")]
     found = row.verdict
     parts.append(text(76, top + 13, f"{found.mean:.3f}", "ink", "end"))
     parts += _dots(axis, middle, row.finals, found.interval, ring=row.views > 1)
@@ -253,7 +255,7 @@ def rungs(steps: Sequence[Rung]) -> Figure:
 # --- Epoch by epoch -------------------------------------------------------------------------
 
 CURVE_COLOURS = ("muted", "test", "train", "accent")
-PLOT = (11.0, 82.0)  # percent: where the lines begin and end
+PLOT = (11.0, 80.0)  # percent: where the lines begin and end
 HEIGHT = 230  # pixels
 KINDS = {
     "test_accuracy": "test accuracy in percent",

@@ -60,7 +60,7 @@ def _highlighted(text: str, lexer: PythonLexer | DiffLexer) -> str:
 def recipe(stage: Stage) -> Html:
     """All parts of the stage's recipe."""
     rows = list(describe_recipe(stage.recipe).items())
-    return table(["", "value"], rows, f"Recipe of stage {stage.number}")
+    return table(["", "value"], rows, f"Recipe of stage {stage.number}", words=(1,))
 
 
 def recipe_change(before: Stage, after: Stage) -> Html:
@@ -294,10 +294,11 @@ def verdicts(stage: Stage, store: Store | None = None) -> Html:
             ]
         )
     return table(
-        ["each digit judged by", f"{TARGET} %", "mean", "95 % interval", "end", "hold"],
+        ["judged by", f"{TARGET} %", "mean", "95 % interval", "end", "hold"],
         rows,
         f"Stage {stage.number} after the last epoch, in percent of the test digits. 'Reached' has "
         "one meaning on this site: by the mean, each digit judged once. End: runs at "
         f"{TARGET} or above after the last epoch; hold: after each of the last three.",
         words=(1,),
+        wide=(3,),
     )

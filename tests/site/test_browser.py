@@ -317,7 +317,9 @@ def test_a_check_says_why_a_choice_is_wrong_and_counts_the_first_try(browser, ad
     said = progress.locator("[role=status]").inner_text()
     all_checks = sum(
         text.count('data-kind="check"')
-        for text in ((SITE / name).read_text(encoding="utf-8") for name in STAGE_PAGES)
+        for text in (
+            (SITE / name).read_text(encoding="utf-8") for name in STAGE_PAGES if "stages/" in name
+        )
     )
     assert said.startswith(f"1 of 8 read, {number - 1} of {all_checks} right at the first try.")
     row = progress.locator("li", has_text="8. ")

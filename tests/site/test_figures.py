@@ -4,9 +4,10 @@ import dataclasses
 import re
 
 import pytest
+import torch
 from simulated import made_up
 
-from mnist_steps import figures, receptive_field, runs, stages
+from mnist_steps import data, figures, receptive_field, runs, stages
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.experiments import search, study
 from mnist_steps.experiments.frontier import PUBLISHED, Public
@@ -117,7 +118,7 @@ def test_runs_that_noted_nothing_by_one_view_are_not_guessed(store):
         epochs = {name: made for name, made in outcome.epochs.items() if "one_view" not in name}
         store.put(dataclasses.replace(outcome, epochs=epochs))
     none = figures.seeds([own], views=1, store=store)
-    assert "not judged by one view yet" in none.svg and circles(none, "") == []
+    assert "not judged so yet" in none.svg and circles(none, "") == []
     assert "by one view no run was judged" in none.alt
 
 
@@ -253,6 +254,20 @@ def test_the_more_runs_to_pick_from_the_higher_the_best_lies():
     across, down = zip(*[map(float, one) for one in dots[:3]], strict=True)
     assert list(across) == sorted(across) and list(down) == sorted(down, reverse=True)
     assert "a: 1: +0.000, 10: +0.080, 700: +0.160" in figure.alt
+
+
+def test_each_view_of_a_digit_says_what_is_read_in_it():
+    test = data.mnist().test
+    images, given = test.images[[0, 0, 0]], torch.full((3, 10), 0.02)
+    given[0, 7], given[1, 2], given[2, 7] = 0.82, 0.82, 0.82
+    figure = figures.views(images, given, 7)
+    assert figure.svg.count("<image ") == 3
+    right, wrong = (
+        re.findall(rf'fill="var\(--figure-{name}[^>]*>(\d)</text>', figure.svg)
+        for name in ("accent", "wrong")
+    )
+    assert right == ["7", "7"] and wrong == ["2"]
+    assert "7, 82%; 2, 82%; 7, 82%" in figure.alt
 
 
 def test_the_first_layer_looks_where_its_stride_lets_it():
