@@ -6,7 +6,9 @@ small, so that an epoch takes seconds.
 
 import functools
 import json
+import os
 import re
+import signal
 import time
 
 import in_node
@@ -473,14 +475,24 @@ def test_a_training_stopped_in_its_first_epoch_leaves_what_was_there_and_says_so
 # --- A tab put to sleep, a worker that is gone, little memory -------------------------------------
 
 
+def sleep(page, seconds):
+    """Stop the processes of the browser's pages, as a phone does with what nobody looks at."""
+    chrome = page.context.browser.new_browser_cdp_session()
+    processes = chrome.send("SystemInfo.getProcessInfo")["processInfo"]
+    pages = [process["id"] for process in processes if process["type"] == "renderer"]
+    assert pages
+    for process in pages:
+        os.kill(process, signal.SIGSTOP)
+    time.sleep(seconds)
+    for process in pages:
+        os.kill(process, signal.SIGCONT)
+
+
 def test_a_tab_put_to_sleep_says_so_and_trains_on(visit):
     page = visit("lab=1&net=c16k5s3.n.r.c16k3.n.r.c10k3.n.g&batch=128&epochs=15")
     button(page, "Train").click()
     wait_until_kept(page, 1)
-    chrome = page.context.new_cdp_session(page)
-    chrome.send("Page.setWebLifecycleState", {"state": "frozen"})
-    time.sleep(8)
-    chrome.send("Page.setWebLifecycleState", {"state": "active"})
+    sleep(page, 8)
     note = page.locator("#train .lt-quiet:visible", has_text="nothing was lost")
     expect(note).to_have_text("The browser let this page sleep for a while; nothing was lost.")
     done = page.evaluate("trained().run.epochs.length")

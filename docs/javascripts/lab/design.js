@@ -681,7 +681,9 @@ function leftOut(chain, i) {
 /** @param {number[]} numbers */
 const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);
 
+const NUMBERS = new Intl.NumberFormat("en"); // toLocaleString makes one for each number
+
 /** A number with its thousands apart. @param {number} number */
 export function count(number) {
-  return number.toLocaleString("en");
+  return NUMBERS.format(number);
 }

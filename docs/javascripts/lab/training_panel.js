@@ -175,7 +175,7 @@ class Panel {
 
   forget() {
     keeping.forgetNetwork();
-    Object.assign(this.now, { network: null, weights: null, mistakes: null });
+    Object.assign(this.now, { network: null, weights: null, mistakes: null, note: "" });
     this.show();
     this.showAfter();
   }
@@ -191,6 +191,7 @@ class Panel {
   stop() {
     this.send({ kind: "stop" });
     // The worker hears it between two steps. One that does not is let go.
+    clearTimeout(this.patience);
     this.patience = setTimeout(() => {
       this.letGo();
       this.ended(this.stoppedInWords());
