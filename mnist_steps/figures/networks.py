@@ -73,12 +73,13 @@ class Column:
         return f"{self.name} {times(self.shape)}{takes}{kernel}{count}{sees}{after}"
 
 
-def columns_of(model: nn.Module, input_shape: tuple[int, ...] = INPUT_SHAPE) -> list[Column]:
+def columns_of(model: nn.Module) -> list[Column]:
     """A network's columns in the order in which data flows. Raises as receptive_field.analyze."""
-    analysis = receptive_field.analyze(model, input_shape)
+    analysis = receptive_field.analyze(model, INPUT_SHAPE)
     fields = {layer.name: layer for layer in analysis}
     found: list[Column] = []
-    shapes, previous = {graph.INPUT: input_shape}, graph.INPUT
+    shapes: dict[str, tuple[int, ...]] = {graph.INPUT: INPUT_SHAPE}
+    previous = graph.INPUT
     for node in analysis.graph.nodes:
         alone = node.inputs == (previous,)
         given = next((shapes[name] for name in node.inputs if name in shapes), ())

@@ -117,16 +117,12 @@ def colour(name: str) -> str:
 
 
 def axes_grid(
-    rows: int,
-    columns: int,
-    width: float,
-    height: float,
-    width_ratios: Sequence[float] | None = None,
+    rows: int, columns: int, width: float, height: float
 ) -> tuple[MatplotlibFigure, list[Axes]]:
     """A figure of `width`×`height` inches in the site's style, and its axes row by row."""
     with matplotlib.rc_context(STYLE):
         figure = MatplotlibFigure(figsize=(width, height), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False, width_ratios=width_ratios)
+        axes = figure.subplots(rows, columns, squeeze=False)
     return figure, list(axes.flat)
 
 

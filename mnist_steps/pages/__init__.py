@@ -4,7 +4,6 @@ from mnist_steps.markup import table
 from mnist_steps.pages.digits import newly
 from mnist_steps.pages.home import hero, ladder
 from mnist_steps.pages.parts import (
-    describe_epochs,
     field_claims,
     hold_to,
     model_difference,
@@ -20,7 +19,6 @@ from mnist_steps.pages.quiz import check, predict, progress
 
 __all__ = [
     "check",
-    "describe_epochs",
     "field_claims",
     "hero",
     "hold_to",

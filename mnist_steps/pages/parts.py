@@ -57,22 +57,10 @@ def _highlighted(text: str, lexer: PythonLexer | DiffLexer) -> str:
     return str(highlight(text, lexer, HtmlFormatter(cssclass="highlight package-source")))
 
 
-def recipe(stage: Stage, before: Stage | None = None) -> Html:
-    """The stage's recipe; with `before`, also that stage's values where they differ."""
-    now = describe_recipe(stage.recipe)
-    if before is None:
-        caption = f"Recipe of stage {stage.number}"
-        return table(["", "value"], list(now.items()), caption, words=(1,))
-    old = describe_recipe(before.recipe)
-    rows = [
-        [name, old[name] if old[name] != value else "unchanged", value]
-        for name, value in now.items()
-    ]
-    return table(
-        ["", f"stage {before.number}", f"stage {stage.number}"],
-        rows,
-        f"Recipe of stage {stage.number} beside stage {before.number}",
-    )
+def recipe(stage: Stage) -> Html:
+    """All parts of the stage's recipe."""
+    rows = list(describe_recipe(stage.recipe).items())
+    return table(["", "value"], rows, f"Recipe of stage {stage.number}", words=(1,))
 
 
 def recipe_change(before: Stage, after: Stage) -> Html:
@@ -166,7 +154,7 @@ def results(run: Run, store: Store | None = None) -> Html:
         rows,
         f"{FINAL_AND_BEST} Test accuracies agree when they differ by at most "
         "three standard errors, as far as the choice of test images alone may move them."
-        + _notes_on(run, summary),
+        + ("" if summary is None else SEEDS_ARE_THE_STUDYS),
     )
 
 
@@ -185,7 +173,9 @@ def _own_results(run: Run, summary: Summary | None) -> Html:
                 [f"wall time, mean of {_seeds(summary)}", describe_seconds(summary.seconds)]
             )
     return table(
-        ["", f"this run (seed {run.seed})"], rows, FINAL_AND_BEST + _notes_on(run, summary)
+        ["", f"this run (seed {run.seed})"],
+        rows,
+        FINAL_AND_BEST + ("" if summary is None else SEEDS_ARE_THE_STUDYS),
     )
 
 
@@ -193,6 +183,7 @@ FINAL_AND_BEST = (
     "Accuracies in percent. The headline is the final epoch; the best epoch was picked by "
     "looking at the test set and flatters."
 )
+SEEDS_ARE_THE_STUDYS = " The rows with seeds are of the study, not of this run."
 
 
 def _study_rows(summary: Summary) -> list[list[str]]:
@@ -209,12 +200,6 @@ def _study_rows(summary: Summary) -> list[list[str]]:
 
 def _seeds(summary: Summary) -> str:
     return f"{summary.seeds} seed{'s'[: summary.seeds > 1]}"
-
-
-def _notes_on(run: Run, summary: Summary | None) -> str:
-    return ("" if run.finished else f" This run is unfinished: {describe_epochs(run)}.") + (
-        "" if summary is None else " The rows with seeds are of the study, not of this run."
-    )
 
 
 def hold_to(statement: str, holds: bool) -> None:
@@ -265,7 +250,6 @@ def provenance(run: Run, steps: int = 10, images: int | None = 1000) -> Html:
         f"{where.device} ({where.processor}, {where.threads} thread{'s'[: where.threads > 1]})",
         f"{describe_seconds(sum(where.seconds))}",
         f"seed {run.seed}",
-        *([] if run.finished else [f"unfinished, {describe_epochs(run)}"]),
         _describe_replay(runs.check(run, steps, images)),
     ]
     text = " · ".join(parts)
@@ -279,11 +263,6 @@ def _describe_replay(replay: Replay) -> str:
         f"first {replay.steps} steps repeated in this build: losses within "
         f"{replay.max_difference:.1e} of the record"
     )
-
-
-def describe_epochs(run: Run) -> str:
-    """Such as '7 of 15 epochs'."""
-    return f"{len(run.epochs)} of {run.stage.recipe.epochs} epochs"
 
 
 def describe_seconds(seconds: float) -> str:

@@ -14,17 +14,6 @@ from mnist_steps.experiments.frontier import PUBLISHED, Public
 from mnist_steps.experiments.ladder import LADDER
 
 
-def test_each_run_has_a_line_of_its_own_or_the_figure_is_refused():
-    made = [runs.load(number) for number in (8, 7, 6, 5, 4, 3)]
-    svg = figures.learning_rates(made).svg
-    assert all(f"stage {run.stage.number}" in svg for run in made)
-    colours = ("muted", "accent", "test", "train", "wrong", "ink")
-    lines = [f"stroke: var(--figure-{colour}" for colour in colours]
-    assert all(line in svg for line in lines)
-    with pytest.raises(MnistStepsError, match="found 7 lines .* at most 6"):
-        figures.learning_rates([*made, runs.load(2)])
-
-
 def test_each_network_has_a_line_of_its_own_or_the_figure_is_refused():
     analyses = {
         f"net {number}": receptive_field.analyze(stages.get(number).build(), (1, 28, 28))

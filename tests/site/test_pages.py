@@ -24,6 +24,7 @@ from mnist_steps.experiments import study
 from mnist_steps.experiments.study import Store, tasks_for
 from mnist_steps.pages import home, parts
 from mnist_steps.runs import Replay
+from site_tools import lab_presets
 from site_tools.formulas import Formulas
 
 ROOT = Path(__file__).parents[2]
@@ -348,6 +349,15 @@ def test_there_is_a_page_for_each_stage():
     assert own == {stage.slug for stage in stages.ORIGINAL}
 
 
+def test_every_stage_that_a_browser_can_train_leads_to_its_preset_in_the_lab():
+    linked = {
+        stage.number: re.findall(r"lab\.md#preset=(\w+)", (ROOT / "docs" / stage.page).read_text())
+        for stage in stages.STAGES
+    }
+    first = lab_presets.FIRST_STAGE
+    assert linked == {number: [f"{number}"] if number >= first else [] for number in linked}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_no_result_is_typed_into_prose(page):
     """A number with a decimal point or a thousands separator, or a percentage, is a result.
@@ -443,14 +453,6 @@ def test_the_home_page_answers_with_the_verdict_of_the_last_stage(studied, tmp_p
     assert home.answer_of(sure)[0] == "Yes, on average, and beyond doubt."
 
 
-@pytest.mark.parametrize("stage", stages.STAGES[:8], ids=lambda stage: stage.slug)
-def test_a_run_with_fewer_epochs_than_its_recipe_is_named_unfinished(stage):
-    run = runs.load(stage.number)
-    assert ("unfinished" in str(pages.results(run))) == (len(run.epochs) < 15)
-    short = dataclasses.replace(run, epochs=run.epochs[:2])
-    assert "unfinished: 2 of 15 epochs" in str(pages.results(short))
-
-
 def test_a_network_with_other_parameters_than_claimed_fails_the_page():
     run = runs.load(8)
     other = dataclasses.replace(run.stage, model=models.PointwiseNet)
@@ -484,10 +486,10 @@ def test_the_standard_error_is_the_binomial_one():
     assert pages.standard_error(99.4) == pytest.approx(0.0772, abs=1e-4)
 
 
-def test_a_recipe_table_shows_what_changed_and_only_that():
-    table = str(pages.recipe(stages.get(8), stages.get(7)))
-    assert re.search(r"schedule +constant learning rate +OneCycle\(max_lr=0.01\)", table)
-    assert re.search(r"batch size +unchanged +64", table)
+def test_a_recipe_table_shows_all_its_parts():
+    table = str(pages.recipe(stages.get(8)))
+    assert re.search(r"schedule +OneCycle\(max_lr=0.01\)", table)
+    assert re.search(r"batch size +64", table)
 
 
 def test_a_changed_recipe_is_shown_by_its_changed_rows_alone():
@@ -521,13 +523,11 @@ def test_newly_right_digits_are_those_that_most_runs_before_misread_and_few_afte
     assert (ink == data.mnist().test.images[9, 0].numpy()).all()
 
 
-def test_without_a_study_the_record_says_which_digits_are_new(tmp_path):
-    shown = pages.newly(stages.get(7), stages.get(8), Store(tmp_path))
-    labels = data.mnist().test.labels
-    old, new = (runs.load(number).predictions.long() != labels for number in (7, 8))
-    assert f"Newly right: {int((old & ~new).sum())} " in shown.text
-    assert f"Newly wrong: {int((new & ~old).sum())}," in shown.text
-    assert "recorded run" in shown.text
+def test_without_a_study_nobody_can_say_which_digits_are_new(tmp_path):
+    with pytest.raises(
+        MnistStepsError, match="stage 7 has no study .* mnist-steps study --stages 7"
+    ):
+        pages.newly(stages.get(7), stages.get(8), Store(tmp_path))
 
 
 def test_a_model_difference_shows_removed_and_added_layers_alone_and_folds_when_long():
