@@ -181,7 +181,7 @@ best, losses = tried[0], {one.arm.name.partition("-")[2]: one.loss for one in tr
 near = [one for one in tried if one.loss <= best.loss + luck]
 worst = tried[-4:]
 pages.hold_to("it is this stage", best.arm.stage.recipe == stage.recipe)
-pages.hold_to("The worst lie far out", worst[0].loss > best.loss + 4 * luck)
+pages.hold_to("The worst lie far out", worst[0].loss > best.loss + 2 * luck)
 lower = [("wide", "deep"), ("deep", "peak-0.1"), ("wide-light", "wide")]
 lower += [("wide-decay", "wide"), ("wide-light-decay", "wide-light")]
 pages.hold_to("each lowered", all(losses[one] < losses[of] for one, of in lower))
