@@ -266,7 +266,7 @@ print(f"a coin gives {thrown / 2:.0f} ± {thrown**0.5 / 2:.0f} heads in {thrown}
 # healthy one beside it. What is wrong?
 
 # %% tags=["fold"]
-train = data.mnist().full_train[:6400]
+train = data.mnist().full_train[:3200]
 digits = evaluation.normalize(train.images.float() / 255, stage.recipe.normalize_train)
 networks, losses = {}, {"healthy": [], "broken": []}
 for name, found in losses.items():
@@ -276,7 +276,7 @@ for name, found in losses.items():
         for layer in (network.conv5, network.conv6, network.conv7):
             nn.init.constant_(layer.weight, 0.01)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
-    for images, labels in zip(digits.split(64), train.labels.split(64), strict=True):
+    for images, labels in zip(digits.split(32), train.labels.split(32), strict=True):
         optimizer.zero_grad()
         loss = nn.functional.nll_loss(network(images), labels)
         loss.backward()

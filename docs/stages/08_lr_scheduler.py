@@ -314,9 +314,9 @@ for each in stages.ORIGINAL:
 # wrong?
 
 # %% tags=["fold"]
-train = data.mnist().full_train[:6400]
+train = data.mnist().full_train[:3200]
 digits = evaluation.normalize(train.images.float() / 255, stage.recipe.normalize_train)
-batches = list(zip(digits.split(64), train.labels.split(64), strict=True))
+batches = list(zip(digits.split(32), train.labels.split(32), strict=True))
 epochs, losses, used = 2, {"healthy": [], "broken": []}, {}
 for name, found in losses.items():
     torch.manual_seed(8)
