@@ -8,6 +8,7 @@ from mnist_steps.receptive_field.axes import FAR, Hull, Reach
 
 
 def looked_at(found, valid):
+    assert found.dtype == np.int64 and valid.dtype == bool, "numbers and signs to index with"
     return [sorted({*row[counts].tolist()}) for row, counts in zip(found, valid, strict=True)]
 
 
