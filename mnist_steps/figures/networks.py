@@ -322,6 +322,46 @@ def _bars(
     return drawn(parts, WIDTH, 36 + 52 * len(networks), f"{title}. {'. '.join(described)}.")
 
 
+# --- The first layer's places ---------------------------------------------------------------
+
+
+def places(stages: Sequence[Stage]) -> Panels:
+    """Where the first convolution of each network looks: a dot in the middle of each patch."""
+    return Panels(
+        tuple(_places(stage) for stage in stages),
+        caption="Each dot is a place at which the first layer looks, in the middle of what its "
+        "kernel covers there. One patch is framed.",
+    )
+
+
+def _places(stage: Stage) -> Figure:
+    first = next(layer for layer in stage.build().modules() if isinstance(layer, nn.Conv2d))
+    kernel, stride = first.kernel_size[0], first.stride[0]
+    size = INPUT_SHAPE[1]
+    count = (size - kernel) // stride + 1
+    left, top, pixel = 2.0, 20.0, 7.0
+    heading = f"{_title(stage)}: {count}×{count} places"
+    parts = [
+        text(left, 12, heading, "start", 11, bold=True),
+        digit(left, top, size * pixel, data.mnist().test.images[DIGIT]),
+        rectangle(left, top, size * pixel, size * pixel, stroke="grid"),
+    ]
+    for row in range(count):
+        for column in range(count):
+            x, y = (pixel * (stride * at + kernel / 2) for at in (column, row))
+            parts.append(rectangle(left + x - 1, top + y - 1, 2, 2, "train"))
+    framed = pixel * stride * (count // 2)
+    parts.append(
+        rectangle(left + framed, top + framed, pixel * kernel, pixel * kernel, stroke="train",
+                  thick=2)
+    )  # fmt: skip
+    return drawn(
+        parts, size * pixel + 4, top + size * pixel + 4,
+        f"{heading} of a kernel of {kernel}×{kernel} on an image of {size}×{size} pixels, a "
+        f"stride of {stride} apart.",
+    )  # fmt: skip
+
+
 # --- The plan -------------------------------------------------------------------------------
 
 

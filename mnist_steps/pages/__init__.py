@@ -13,7 +13,7 @@ from mnist_steps.pages.parts import (
     results,
     source,
     standard_error,
-    studies_table,
+    verdicts,
 )
 from mnist_steps.pages.quiz import check, predict, progress
 
@@ -33,6 +33,6 @@ __all__ = [
     "results",
     "source",
     "standard_error",
-    "studies_table",
     "table",
+    "verdicts",
 ]

@@ -9,19 +9,18 @@ import html
 import inspect
 import math
 import re
-import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import DiffLexer, PythonLexer
 
-from mnist_steps import data, receptive_field, runs
+from mnist_steps import data, figures, receptive_field, runs
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.experiments import evidence
 from mnist_steps.experiments.evidence import Summary
-from mnist_steps.experiments.study import Outcome, Store
+from mnist_steps.experiments.study import Store
 from mnist_steps.markup import Html, table
 from mnist_steps.original import TARGET
 from mnist_steps.recipes import Recipe, shown
@@ -61,7 +60,7 @@ def _highlighted(text: str, lexer: PythonLexer | DiffLexer) -> str:
 def recipe(stage: Stage) -> Html:
     """All parts of the stage's recipe."""
     rows = list(describe_recipe(stage.recipe).items())
-    return table(["", "value"], rows, f"Recipe of stage {stage.number}")
+    return table(["", "value"], rows, f"Recipe of stage {stage.number}", words=(1,))
 
 
 def recipe_change(before: Stage, after: Stage) -> Html:
@@ -270,22 +269,36 @@ def describe_seconds(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
-def studies_table(
-    studies: Mapping[str, Sequence[Outcome]],
-    target: float,
-    more: Sequence[Sequence[str]],
-    caption: str,
-) -> Html:
-    """Final accuracies of several stages' runs, a column for each, and what was to be reached.
+def verdicts(stage: Stage, store: Store | None = None) -> Html:
+    """How a stage's runs are judged by the target: by one view of each digit, and by several.
 
-    target: of the mean, in percent
-    more: further rows, each a name, a figure for each column, and what was to be reached
+    store: of the study; None for the package's own
     """
-    finals = [[outcome.figures.final for outcome in made] for made in studies.values()]
-    rows = [
-        ["mean", *(f"{statistics.fmean(each):.3f}" for each in finals), f"{target:.2f}"],
-        ["standard deviation", *(f"{statistics.stdev(each):.3f}" for each in finals), ""],
-        ["least", *(f"{min(each):.2f}" for each in finals), ""],
-        ["most", *(f"{max(each):.2f}" for each in finals), ""],
-    ]
-    return table(["", *studies, "target"], [*rows, *more], caption)
+    outcomes = (store or Store()).outcomes(stage)
+    rows = []
+    for row in figures.rows_of(stage, outcomes):
+        name = "one view" if row.views == 1 else f"the mean of {row.views} views"
+        found = row.verdict
+        if found is None:
+            rows.append([name, "not judged so yet", "", "", "", ""])
+            continue
+        sure = found.interval
+        rows.append(
+            [
+                name,
+                found.words,
+                f"{found.mean:.3f}",
+                f"{sure.low:.3f} to {sure.high:.3f}" if sure else "too few runs",
+                f"{found.end} of {found.runs}",
+                f"{found.hold} of {found.runs}",
+            ]
+        )
+    return table(
+        ["judged by", f"{TARGET} %", "mean", "95 % interval", "end", "hold"],
+        rows,
+        f"Stage {stage.number} after the last epoch, in percent of the test digits. 'Reached' has "
+        "one meaning on this site: by the mean, each digit judged once. End: runs at "
+        f"{TARGET} or above after the last epoch; hold: after each of the last three.",
+        words=(1,),
+        wide=(3,),
+    )

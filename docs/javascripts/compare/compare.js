@@ -164,7 +164,7 @@ function chart(first, second) {
     ? `Lines: one run of each, with seed ${first.seed}. Bands: from the least to the most of all seeds of the study, for stage ${studied.join(" and ")}; dashed: their mean.`
     : `One run of each, with seed ${first.seed}. Other seeds would give other lines.`;
   const figure = make("figure", { class: "compare-curves" });
-  figure.append(curves([first, second]), make("figcaption", {}, note));
+  figure.append(curves([first, second], place.clientWidth), make("figcaption", {}, note));
   return figure;
 }
 
