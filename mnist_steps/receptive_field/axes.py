@@ -262,7 +262,8 @@ class Hull:
     def __init__(self, looks_at: "list[tuple[Hull, AxisMap]]") -> None:
         self.looks_at = looks_at
         self.first, self.last = 0, 1  # the units that are asked for
-        self.starts = self.stops = np.zeros(0, dtype=np.int64)
+        self.starts: Integers  # these two are there once they are computed
+        self.stops: Integers
 
     def ask(self, first: int, last: int) -> None:
         self.first, self.last = min(self.first, first), max(self.last, last)

@@ -7,7 +7,9 @@ import os
 import struct
 import subprocess
 import sys
+import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -299,22 +301,14 @@ def test_a_stopped_training_is_no_points_and_tried_again_with_more_time(
 
 
 def test_seeds_have_63_bits_and_are_drawn_once_by_graders_that_start_together(tmp_path):
-    code = (
-        "import sys, time; from pathlib import Path; from mnist_steps.assignment import grading\n"
-        "sys.stdin.read()\n"  # all begin at once
-        "print(*grading.seeds_of(Path(sys.argv[1]), 3))"
-    )
-    graders = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, str(tmp_path / "out")],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )
-        for _ in range(3)
-    ]  # fmt: skip
-    for one in graders:
-        one.stdin.close()
-    drawn = {one.stdout.read() for one in graders}
-    assert [one.wait() for one in graders] == [0, 0, 0] and len(drawn) == 1
+    together = threading.Barrier(8)
+
+    def drawn(_):
+        together.wait()
+        return tuple(grading.seeds_of(tmp_path / "out", 3))
+
+    with ThreadPoolExecutor(8) as graders:
+        assert len(set(graders.map(drawn, range(8)))) == 1
     kept = grading.seeds_of(tmp_path / "out", 20)
     assert 1 << 55 < max(kept) < 1 << 63 and len(set(kept)) == 20
     assert os.listdir(tmp_path / "out") == ["seeds.json"]

@@ -73,3 +73,10 @@ def test_a_loss_is_a_mean_over_images_and_an_accuracy_percent_of_them():
     assert judged.predictions.tolist() == [0, 1, 2]
     assert judged.accuracy == pytest.approx(200 / 3)
     assert judged.loss == pytest.approx(-(math.log(0.7) + math.log(0.2) + math.log(0.5)) / 3)
+
+
+def test_normalized_pixels_have_a_mean_of_0_and_a_spread_of_1():
+    pixels = torch.tensor([0.1325, 0.1325 + 0.3104])
+    torch.testing.assert_close(
+        evaluation.normalize(pixels, recipes.TEST_PIXELS), torch.tensor([0.0, 1.0])
+    )
