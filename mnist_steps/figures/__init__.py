@@ -19,6 +19,7 @@ from mnist_steps.figures.networks import (
     network,
     network_change,
 )
+from mnist_steps.figures.roads import Place, roads
 from mnist_steps.figures.signals import (
     descent,
     loss_by_step,
@@ -39,6 +40,7 @@ __all__ = [
     "Folded",
     "Moving",
     "Panels",
+    "Place",
     "affine_map",
     "all_curves",
     "beside",
@@ -66,6 +68,7 @@ __all__ = [
     "normalization",
     "one_axis",
     "one_step",
+    "roads",
     "schedule",
     "seconds_and_accuracy",
     "seeds",
