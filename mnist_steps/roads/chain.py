@@ -136,7 +136,6 @@ class Outcome:
     bytes: of the network's file
     losses: mean training loss of each epoch after the change
     wrong: position of each image not recognised, and the digit predicted
-    changed: how many predictions differ from those of the network before the change
     trained_seconds: of the epochs after the change; seconds: of everything, wall time
     """
 
@@ -152,7 +151,6 @@ class Outcome:
     accuracy: Percent
     images: int
     wrong: dict[Position, Digit]
-    changed: int | None
     trained_seconds: float
     seconds: Seconds
     environment: dict[str, Any]
@@ -161,6 +159,13 @@ class Outcome:
     def headline(self) -> str:
         return f"{self.accuracy:.2f} %, {self.parameters:,} parameters, {self.seconds:.0f} s"
 
+    def predictions(self, labels: Tensor) -> Tensor:
+        """The digit predicted for each image, given the right ones, (N,)."""
+        predicted = labels.clone()
+        for position, digit in self.wrong.items():
+            predicted[position] = digit
+        return predicted
+
 
 def perform(task: Task) -> Outcome:
     """Make a task's run, here and now, on the CPU with the task's threads."""
@@ -168,12 +173,10 @@ def perform(task: Task) -> Outcome:
     with training.one_at_a_time(task.threads):
         split, judge = task.splits()
         recipe = Recipe.from_data(task.recipe) if task.recipe else None
-        before: nn.Sequential | None = None
         if task.begin is None:
             model = _from_the_start(task)
         else:
             model, state = begun(task.begin, task.judged_on, task.engine)
-            before = copy.deepcopy(model)
         model, guest = _changed(model, task)
         if task.teacher is not None:
             guest = replace(guest, teaching=_teaching(task))
@@ -194,13 +197,8 @@ def perform(task: Task) -> Outcome:
             quantization.round_weights(model, task.bits)
         predictions = _predictions(model, task, judge, split)
         wrong = (predictions != judge.labels).nonzero().flatten().tolist()
-        changed = None
-        if before is not None and task.road != "begin":
-            whole = replace(task, bits=None)
-            changed = int((_predictions(before, whole, judge, split) != predictions).sum())
         environment = asdict(training.describe_environment(torch.device("cpu"), (), by))
         del environment["seconds"]
-    parameters = {name: one for name, one in model.named_parameters()}
     return Outcome(
         road=task.road,
         arm=task.arm,
@@ -212,13 +210,12 @@ def perform(task: Task) -> Outcome:
             for name, layer in model.named_children()
             if isinstance(layer, nn.Conv2d)
         },
-        parameters=sum(int((one != 0).sum()) for one in parameters.values()),
+        parameters=sum(int((one != 0).sum()) for one in model.parameters()),
         bytes=size,
         losses=[loss if math.isfinite(loss) else None for loss in losses],
         accuracy=round(100 - 100 * len(wrong) / len(judge), 6),
         images=len(judge),
         wrong={position: int(predictions[position]) for position in wrong},
-        changed=changed,
         trained_seconds=round(trained_seconds, 2),
         seconds=round(time.perf_counter() - start, 2),
         environment=environment,

@@ -8,11 +8,11 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mnist_steps import runs, stages
+from mnist_steps import data, runs, stages
 from mnist_steps.experiments import study
 from mnist_steps.roads import arms, storage, timing
 from mnist_steps.roads.arms import Arm, Point
-from mnist_steps.roads.chain import Store
+from mnist_steps.roads.chain import Outcome, Store
 from mnist_steps.roads.storage import Bytes
 
 
@@ -25,8 +25,8 @@ class Row:
     size: of its file, means over seeds
     microseconds: for an image of a batch, on one thread; alone: for one by itself
     finals: test accuracy of each run in percent
-    changed: how many of the 10,000 predictions a change turned, on average; None where there was
-        none before
+    changed: how many of the 10,000 predictions are not those of the same training without the
+        change, on average; None where there is none
     trained_on: whether it was trained after the change, or made so
     shared: its seeds begin with one training
     """
@@ -77,14 +77,18 @@ def redesign(times: dict[str, timing.Time]) -> list[Row]:
 
 
 def others(times: dict[str, timing.Time], store: Store | None = None) -> list[Row]:
-    found = []
+    found, labels = [], data.mnist().test.labels
     for arm in arms.ARMS:
         outcomes = arm.outcomes(store)
         if not outcomes or arm.key[0] in ("begin", "choices"):
             continue
         sizes = [one.bytes for one in outcomes]
         time = times[time_of(arm)]
-        changed = [one.changed for one in outcomes if one.changed is not None]
+        changed = [
+            int((one.predictions(labels) != whole.predictions(labels)).sum())
+            for one in outcomes
+            if (whole := without(arm, one, store)) is not None
+        ]
         found.append(
             Row(
                 road_of(arm), arm.key, arm.title, label_of(arm),
@@ -99,6 +103,15 @@ def others(times: dict[str, timing.Time], store: Store | None = None) -> list[Ro
             )
         )  # fmt: skip
     return found
+
+
+def without(arm: Arm, outcome: Outcome, store: Store | None = None) -> Outcome | None:
+    """The run of the same training to which nothing was done."""
+    if arm.task.begin is None:
+        return None
+    seed = arm.task.begin.seed if arm.shared else outcome.seed
+    same = arms.get("begin", f"stage-{arm.task.begin.stage}").outcomes(store)
+    return next((one for one in same if one.seed == seed), None)
 
 
 def road_of(arm: Arm) -> str:

@@ -29,12 +29,16 @@ def weakest_weights(model: nn.Sequential, kept: int) -> dict[str, Tensor]:
             f"{kept:,} parameters are to stay: expected from {others + 1:,}, as there are biases "
             f"and normalization, to {weights + others:,}."
         )
-    chosen = [(layer, "weight") for layer in layers.values()]
+    # On a copy: torch's tool puts another parameter in the weight's place, and takes it away again.
+    tried = copy.deepcopy(model)
+    chosen = [(tried.get_submodule(name), "weight") for name in layers]
     prune.global_unstructured(chosen, prune.L1Unstructured, amount=weights + others - kept)
     masks = {}
-    for name, layer in layers.items():
-        masks[f"{name}.weight"] = layer.weight_mask.clone()  # type: ignore[operator]
-        prune.remove(layer, "weight")
+    with torch.no_grad():
+        for name, layer in layers.items():
+            mask = tried.get_buffer(f"{name}.weight_mask")
+            layer.weight.mul_(mask)
+            masks[f"{name}.weight"] = mask
     return masks
 
 
@@ -53,13 +57,23 @@ def fewer_channels(model: nn.Sequential, budget: int) -> nn.Sequential:
                 f"{name}, {layer}, has parameters: expected a chain of convolutions and layers "
                 "without parameters."
             )
-    widths = [one.out_channels for one in model if isinstance(one, nn.Conv2d)]
-    for percent in range(1000, 0, -1):  # tenths of a percent
-        scaled = [max(1, width * percent // 1000) for width in widths[:-1]]
-        smaller = _with_channels(model, [*scaled, widths[-1]])
-        if sum(one.numel() for one in smaller.parameters()) <= budget:
-            return smaller
+    layers = [layer for layer in model if isinstance(layer, nn.Conv2d)]
+    *widths, scores = [layer.out_channels for layer in layers]
+    for permille in range(1000, 0, -1):
+        scaled = [*(max(1, width * permille // 1000) for width in widths), scores]
+        if _parameters(layers, scaled) <= budget:
+            return _with_channels(model, scaled)
     raise MnistStepsError(f"no network with one channel a layer has {budget:,} parameters or less.")
+
+
+def _parameters(layers: Sequence[nn.Conv2d], widths: Sequence[int]) -> int:
+    """Of the same layers with so many channels each."""
+    came_in, total = layers[0].in_channels, 0
+    for layer, width in zip(layers, widths, strict=True):
+        height, across = layer.kernel_size
+        total += width * (came_in * height * across + (layer.bias is not None))
+        came_in = width
+    return total
 
 
 def _with_channels(model: nn.Sequential, widths: Sequence[int]) -> nn.Sequential:
