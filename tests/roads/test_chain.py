@@ -1,4 +1,4 @@
-"""A run of a road from its beginning to its outcome; what is kept, what is stale, what is refused."""
+"""A run of a road from its beginning to its outcome; what is kept, stale, or refused."""
 
 import dataclasses
 import json
