@@ -19,18 +19,20 @@ from mnist_steps.roads.chain import BEFORE_ROUNDING, Begin, Outcome, Store, Task
 SEEDS = 5
 WITHIN = BUDGET - 1  # parameters; the rule is fewer than 8,000
 TENTH = 28_000  # parameters, about a tenth of stage 2's
-BEGUN = 10  # epochs of fifteen before something is taken away; the others repair
-REPAIR = 5
+BEGUN = {1: 3, 2: 5}  # epochs of a large network before something is taken away
+REPAIR = 5  # epochs after that, in which the rest learns to do without
+SHORT_REPAIR = 3  # where every epoch costs as much as the large network's
 SHARED_SEED = 0
+PEAK = 0.03  # of the learning rate, of large networks and of repairs; fixed beforehand, not chosen
 
 # A network of 2,041 parameters, with the layers of stage 10.
 TINY = "5@3 7@3 pool 7@3 8@3 8@3 average 10@1"
 
 
-def tuned(number: int, peak: float) -> Recipe:
-    """How a stage's network is trained on after it was cut: in smaller batches, by a schedule."""
+def quick(number: int, epochs: int) -> Recipe:
+    """A stage's recipe in few epochs: smaller batches, and a schedule like stage 8's."""
     return replace(
-        stages.get(number).recipe, batch_size=64, epochs=REPAIR, schedule=OneCycle(max_lr=peak)
+        stages.get(number).recipe, batch_size=128, epochs=epochs, schedule=OneCycle(max_lr=PEAK)
     )
 
 
@@ -70,27 +72,26 @@ class Arm:
         return [one for task in self.tasks() if (one := store.get(task)) is not None]
 
 
-def _begin(number: int, epochs: int) -> Begin:
-    return Begin(number, epochs, SHARED_SEED, bfloat16=number in (1, 2))
+def _begin(number: int, epochs: int = 0) -> Begin:
+    """epochs: of the stage's own recipe; a large network is trained by a quick one"""
+    if number in BEGUN:
+        recipe = quick(number, BEGUN[number])
+        return Begin(number, BEGUN[number], SHARED_SEED, recipe.as_data(), bfloat16=True)
+    return Begin(number, epochs, SHARED_SEED)
 
 
-def _cut(
-    road: str, number: int, change: str, budget: int, peak: float | None, judged_on: str = "test"
-) -> Arm:
-    """A trained network that loses something, and is trained on where there is a peak rate."""
+def _cut(road: str, number: int, change: str, budget: int, repair: int = 0) -> Arm:
+    """A trained network that loses something, and is repaired for some epochs."""
     how = {"weights": "single weights", "channels": "channels", "low-rank": "low rank"}[change]
     name = f"stage-{number}-{change}-{budget}"
     title = f"stage {number}, {how}, {budget:,} left"
-    if judged_on != "test":
-        road, name, title = "choices", f"{name}-peak-{peak:g}", f"{title}, peak rate {peak:g}"
-    elif peak is None:
+    if not repair:
         name, title = f"{name}-untuned", f"{title}, not trained on"
     task = Task(
-        road, name, 0, number, _begin(number, BEGUN), change, budget, judged_on=judged_on,
-        recipe=None if peak is None else tuned(number, peak).as_data(),
+        road, name, 0, number, _begin(number), change, budget,
+        recipe=quick(number, repair).as_data() if repair else None,
     )  # fmt: skip
-    one = peak is None or judged_on != "test"
-    return Arm(title, task, 1 if one else SEEDS, shared=True)
+    return Arm(title, task, SEEDS if repair else 1, shared=True)
 
 
 def _rounded(number: int, bits: int, during: bool) -> Arm:
@@ -104,7 +105,7 @@ def _rounded(number: int, bits: int, during: bool) -> Arm:
     return Arm(f"stage {number}, {bits} bits {'during' if during else 'after'} training", task)
 
 
-TEACHER = _begin(1, BEGUN)
+TEACHER = _begin(1)
 
 
 def _student(
@@ -121,21 +122,17 @@ def _student(
     return Arm(title, task, SEEDS if judged_on == "test" else 2)
 
 
-# What was chosen, by the validation images: `CHOICES` below has what there was to choose from.
-PEAKS = {"channels": 0.03, "low-rank": 0.03, "weights": 0.03}
+# What was chosen on the validation images, and what there was to choose from.
 LESSON = (0.5, 4.0)
-
-PEAKS_TRIED = (0.01, 0.03, 0.1)
 LESSONS_TRIED = ((0.5, 1.0), (0.5, 4.0), (0.9, 4.0))
 
-CHOICES = (
-    *(_cut("pruning", 2, "channels", WITHIN, peak, "validation") for peak in PEAKS_TRIED),
-    *(_cut("low-rank", 2, "low-rank", WITHIN, peak, "validation") for peak in PEAKS_TRIED),
-    *(
-        _student(f"tiny-share-{share:g}-at-{hot:g}", f"the teacher has {share:.0%}, temperature "
-                 f"{hot:g}", 10, TINY, (share, hot), "validation")
-        for share, hot in LESSONS_TRIED
-    ),
+CHOICES = tuple(
+    _student(
+        f"tiny-share-{share:g}-at-{hot:g}",
+        f"the teacher has {share:.0%}, temperature {hot:g}",
+        10, TINY, (share, hot), "validation",
+    )
+    for share, hot in LESSONS_TRIED
 )  # fmt: skip
 
 BEGINNINGS = tuple(
@@ -145,7 +142,7 @@ BEGINNINGS = tuple(
         seeds=1 if number < 3 else SEEDS,
         shared=number < 3,
     )
-    for number, epochs in ((1, BEGUN), (2, BEGUN), (8, 15), (9, 15))
+    for number, epochs in ((1, BEGUN[1]), (2, BEGUN[2]), (8, 15), (9, 15))
 )
 
 QUANTIZATION = tuple(
@@ -162,18 +159,15 @@ DISTILLATION = (
 )
 
 LOW_RANK = tuple(
-    _cut("low-rank", 2, "low-rank", budget, peak)
-    for budget in (TENTH, WITHIN)
-    for peak in (None, PEAKS["low-rank"])
+    _cut("low-rank", 2, "low-rank", budget, repair)
+    for budget in (WITHIN, TENTH)
+    for repair in (0, REPAIR)
 )
 
-CHANNELS = (
-    *(
-        _cut("pruning", 2, "channels", budget, peak)
-        for budget in (TENTH, WITHIN)
-        for peak in (None, PEAKS["channels"])
-    ),
-    *(_cut("pruning", 1, "channels", WITHIN, peak) for peak in (None, PEAKS["channels"])),
+CHANNELS = tuple(
+    _cut("pruning", number, "channels", budget, repair)
+    for number, budget in ((2, WITHIN), (1, WITHIN), (2, TENTH))
+    for repair in (0, REPAIR)
 )
 
 
@@ -184,12 +178,11 @@ def _shares(number: int) -> tuple[int, ...]:
 
 SINGLE_WEIGHTS = (
     *(
-        _cut("pruning", number, "weights", budget, None)
+        _cut("pruning", number, "weights", budget)
         for number in (1, 2)
         for budget in _shares(number)
     ),
-    _cut("pruning", 2, "weights", WITHIN, PEAKS["weights"]),
-    _cut("pruning", 2, "weights", TENTH, PEAKS["weights"]),
+    _cut("pruning", 2, "weights", WITHIN, SHORT_REPAIR),
 )
 
 # In the order of their making: what others begin with comes first.

@@ -33,6 +33,7 @@ from mnist_steps.recipes import Recipe
 from mnist_steps.roads import distillation, low_rank, pruning, quantization, storage
 from mnist_steps.roads.steps import Guest, Schooling
 from mnist_steps.roads.storage import Bytes
+from mnist_steps.stages import Stage
 from mnist_steps.training import Environment, Percent, Seconds
 
 OUTCOMES = runs.RECORDS / "roads"
@@ -42,15 +43,22 @@ CALIBRATED_ON = 1000  # training images that say how large activations get
 
 @dataclass(frozen=True)
 class Begin:
-    """A network trained by its stage's own recipe, up to some epoch of it.
+    """A stage's network, trained up to some epoch of a recipe.
 
+    recipe: as `Recipe.as_data` gives it; None is the stage's own
     bfloat16: trained with convolutions in 16 bits, as large networks are here
     """
 
     stage: int
     epochs: int
     seed: int
+    recipe: dict[str, Any] | None = None
     bfloat16: bool = False
+
+    def as_stage(self) -> Stage:
+        """The stage, with this recipe."""
+        stage = stages.get(self.stage)
+        return replace(stage, recipe=Recipe.from_data(self.recipe)) if self.recipe else stage
 
 
 @dataclass(frozen=True)
@@ -292,7 +300,7 @@ def begun(begin: Begin, judged_on: str, wanted: str) -> tuple[nn.Sequential, dic
     judged_on: 'validation' for one that has not seen the validation images
     wanted: as for `engine.choose`
     """
-    stage = stages.get(begin.stage)
+    stage = begin.as_stage()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(begin.seed)
         model = stage.build()
@@ -323,7 +331,7 @@ def _wanted(all_epochs: int, epochs: int) -> bool:
 
 def _kept(begin: Begin, judged_on: str) -> Path:
     """Its name carries a digest: a changed recipe or network never meets an old file."""
-    stage = stages.get(begin.stage)
+    stage = begin.as_stage()
     content = {"identity": runs.identity(stage, begin.seed), "bfloat16": begin.bfloat16}
     short = runs.digest(content | {"judged_on": judged_on})[:12]
     name = f"{stage.slug}-seed-{begin.seed}-epoch-{begin.epochs}-{short}.pt"

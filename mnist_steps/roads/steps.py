@@ -45,7 +45,7 @@ class Trainer(engine.Trainer):
 
     def __init__(self, model: nn.Sequential, *args: Any, guest: Guest, **options: Any) -> None:
         super().__init__(model, *args, **options)
-        self.guest, self.sequence = guest, model
+        self.guest, self.scoring = guest, nn.Sequential(*list(model)[:-1])  # without log-softmax
         named = dict(model.named_parameters())
         self.masked = [(named[name], mask) for name, mask in guest.masks.items()]
         self.rounded = [layer.weight for layer in convolutions(model)] if guest.bits else []
@@ -75,7 +75,7 @@ class Trainer(engine.Trainer):
             images = self.split.images[chosen].float() / 255
             images = images if maps is None else batch_affine(images, maps)
             with torch.autocast("cpu", torch.bfloat16, enabled=self.guest.bfloat16):
-                scores = self.sequence[:-1](normalize(images, self.normalization))
+                scores = self.scoring(normalize(images, self.normalization))
             loss, recognized = self._judge(scores.float(), chosen)
             self.optimizer.zero_grad()
             loss.backward()

@@ -90,9 +90,9 @@ def test_channels_that_gave_nothing_can_go_without_a_change(chain, images):
     with torch.no_grad():
         chain[0].weight[3:], chain[0].bias[3:] = 0, 0
         chain[3].weight[4:], chain[3].bias[4:] = 0, 0
-    half = pruning.fewer_channels(chain, parameters(chain) // 3)
+    half = pruning.fewer_channels(chain, 1200)
     assert [one.out_channels for one in half if isinstance(one, nn.Conv2d)] == [3, 4, 10]
-    assert parameters(half) <= parameters(chain) // 3
+    assert parameters(half) <= 1200
     torch.testing.assert_close(half(images), chain(images))
 
 
