@@ -29,8 +29,9 @@ def weakest_weights(model: nn.Sequential, kept: int) -> dict[str, Tensor]:
             f"{kept:,} parameters are to stay: expected from {others + 1:,}, as there are biases "
             f"and normalization, to {weights + others:,}."
         )
-    # On a copy: torch's tool puts another parameter in the weight's place, and takes it away again.
-    tried = copy.deepcopy(model)
+    # On a copy, in the ordinary memory format: torch's tool puts another parameter in the weight's
+    # place, and reads weights one after another.
+    tried = copy.deepcopy(model).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     chosen = [(tried.get_submodule(name), "weight") for name in layers]
     prune.global_unstructured(chosen, prune.L1Unstructured, amount=weights + others - kept)
     masks = {}

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from mnist_steps import data, runs, stages, training
 from mnist_steps.errors import MnistStepsError
+from mnist_steps.experiments.arms import network
 from mnist_steps.experiments.bench import interleave
 from mnist_steps.roads import arms, low_rank, pruning
 
@@ -71,7 +72,7 @@ def networks() -> dict[str, nn.Module]:
 def shaped(model: nn.Module, shapes: Mapping[str, list[int]], layers: str = "") -> nn.Module:
     """A network with the layers of `model`, its convolutions shaped as an outcome notes it."""
     if layers:
-        return arms.network(layers)
+        return network(layers)
     made = nn.Sequential()
     for name, layer in model.named_children():
         if not isinstance(layer, nn.Conv2d):

@@ -11,6 +11,7 @@ from torch import nn
 from mnist_steps import data, stages
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.experiments import evidence, executors
+from mnist_steps.experiments.arms import network
 from mnist_steps.roads import arms, chain, found, quantization, timing
 from mnist_steps.roads.chain import Begin, Store, Task
 from mnist_steps.roads.storage import Bytes
@@ -242,7 +243,7 @@ def test_what_was_chosen_is_what_did_best_on_the_validation_images():
 
 
 def test_a_tiny_student_has_as_many_parameters_as_its_title_says():
-    count = sum(one.numel() for one in arms.network(arms.TINY).parameters())
+    count = sum(one.numel() for one in network(arms.TINY).parameters())
     assert f"{count:,} parameters" in arms.get("distillation", "tiny-alone").title
 
 

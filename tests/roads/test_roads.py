@@ -60,6 +60,7 @@ def parameters(model):
 
 
 def test_the_smallest_weights_go_until_as_many_parameters_are_left_as_were_asked_for(chain):
+    chain.to(memory_format=torch.channels_last)  # as trainings have them
     before = torch.cat([one.weight.detach().flatten() for one in chain if hasattr(one, "weight")])
     masks = pruning.weakest_weights(chain, 300)
     after = torch.cat([one.weight.detach().flatten() for one in chain if hasattr(one, "weight")])
