@@ -18,7 +18,7 @@ from mnist_steps.roads import arms, found, timing
 
 rows = {row.key: row for row in found.rows()}
 times = timing.load()
-figures.roads(
+figures.roads_compared(
     [
         figures.Place(
             row.road, row.label, row.size.least, row.microseconds, row.point.mean,

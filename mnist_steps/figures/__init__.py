@@ -19,7 +19,7 @@ from mnist_steps.figures.networks import (
     network,
     network_change,
 )
-from mnist_steps.figures.roads import Place, roads
+from mnist_steps.figures.roads import Place, roads_compared
 from mnist_steps.figures.signals import (
     descent,
     loss_by_step,
@@ -68,7 +68,7 @@ __all__ = [
     "normalization",
     "one_axis",
     "one_step",
-    "roads",
+    "roads_compared",
     "schedule",
     "seconds_and_accuracy",
     "seeds",

@@ -40,7 +40,7 @@ class Place:
     interval: Interval | None
 
 
-def roads(places: Sequence[Place], target: float) -> Beside:
+def roads_compared(places: Sequence[Place], target: float) -> Beside:
     """Two pictures: accuracy against the bytes of a file, and against time for an image.
 
     target: in percent
