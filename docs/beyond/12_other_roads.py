@@ -469,3 +469,69 @@ Text("lines")
 
 # %% [markdown]
 # ## Check yourself
+
+# %% tags=["hide-input"]
+pages.check(
+    "Nine tenths of a layer's weights are set to zero, one by one. What gets smaller "
+    "by that alone?",
+    [
+        ("The memory that it takes", "A zero is a number, and has its four bytes."),
+        ("The time for an image", "A convolution multiplies by zero as by all else."),
+        (
+            "The file, once it is compressed",
+            "Long rows of zero bytes are what compression is good at. It helps on disk "
+            "and on the way, nowhere else.",
+        ),
+    ],
+    answer=2,
+)
+
+# %% tags=["hide-input"]
+pages.check(
+    "Why has each channel a scale of its own, and not the layer one for all?",
+    [
+        (
+            "Channels differ in size",
+            "With one scale for all, a channel of small weights would be left with a "
+            "few codes around zero.",
+        ),
+        ("A scale saves bytes", "It costs four, for each channel."),
+        (
+            "Whole numbers need one scale a channel",
+            "They can do with one for a layer; it is only less exact.",
+        ),
+    ],
+    answer=0,
+)
+
+# %% tags=["hide-input"]
+pages.check(
+    "A student reads as well as its teacher already. What can the teacher's answers "
+    "still give it?",
+    [
+        (
+            "The same accuracy, for sure",
+            "It may also lose: half of its loss now asks for another's mistakes.",
+        ),
+        (
+            "Little: they say what the labels and the images say",
+            "Softer targets may help a little or hurt a little. What pays is a teacher "
+            "who knows better.",
+        ),
+        (
+            "The teacher's speed",
+            "Speed is the student's own: no layer of it changes.",
+        ),
+    ],
+    answer=1,
+)
+
+# %% [markdown]
+# ## Make these runs yourself
+#
+# ```
+# mnist-steps study --of roads --workers 2 --folder my-roads
+# mnist-steps study --of roads --dry-run --folder my-roads    # what is missing
+# ```
+#
+# Each run is saved when it ends, and the same command goes on after a stop.

@@ -11,6 +11,7 @@ import io
 import json
 import math
 import os
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -118,9 +119,17 @@ class Task:
         return _splits(self.judged_on)
 
 
-@functools.cache
+_tracing = threading.Lock()  # tracing changes how all modules of a process are called
+
+
 def _deciding(number: int) -> dict[str, Any]:
     """What a stage is, as far as it decides a run."""
+    with _tracing:
+        return _traced(number)
+
+
+@functools.cache
+def _traced(number: int) -> dict[str, Any]:
     stage = stages.get(number)
     traced = graph.trace(stage.build(), runs.INPUT_SHAPE).as_data()
     return {"graph": traced, "recipe": stage.recipe.as_data()}
