@@ -29,6 +29,7 @@ def two_thin_ones(layer: nn.Conv2d, rank: int) -> tuple[nn.Conv2d, nn.Conv2d]:
     out, into, height, width = layer.weight.shape
     left, values, right = torch.linalg.svd(as_matrix(layer.weight.detach()), full_matrices=False)
     root = values[:rank].sqrt()  # shared out evenly, so that neither layer is much larger
+    assert not isinstance(layer.padding, str), "padding in words is not ours"
     pad_down, pad_across = layer.padding
     down = nn.Conv2d(into, rank, (height, 1), padding=(pad_down, 0), bias=False)  # type: ignore[arg-type]
     across = nn.Conv2d(

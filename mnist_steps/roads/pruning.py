@@ -31,7 +31,7 @@ def weakest_weights(model: nn.Sequential, kept: int) -> dict[str, Tensor]:
         )
     # On a copy, in the ordinary memory format: torch's tool puts another parameter in the weight's
     # place, and reads weights one after another.
-    tried = copy.deepcopy(model).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    tried = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
     chosen = [(tried.get_submodule(name), "weight") for name in layers]
     prune.global_unstructured(chosen, prune.L1Unstructured, amount=weights + others - kept)
     masks = {}

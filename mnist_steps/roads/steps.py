@@ -115,7 +115,7 @@ class Schooling:
     ) -> None:  # fmt: skip
         self.model, self.recipe, self.split, self.by = model, recipe, split, by
         self.guest = guest or Guest()
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.to(memory_format=torch.channels_last)
         self.generator = Generator().manual_seed(seed)
         self.optimizer = recipe.optimizer.make(model.parameters())
         steps = -(-len(split) // recipe.batch_size)
