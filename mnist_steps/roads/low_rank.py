@@ -31,9 +31,9 @@ def two_thin_ones(layer: nn.Conv2d, rank: int) -> tuple[nn.Conv2d, nn.Conv2d]:
     root = values[:rank].sqrt()  # shared out evenly, so that neither layer is much larger
     assert not isinstance(layer.padding, str), "padding in words is not ours"
     pad_down, pad_across = layer.padding
-    down = nn.Conv2d(into, rank, (height, 1), padding=(pad_down, 0), bias=False)  # type: ignore[arg-type]
+    down = nn.Conv2d(into, rank, (height, 1), padding=(pad_down, 0), bias=False)
     across = nn.Conv2d(
-        rank, out, (1, width), padding=(0, pad_across), bias=layer.bias is not None  # type: ignore[arg-type]
+        rank, out, (1, width), padding=(0, pad_across), bias=layer.bias is not None
     )  # fmt: skip
     with torch.no_grad():
         down.weight.copy_((left[:, :rank] * root).T.reshape(rank, into, height, 1))
