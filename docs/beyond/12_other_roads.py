@@ -326,8 +326,8 @@ Text(
 # A label says "a 4". A teacher says "a 4, and a little like a 9". The student hears
 # both; a temperature $T$ above 1 makes the teacher's lesser answers louder:
 #
-# $$L = (1 - \lambda) \, (-\log p_y) + \lambda \, T^2 \, \operatorname{KL}\!\left(
-# p^\text{teacher}_T \,\|\, p_T \right), \qquad p_T = \operatorname{softmax}(z / T)$$
+# $$L = (1 - \lambda) \, (-\log p_y) + \lambda \, T^2 \, \operatorname{KL}(
+# p^\text{teacher}_T \,\|\, p_T), \qquad p_T = \operatorname{softmax}(z / T)$$
 
 # %%
 import torch.nn.functional as F

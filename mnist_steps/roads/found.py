@@ -92,7 +92,10 @@ def others(times: dict[str, timing.Time], store: Store | None = None) -> list[Ro
         found.append(
             Row(
                 road_of(arm), arm.key, arm.title, label_of(arm),
-                max(one.parameters for one in outcomes),
+                # Some weights are rounded to zero, which makes nothing smaller.
+                stages.get(arm.task.recipe_of).parameters
+                if arm.task.bits
+                else max(one.parameters for one in outcomes),
                 Bytes(*(
                     round(statistics.fmean(getattr(size, way) for size in sizes))
                     for way in ("dense", "sparse", "compressed")
