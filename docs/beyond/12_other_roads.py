@@ -465,7 +465,33 @@ pages.table(
 # ## Which road when
 
 # %% tags=["hide-input"]
-Text("lines")
+half, twentieth = (
+    rows["pruning", f"stage-2-weights-{left}-untuned"] for left in (130608, 28000)
+)
+eight = redesign[8]
+pages.hold_to("half of all weights", half.point.mean > begun[2][0].accuracy - 0.05)
+Text(f"""
+1. **You may train nothing, and the network is too large to send**: round it to eight
+   bits. {after8.title}: {said(after8)}, from {eight.size.least:,}.
+2. **Eight bits are too many, and you may train a little**: four, rounded during the
+   last epochs. {during4.title}: {said(during4)}.
+3. **You may train nothing, and want four bits**: look first. {after4.title}:
+   {said(after4)}.
+4. **You may train nothing, and the file is compressed anyway**: half of all weights
+   can go, one by one. {half.title}: {said(half)}.
+5. **More than that, and still no training**: do not. {twentieth.title}:
+   {said(twentieth)}.
+6. **Sparse files are welcome, and you may train on**: single weights.
+   {pruned.title}: {said(pruned)}, in stage 2's time.
+7. **It is time that you want**: channels, never single weights. {channels.title}:
+   {said(channels)}, {channels.microseconds:,.0f} µs.
+8. **Your layers are wide, and their maps are small**: low rank, perhaps. Here maps are
+   large. {thin.title}: {said(thin)}, {thin.microseconds:,.0f} µs.
+9. **You have a teacher that is better than your student**: distil. Ours is not:
+   {said(tiny[0])} with it, {said(tiny[1])} without.
+10. **You may draw anew and train**: do that, then round. {eight.title}: {said(eight)};
+    rounded to eight bits, see the first line.
+""")
 
 # %% [markdown]
 # ## Check yourself

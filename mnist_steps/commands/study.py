@@ -175,8 +175,8 @@ def make_roads(
                 for arm, point, size in rows
             ],
             title="Which other roads lead to a small network?",
-            caption="Accuracy in percent on the test images (choices: on the validation images), "
-            "each judged once, and the bytes of the smallest file.",
+            caption="Accuracy in percent on the test images, each judged once, and the bytes of "
+            "the smallest file.",
         )  # fmt: skip
         print(f"{report.found} runs found, {report.made} made, {len(left)} left to make.")
         for name, state in left.items():

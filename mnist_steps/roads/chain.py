@@ -288,8 +288,7 @@ def _predictions(model: nn.Sequential, task: Task, judge: Split, split: Split) -
 
 def _teaching(task: Task) -> distillation.Teaching:
     assert task.teacher is not None
-    # Choices are made by students that never saw the validation images; their teacher is the one
-    # that all students have, so that the choice is about the lesson and not about its teacher.
+    # Whatever its students are judged on, the teacher is one: it has seen all training images.
     images = data.mnist().full_train.images
     path = _kept(task.teacher, "test").with_suffix(".answers.pt")
     if not path.is_file():

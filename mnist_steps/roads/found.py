@@ -80,7 +80,7 @@ def others(times: dict[str, timing.Time], store: Store | None = None) -> list[Ro
     found, labels = [], data.mnist().test.labels
     for arm in arms.ARMS:
         outcomes = arm.outcomes(store)
-        if not outcomes or arm.key[0] in ("begin", "choices"):
+        if not outcomes or arm.key[0] == "begin":
             continue
         sizes = [one.bytes for one in outcomes]
         time = times[time_of(arm)]

@@ -225,23 +225,6 @@ def test_all_roads_have_fifteen_epochs_in_all_those_before_the_change_included()
         assert spent <= 15, arm.key
 
 
-def test_choices_are_made_by_validation_images_and_nothing_else_is():
-    for arm in arms.ARMS:
-        assert (arm.task.judged_on == "validation") == (arm.key[0] == "choices"), arm.key
-
-
-def best(choices):
-    """The name of the one with the highest mean on validation images."""
-    means = {arm.key[1]: arms.point_of([one.accuracy for one in arm.outcomes()]).mean
-             for arm in choices}  # fmt: skip
-    return max(means, key=lambda name: means[name])
-
-
-def test_what_was_chosen_is_what_did_best_on_the_validation_images():
-    share, hot = arms.LESSON
-    assert best(arms.CHOICES) == f"tiny-share-{share:g}-at-{hot:g}"
-
-
 def test_a_tiny_student_has_as_many_parameters_as_its_title_says():
     count = sum(one.numel() for one in network(arms.TINY).parameters())
     assert f"{count:,} parameters" in arms.get("distillation", "tiny-alone").title
