@@ -21,7 +21,7 @@ WITHIN = BUDGET - 1  # parameters; the rule is fewer than 8,000
 TENTH = 28_000  # parameters, about a tenth of stage 2's
 BEGUN = {1: 3, 2: 5}  # epochs of a large network before something is taken away
 REPAIR = 5  # epochs after that, in which the rest learns to do without
-SHORT_REPAIR = 2  # where maps stay as wide, so that an epoch costs several times as much
+SHORT_REPAIR = 2  # where every epoch costs as much as the large network's
 SHARED_SEED = 0
 PEAK = 0.03  # of the learning rate, of large networks and of repairs; fixed beforehand, not chosen
 
@@ -145,7 +145,7 @@ DISTILLATION = (
 LOW_RANK = tuple(
     _cut("low-rank", 2, "low-rank", budget, repair)
     for budget in (WITHIN, TENTH)
-    for repair in (0, SHORT_REPAIR)
+    for repair in (0, REPAIR)
 )
 
 CHANNELS = tuple(
