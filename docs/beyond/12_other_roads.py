@@ -77,7 +77,11 @@ def of_road(*roads):
     return [row for row in rows.values() if row.road in roads]
 
 
-redesign = {number: rows["redesign", f"stage-{number}"] for number in range(1, 12)}
+redesign = {
+    int(name.removeprefix("stage-")): row
+    for (road, name), row in rows.items()
+    if road == "redesign"
+}
 Text(
     f"Each mark is a network, its line the 95 % interval of its mean where there are "
     f"{arms.SEEDS} runs or more. Numbers name the stage that it comes from, ‘8k’ how "

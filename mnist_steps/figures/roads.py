@@ -88,23 +88,29 @@ def _picture(
             f'<line x1="{x:.2f}%" x2="{x:.2f}%" y1="{TOP - 8}" y2="{HEIGHT}" '
             f'stroke="{colour("grid")}" stroke-width="0.8"/>'
             f'<text x="{x:.2f}%" y="{HEIGHT + 18}" text-anchor="middle" '
-            f'fill="{colour("muted")}">{10**power:,}</text>'
+            f'fill="{colour("muted")}">{_short(10**power, unit)}</text>'
         )
     middle = (LEFT + RIGHT) / 2
     parts.append(
         f'<text x="{middle}%" y="{HEIGHT + 36}" text-anchor="middle" '
         f'fill="{colour("muted")}">{axis}</text>'
     )
+    named: list[tuple[float, float]] = []
     for place, value in zip(places, values, strict=True):
-        parts.append(_mark(place, across(value), down))
+        x, y = across(value), down(place.mean)
+        # A label that would run over another one is left out: the text and the table have it.
+        free = all(abs(x - a) > 10 or abs(y - b) > 12 for a, b in named)
+        if place.label and free:
+            named.append((x, y))
+        parts.append(_mark(place, x, down, labelled=free))
     used = [road for road in SHAPES if any(place.road == road for place in places)]
     for number, road in enumerate(used):
-        x, y = (2, 36, 68)[number % 3], HEIGHT + 58 + 20 * (number // 3)
+        x, y = (2, 52)[number % 2], HEIGHT + 58 + 20 * (number // 2)
         parts.append(
             _shape(road, f"{x + 2}%", y)
             + f'<text x="{x + 2}%" dx="11" y="{y + 4}" fill="{colour("ink")}">{road}</text>'
         )
-    below = HEIGHT + 62 + 20 * ((len(used) - 1) // 3)
+    below = HEIGHT + 62 + 20 * ((len(used) - 1) // 2)
     listed = "; ".join(
         f"{place.road}, {place.label or 'no name'}: {value:,.0f} {unit}, {place.mean:.2f} %"
         + (f" ({place.interval.low:.2f} to {place.interval.high:.2f})" if place.interval else "")
@@ -113,7 +119,14 @@ def _picture(
     return fluid(parts, below + 8, f"Test accuracy against {axis}. {listed}.")
 
 
-def _mark(place: Place, x: float, down: Callable[[float], float]) -> str:
+def _short(value: float, unit: str) -> str:
+    """A tick: '10 kB', '1 ms'."""
+    units = ("B", "kB", "MB", "GB") if unit == "bytes" else ("µs", "ms", "s", "ks")
+    power = int(math.log10(value) + 1e-9) // 3
+    return f"{value / 1000**power:g} {units[power]}"
+
+
+def _mark(place: Place, x: float, down: Callable[[float], float], labelled: bool) -> str:
     parts = ""
     if place.interval:
         ends = down(place.interval.low), down(place.interval.high)
@@ -123,7 +136,7 @@ def _mark(place: Place, x: float, down: Callable[[float], float]) -> str:
         )
     y = down(place.mean)
     parts += _shape(place.road, f"{x:.2f}%", y)
-    if place.label:
+    if place.label and labelled:
         end = x > 88
         parts += (
             f'<text x="{x:.2f}%" dx="{-9 if end else 9}" y="{y + 4:.1f}" font-size="11.5" '
