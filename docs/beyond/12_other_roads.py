@@ -189,11 +189,21 @@ table_of(
 # %% tags=["hide-input"]
 channels = rows["pruning", "stage-2-channels-7999"]
 bare_channels = rows["pruning", "stage-2-channels-7999-untuned"]
+narrow = rows["pruning", "stage-1-channels-7999"]
+dead = sum(final < 20 for final in narrow.finals)
+first = arms.get("pruning", "stage-1-channels-7999").outcomes()[0].shapes["conv1"][0]
+pages.hold_to("runs {dead} never learn", dead > 0 and max(narrow.finals) < 99)
+pages.hold_to("has a single channel in its first layer", first == 1)
 Text(f"""
 At once after the cut it reads {bare_channels.point.mean:.2f} %. After
 {arms.REPAIR} epochs it reads {said(channels)}, in
 {channels.microseconds / redesign[2].microseconds:.0%} of stage 2's time. That is a
 narrow stage 2, and what is left of the trained weights is a way to begin.
+
+**A dead end:** stage 1, cut to as many parameters, has a single channel in its first
+layer. Of {narrow.point.runs} runs {dead} never learn, and read {min(narrow.finals):.2f} %; the
+best reads {max(narrow.finals):.2f} %. The same share for every layer is too simple a
+rule where a layer is thin already.
 """)
 
 # %% [markdown]

@@ -85,8 +85,9 @@ def others(times: dict[str, timing.Time], store: Store | None = None) -> list[Ro
         outcomes = arm.outcomes(store)
         if not outcomes or arm.key[0] == "begin":
             continue
-        sizes = [one.bytes for one in outcomes]
-        time = times[time_of(arm)]
+        if time_of(arm) not in times:
+            continue
+        sizes, time = [one.bytes for one in outcomes], times[time_of(arm)]
         changed = [
             int((one.predictions(labels) != whole.predictions(labels)).sum())
             for one in outcomes
@@ -131,7 +132,7 @@ def time_of(arm: Arm) -> str:
     if arm.task.change in ("channels", "low-rank"):
         return "/".join(arm.key).removesuffix("-untuned")
     if arm.task.layers:
-        return "distillation/tiny-alone"
+        return "tiny"
     return f"stage-{arm.task.recipe_of}"
 
 

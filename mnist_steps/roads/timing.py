@@ -59,10 +59,17 @@ def networks() -> dict[str, nn.Module]:
     found: dict[str, nn.Module] = {}
     for stage in stages.STAGES:
         found[f"stage-{stage.number}"] = stage.build()
-    for arm in (*arms.CHANNELS, *arms.LOW_RANK, arms.get("distillation", "tiny-alone")):
-        if (outcomes := arm.outcomes()) and not arm.key[1].endswith("-untuned"):
+    for arm in arms.CHANNELS:
+        begun = stages.get(arm.task.recipe_of).build()
+        assert isinstance(begun, nn.Sequential) and arm.task.budget is not None
+        if arm.task.recipe is not None:
+            found["/".join(arm.key)] = pruning.fewer_channels(begun, arm.task.budget)
+    for arm in arms.LOW_RANK:  # whose ranks follow from the weights
+        if outcomes := arm.outcomes():
             begun = stages.get(arm.task.recipe_of).build()
-            found["/".join(arm.key)] = shaped(begun, outcomes[0].shapes, arm.task.layers)
+            name = "/".join(arm.key).removesuffix("-untuned")
+            found[name] = shaped(begun, outcomes[0].shapes)
+    found["tiny"] = network(arms.TINY)
     zeros = stages.get(2).build()
     assert isinstance(zeros, nn.Sequential)
     pruning.weakest_weights(zeros, arms.WITHIN)
@@ -71,10 +78,8 @@ def networks() -> dict[str, nn.Module]:
     return {name: model.eval() for name, model in found.items()}
 
 
-def shaped(model: nn.Module, shapes: Mapping[str, list[int]], layers: str = "") -> nn.Module:
+def shaped(model: nn.Module, shapes: Mapping[str, list[int]]) -> nn.Module:
     """A network with the layers of `model`, its convolutions shaped as an outcome notes it."""
-    if layers:
-        return network(layers)
     made = nn.Sequential()
     for name, layer in model.named_children():
         if not isinstance(layer, nn.Conv2d):
