@@ -123,6 +123,8 @@ def without(arm: Arm, outcome: Outcome, store: Store | None = None) -> Outcome |
 
 def road_of(arm: Arm) -> str:
     """As the figure calls it."""
+    if arm.key[0] == "distillation" and arm.task.teacher is None:
+        return "redesign"  # the student by itself
     by_change = {"weights": "single weights", "channels": "channels", "low-rank": "low rank"}
     return by_change.get(arm.task.change, arm.key[0])
 
