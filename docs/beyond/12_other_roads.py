@@ -151,9 +151,10 @@ table_of(
 repaired = rows.get(("pruning", "stage-2-weights-7999"))
 bare = rows["pruning", "stage-2-weights-7999-untuned"]
 dense, with_zeros, by_sparse = (
-    times.networks[name].in_a_batch
+    times.networks[name]
     for name in ("stage-2", "stage-2-with-zeros", "stage-2-with-zeros-sparse")
 )
+pages.hold_to("the two overlap", dense.least < with_zeros.most)
 after_repair = (
     "What it reads when it is trained on, zeros held at zero, is not measured yet."
     if repaired is None
@@ -161,6 +162,9 @@ after_repair = (
     f"{said(repaired, sizes=False)}."
 )
 pruned = repaired or bare
+pages.hold_to(
+    "take more than stage 8's file", pruned.size.least > redesign[8].size.least
+)
 Text(f"""
 With {bare.parameters:,} weights left, stage 2 reads {bare.point.mean:.2f} % at once.
 {after_repair}
@@ -169,11 +173,13 @@ With {bare.parameters:,} weights left, stage 2 reads {bare.point.mean:.2f} % at 
 
 - *In memory*: nothing. The layer is as large as before.
 - *On disk*: {pruned.size.dense:,} bytes as they are, {pruned.size.sparse:,} with
-  positions, {pruned.size.compressed:,} compressed. A position takes half as much as
-  the weight, so {pruned.parameters:,} weights take more than stage 8's file.
-- *In time*: {dense:,.0f} µs without zeros, {with_zeros:,.0f} µs with them. A
+  positions, {pruned.size.compressed:,} compressed. A position takes two to four bytes,
+  so {pruned.parameters:,} weights take more than stage 8's file.
+- *In time*: {dense.least:,.0f} to {dense.most:,.0f} µs without zeros,
+  {with_zeros.least:,.0f} to {with_zeros.most:,.0f} µs with them: the two overlap. A
   convolution multiplies by zero as by anything else. PyTorch has a product with sparse
-  matrices, to which the image's patches have to be laid out first: {by_sparse:,.0f} µs.
+  matrices, to which the image's patches have to be laid out first:
+  {by_sparse.in_a_batch:,.0f} µs.
 """)
 
 # %% [markdown]
@@ -313,8 +319,8 @@ Four bits cost {whole - after4.point.mean:.2f} points after training. Three epoc
 rounding bring it to {during4.point.mean:.2f} %, in {during4.size.least:,} bytes.
 
 Nothing of this is faster here: PyTorch computes with the rounded numbers in 32 bits.
-Whole-number kernels are torchao's business, which is torch's own place for
-quantization now; they need a layer's worth of channels to pay.
+Rounding is simulated, which tells the accuracy exactly. Kernels for whole numbers are
+in torchao, torch's own place for quantization now; we have not measured them.
 """)
 
 # %% [markdown]
@@ -502,32 +508,33 @@ pages.table(
 # ## Which road when
 
 # %% tags=["hide-input"]
-half, twentieth = (
+half, tenth = (
     rows["pruning", f"stage-2-weights-{left}-untuned"] for left in (130608, 28000)
 )
 eight = redesign[8]
 pages.hold_to("half of all weights", half.point.mean > begun[2][0].accuracy - 0.05)
+pages.hold_to("it does not come back", thin.point.mean < channels.point.mean - 1)
 Text(f"""
 1. **You may train nothing, and the network is too large to send**: round it to eight
-   bits. {after8.title}: {said(after8)}, from {eight.size.least:,}.
+   bits ({after8.title}: {said(after8)}, from {eight.size.least:,}).
 2. **Eight bits are too many, and you may train a little**: four, rounded during the
-   last epochs. {during4.title}: {said(during4)}.
-3. **You may train nothing, and want four bits**: look first. {after4.title}:
-   {said(after4)}.
+   last epochs ({during4.title}: {said(during4)}).
+3. **You may train nothing, and want four bits**: look first ({after4.title}:
+   {said(after4)}).
 4. **You may train nothing, and the file is compressed anyway**: half of all weights
-   can go, one by one. {half.title}: {said(half)}.
-5. **More than that, and still no training**: do not. {twentieth.title}:
-   {said(twentieth)}.
-6. **Sparse files are welcome, and you may train on**: single weights, perhaps.
-   {pruned.title}: {said(pruned)}, in stage 2's time.
-7. **It is time that you want**: channels, never single weights. {channels.title}:
-   {said(channels)}, {channels.microseconds:,.0f} µs.
-8. **Your layers are wide, and their maps are small**: low rank, perhaps. Here maps are
-   large. {thin.title}: {said(thin)}, {thin.microseconds:,.0f} µs.
+   can go, one by one ({half.title}: {said(half)}).
+5. **More than that, and still no training**: do not ({tenth.title}:
+   {said(tenth)}).
+6. **Sparse files are welcome, and you may train on**: single weights, perhaps
+   ({pruned.title}: {said(pruned)}, in stage 2's time).
+7. **It is time that you want**: channels, never single weights ({channels.title}:
+   {said(channels)}, {channels.microseconds:,.0f} µs).
+8. **Your layers are wide, and you keep many ranks**: low rank, perhaps. With few
+   it does not come back ({thin.title}: {said(thin)}, {thin.microseconds:,.0f} µs).
 9. **You have a teacher that is much better than your student**: distil, perhaps. Ours
-   is hardly: {said(lessons[0][0])} with it, {said(lessons[0][1])} without.
-10. **You may draw anew and train**: do that, then round. {eight.title}: {said(eight)};
-    rounded to eight bits, see the first line.
+   is hardly ({said(lessons[0][0])} with it, {said(lessons[0][1])} without).
+10. **You may draw anew and train**: do that, then round ({eight.title}: {said(eight)};
+    rounded to eight bits, see the first line).
 """)
 
 # %% [markdown]
