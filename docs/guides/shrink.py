@@ -180,3 +180,9 @@ print(evidence.compare(before, after).verdict("before", "after"))
 # %% [markdown]
 # A step that the seeds cannot tell from nothing has cost nothing that you could
 # measure: keep it, and say so. [Studies](study.md) of MNIST's networks are one command.
+#
+# ## Or keep the network, and change its weights
+#
+# Pruning, low rank, quantization and distillation begin with what you have. [Other
+# roads](../beyond/12_other_roads.py#which-road-when) measures all of them beside
+# redesign, and says which pays when.

@@ -24,6 +24,7 @@ from mnist_steps.assignment import example
 from mnist_steps.assignment.rules import Assignment
 from mnist_steps.experiments import study
 from mnist_steps.pages import export, formats
+from mnist_steps.roads import arms, chain
 
 stage = stages.get(8)
 record = runs.folder_of(stage, 8)
@@ -149,6 +150,43 @@ formats.describe(
             if "engine" in outcome["environment"]
             else {}
         ),
+    },
+    "seed-N.json",
+)
+
+# %% [markdown]
+# ## An outcome of a road
+#
+# What `mnist-steps study --of roads` makes, for the page on [other
+# roads](../beyond/12_other_roads.py): `<folder>/<road>/<arm>/seed-N.json`.
+
+# %% tags=["hide-input"]
+rounded = arms.get("quantization", "stage-8-4-bits-during").tasks()[0]
+outcome = json.loads(chain.Store().path(rounded).read_text(encoding="utf-8"))
+formats.describe(
+    outcome,
+    {
+        "format": "the version of this format; a newer one is refused",
+        "road": "which way a network got small; begin, for one to begin with",
+        "arm": "the network's name on it",
+        "seed": "of order and augmentation, and of weights that are drawn",
+        "digest": "of all that decides the run, networks, recipes and data included",
+        "task": "what was to be done, as `roads.chain.Task` says it",
+        "shapes": "of the weights of each convolution in the end",
+        "parameters": "how many are not zero",
+        "bytes": "of a file of the network",
+        "bytes.dense": "with every number",
+        "bytes.sparse": "with those that are not zero, and their positions",
+        "bytes.compressed": "as dense, through zlib",
+        "losses": "mean training loss of each epoch, those before it went on included",
+        "accuracy": "in percent, each image judged once",
+        "images": "how many images judged",
+        "wrong": "by position, the digit read in each image that was read wrongly",
+        "trained_seconds": "of the training after the change",
+        "seconds": "of everything",
+        "environment": "as in a record, without seconds",
+        **{f"environment.{name}": meaning for name, meaning in environment.items()},
+        "environment.engine": "what computed the training",
     },
     "seed-N.json",
 )

@@ -1,6 +1,7 @@
 """Many runs over seeds: `study`."""
 
 import json
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,8 +32,8 @@ def make_study(
             help="Instead of stages, the arms of an experiment: ablation (each one change away "
             "from a short stage 8), causes (what a stage changes besides what it is about), ladder "
             "(the way to stage 11; its times count: --workers 1 on an idle machine), search "
-            "(candidates for stages 9 and 10, judged on the validation images) or frontier (what "
-            "stages 9 and 10 are compared with)."
+            "(candidates for stages 9 and 10, judged on the validation images), frontier (what "
+            "stages 9 and 10 are compared with) or roads (other ways to a small network)."
         ),
     ] = None,
     seeds: Annotated[
@@ -78,6 +79,16 @@ def make_study(
     from mnist_steps.experiments import ablation, registry, study
 
     training.pick_device(device)
+    if of == "roads":
+        if chosen is not None or device != "cpu":
+            found = "--stages" if chosen is not None else f"--device {device}"
+            raise MnistStepsError(
+                f"found --of roads and {found}: roads have networks of their own, and train on the "
+                "CPU. Leave it out."
+            )
+        how = {"engine": engine, "threads": threads}
+        make_roads(wanted, how, workers, scheduler, folder, dry_run, as_json)
+        return
     store = study.Store(folder or study.STUDIES)
     choices: dict[str, Any] = {"device": device, "engine": engine, "threads": threads}
     title = None
@@ -111,6 +122,62 @@ def make_study(
         print_study(rows, title)
         if effects:
             print_effects(effects)
+        print(f"{report.found} runs found, {report.made} made, {len(left)} left to make.")
+        for name, state in left.items():
+            print(f"  {name}: {state}")
+    if failures:
+        raise MnistStepsError(f"{len(failures)} runs failed: {'; '.join(failures)}.")
+
+
+def make_roads(
+    seeds: list[int] | None,
+    how: dict[str, Any],
+    workers: int | None,
+    scheduler: str | None,
+    folder: Path | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """The runs of `roads.arms`, as other studies are made. how: as for `roads.arms.tasks`"""
+    from dataclasses import asdict
+
+    from mnist_steps.roads import arms, chain
+
+    store = chain.Store(folder or chain.OUTCOMES)
+    tasks = arms.tasks(seeds, **how)
+    report = chain.make(tasks, store, workers, scheduler, dry_run)
+    left = {task.name: state for task in tasks if (state := store.state(task)) != "done"}
+    rows = []
+    for arm in arms.ARMS:
+        found = [one for task in arm.tasks(seeds) if (one := store.get(task)) is not None]
+        if found:
+            point = arms.point_of([one.accuracy for one in found])
+            rows.append((arm, point, statistics.fmean(one.bytes.least for one in found)))
+    failures = list(map(str, report.failures))
+    if as_json:
+        roads = [
+            {"road": arm.key[0], "arm": arm.key[1], "title": arm.title, **asdict(point),
+             "bytes": round(size)}
+            for arm, point, size in rows
+        ]  # fmt: skip
+        counts = {"found": report.found, "made": report.made, "failures": failures, "left": left}
+        print(json.dumps({"roads": roads} | counts, indent=1))
+    else:
+        print_table(
+            ("road", "network", ">runs", ">mean", ">95 %", ">bytes"),
+            [
+                (
+                    arm.key[0], arm.title, f"{point.runs}", f"{point.mean:.2f}",
+                    f"{point.interval.low:.2f} to {point.interval.high:.2f}"
+                    if point.interval else "–",
+                    f"{size:,.0f}",
+                )
+                for arm, point, size in rows
+            ],
+            title="Which other roads lead to a small network?",
+            caption="Accuracy in percent on the test images, each judged once, and the bytes of "
+            "the smallest file.",
+        )  # fmt: skip
         print(f"{report.found} runs found, {report.made} made, {len(left)} left to make.")
         for name, state in left.items():
             print(f"  {name}: {state}")

@@ -14,6 +14,6 @@ EXPERIMENTS = {each.name: each for each in (ABLATION, CAUSES, LADDER, SEARCH, FR
 def get(name: str) -> Experiment:
     """The experiment of this name. Raises MnistStepsError when there is none."""
     if name not in EXPERIMENTS:
-        known = ", ".join(EXPERIMENTS)
+        known = ", ".join([*EXPERIMENTS, "roads"])
         raise MnistStepsError(f"there is no experiment {name!r}: the experiments are {known}.")
     return EXPERIMENTS[name]

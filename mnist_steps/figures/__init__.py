@@ -18,6 +18,7 @@ from mnist_steps.figures.networks import (
     network_change,
     places,
 )
+from mnist_steps.figures.roads import Place, roads_compared
 from mnist_steps.figures.signals import (
     descent,
     loss_by_step,
@@ -34,6 +35,7 @@ from mnist_steps.figures.training import curves
 
 __all__ = [
     "PALETTE",
+    "Place",
     "Rung",
     "affine_map",
     "all_curves",
@@ -64,6 +66,7 @@ __all__ = [
     "one_step",
     "picked",
     "places",
+    "roads_compared",
     "rows_of",
     "rungs",
     "schedule",

@@ -10,8 +10,10 @@ from simulated import made_up
 from mnist_steps import data, figures, receptive_field, runs, stages
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.experiments import search, study
+from mnist_steps.experiments.evidence import Interval
 from mnist_steps.experiments.frontier import PUBLISHED, Public
 from mnist_steps.experiments.ladder import LADDER
+from mnist_steps.figures import roads
 
 
 def test_each_network_has_a_line_of_its_own_or_the_figure_is_refused():
@@ -287,3 +289,33 @@ def test_figures_stand_beside_each_other_or_fold_and_keep_what_they_say():
     folded = figures.folded("Both & more", curves)
     assert "<summary>Both &amp; more</summary>" in folded._repr_html_()
     assert curves.svg in folded._repr_html_() and folded.alt == curves.alt
+
+
+# --- Roads ----------------------------------------------------------------------------------
+
+
+def test_each_road_has_a_shape_and_a_colour_of_its_own():
+    shapes = list(roads.SHAPES.values())
+    assert len({path for _, path in shapes}) == len({name for name, _ in shapes}) == len(shapes)
+
+
+def test_roads_stand_by_accuracy_bytes_and_time_and_what_is_below_stands_at_the_foot():
+    places = [
+        figures.Place("redesign", "8", 30_000, 90, 99.4, Interval(99.38, 99.42)),
+        figures.Place("channels", "", 3_000, 900, 99.0, Interval(98.9, 99.1)),
+        figures.Place("low rank", "poor", 300_000, 50, 12.0, None),
+    ]
+    by_bytes, by_time = figures.roads_compared(places, 99.4).figures
+    for picture, values in ((by_bytes, (30_000, 3_000, 300_000)), (by_time, (90, 900, 50))):
+        marks = re.findall(r'<svg x="([\d.]+)%" y="([\d.]+)" width="1"', picture.svg)[:3]
+        across = [float(x) for x, _ in marks]
+        assert sorted(range(3), key=lambda place: across[place]) == sorted(
+            range(3), key=lambda place: values[place]
+        )
+        heights = [float(y) for _, y in marks]
+        assert heights[0] < heights[1] < heights[2] == roads.HEIGHT
+    assert "redesign, 8: 30,000 bytes, 99.40 % (99.38 to 99.42)" in by_bytes.alt
+    assert "channels, no name: 900 µs, 99.00 % (98.90 to 99.10)" in by_time.alt
+    assert "low rank, poor: 50 µs, 12.00 %" in by_time.alt
+    assert all(f">{road}</text>" in by_bytes.svg for road in ("redesign", "channels", "low rank"))
+    assert ">quantization</text>" not in by_bytes.svg, "the legend names what is there"

@@ -1,0 +1,458 @@
+"""One run of a road: begin with a trained network, change it, train on, judge, weigh.
+
+A task is plain data; its outcome is one small file, marked with the digest of all that decided it,
+so that a study of roads can stop at any moment and goes on with what is missing, as other studies
+do. Trained networks to begin with are kept in the cache folder; whoever has them not, trains them.
+"""
+
+import copy
+import functools
+import io
+import json
+import math
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import torch
+from msgspec import Meta
+from torch import Tensor, nn
+
+from mnist_steps import data, engine, evaluation, graph, runs, stages, training
+from mnist_steps.data import Split
+from mnist_steps.errors import MnistStepsError
+from mnist_steps.experiments import executors
+from mnist_steps.experiments.arms import network
+from mnist_steps.experiments.study import Digit, Position
+from mnist_steps.experiments.tasks import Report, perform_all
+from mnist_steps.recipes import Recipe
+from mnist_steps.roads import distillation, low_rank, pruning, quantization, storage
+from mnist_steps.roads.steps import Guest, Schooling
+from mnist_steps.roads.storage import Bytes
+from mnist_steps.stages import Stage
+from mnist_steps.training import Environment, Percent, Seconds
+
+OUTCOMES = runs.RECORDS / "roads"
+FORMAT = 1
+CALIBRATED_ON = 1000  # training images that say how large activations get
+
+
+@dataclass(frozen=True)
+class Begin:
+    """A stage's network, trained up to some epoch of a recipe.
+
+    recipe: as `Recipe.as_data` gives it; None is the stage's own
+    bfloat16: trained with convolutions in 16 bits, as large networks are here
+    """
+
+    stage: int
+    epochs: int
+    seed: int
+    recipe: dict[str, Any] | None = None
+    bfloat16: bool = False
+
+    def as_stage(self) -> Stage:
+        """The stage, with this recipe."""
+        stage = stages.get(self.stage)
+        return replace(stage, recipe=Recipe.from_data(self.recipe)) if self.recipe else stage
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run to make; every field is plain data.
+
+    road: 'begin' for a network to begin with, else the road
+    arm: its name among the road's
+    begin: what it begins with; None for a network that is trained from the start
+    change: what is done to the network: 'none', 'weights', 'channels', 'low-rank'
+    budget: how many parameters the change may leave
+    layers: of a network from the start, as `arms.network` takes them; '' is the network of
+        `recipe_of`
+    recipe: of the epochs after the change, as `Recipe.as_data` gives it; None when there are none
+    recipe_of: the stage whose network and normalization count
+    bits: of weights in the end, None for float32; rounded_from: while training too, or not
+    teacher, share, temperature: who teaches, and how, as `distillation.Teaching` says
+    judged_on: 'test', or 'validation' to train on 55,000 images and judge on the other 5,000
+    engine: what computes the epochs after the change: 'auto', 'torch' or 'engine'
+    """
+
+    road: str
+    arm: str
+    seed: int
+    recipe_of: int
+    begin: Begin | None = None
+    change: str = "none"
+    budget: int | None = None
+    layers: str = ""
+    recipe: dict[str, Any] | None = None
+    bits: int | None = None
+    rounded_while_training: bool = False
+    teacher: Begin | None = None
+    share: float = 0.0
+    temperature: float = 1.0
+    judged_on: str = "test"
+    engine: str = field(default="auto", compare=False)
+    threads: int = field(default=1, compare=False)
+
+    @property
+    def name(self) -> str:
+        return f"{self.road}, {self.arm}, seed {self.seed}"
+
+    @property
+    def digest(self) -> str:
+        """Of all that decides the run, data and the networks' layers included."""
+        content = asdict(self)
+        for how in ("engine", "threads"):  # it decides no more than rounding
+            del content[how]
+        content["data"] = data.CHECKSUMS
+        numbers = {self.recipe_of, *(one.stage for one in (self.begin, self.teacher) if one)}
+        content["stages"] = {str(number): _deciding(number) for number in sorted(numbers)}
+        return runs.digest(json.loads(json.dumps(content)))
+
+    def splits(self) -> tuple[Split, Split]:
+        """What is trained on, and what is judged."""
+        return _splits(self.judged_on)
+
+
+_tracing = threading.Lock()  # tracing changes how all modules of a process are called
+
+
+def _deciding(number: int) -> dict[str, Any]:
+    """What a stage is, as far as it decides a run."""
+    with _tracing:
+        return _traced(number)
+
+
+@functools.cache
+def _traced(number: int) -> dict[str, Any]:
+    stage = stages.get(number)
+    traced = graph.trace(stage.build(), runs.INPUT_SHAPE).as_data()
+    return {"graph": traced, "recipe": stage.recipe.as_data()}
+
+
+def _splits(judged_on: str) -> tuple[Split, Split]:
+    mnist = data.mnist()
+    if judged_on == "validation":
+        return mnist.train, mnist.validation
+    return mnist.full_train, mnist.test
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is kept of one run; every field is plain data.
+
+    digest: the task's
+    shapes: of the weights of each convolution in the end, by name
+    parameters: how many are not zero; of a network whose batch normalization counts as two a
+        channel, as everywhere
+    bytes: of the network's file
+    losses: mean training loss of each epoch after the change
+    wrong: position of each image not recognised, and the digit predicted
+    trained_seconds: of the epochs after the change; seconds: of everything, wall time
+    """
+
+    road: str
+    arm: str
+    seed: int
+    digest: str
+    task: dict[str, Any]
+    shapes: dict[str, list[int]]
+    parameters: Annotated[int, Meta(gt=0)]
+    bytes: Bytes
+    losses: list[float | None]
+    accuracy: Percent
+    images: int
+    wrong: dict[Position, Digit]
+    trained_seconds: float
+    seconds: Seconds
+    environment: dict[str, Any]
+
+    @property
+    def headline(self) -> str:
+        return f"{self.accuracy:.2f} %, {self.parameters:,} parameters, {self.seconds:.0f} s"
+
+    def predictions(self, labels: Tensor) -> Tensor:
+        """The digit predicted for each image, given the right ones, (N,)."""
+        predicted = labels.clone()
+        for position, digit in self.wrong.items():
+            predicted[position] = digit
+        return predicted
+
+
+def perform(task: Task) -> Outcome:
+    """Make a task's run, here and now, on the CPU with the task's threads."""
+    start = time.perf_counter()
+    with training.one_at_a_time(task.threads):
+        split, judge = task.splits()
+        recipe = Recipe.from_data(task.recipe) if task.recipe else None
+        if task.begin is None:
+            model = _from_the_start(task)
+        else:
+            model, state = begun(task.begin, task.judged_on, task.engine)
+        model, guest = _changed(model, task)
+        if task.teacher is not None:
+            guest = replace(guest, teaching=_teaching(task))
+        trained_seconds, losses = 0.0, []
+        by = "torch"
+        if recipe is not None:
+            trained = time.perf_counter()
+            by = _by(model, recipe, guest, task.engine)
+            schooling = Schooling(model, recipe, task.seed, split, by, guest)
+            if task.rounded_while_training and task.begin is not None:
+                schooling.restore(state)  # it goes on where the network before was stopped
+            while len(schooling.losses) < recipe.epochs:
+                schooling.run_epoch()
+            losses = schooling.losses
+            trained_seconds = time.perf_counter() - trained
+        size = storage.of(model, task.bits)
+        if task.bits is not None:
+            quantization.round_weights(model, task.bits)
+        predictions = _predictions(model, task, judge, split)
+        wrong = (predictions != judge.labels).nonzero().flatten().tolist()
+        environment = asdict(training.describe_environment(torch.device("cpu"), (), by))
+        del environment["seconds"]
+    return Outcome(
+        road=task.road,
+        arm=task.arm,
+        seed=task.seed,
+        digest=task.digest,
+        task={key: value for key, value in asdict(task).items() if key not in HOW},
+        shapes={
+            name: list(layer.weight.shape)
+            for name, layer in model.named_children()
+            if isinstance(layer, nn.Conv2d)
+        },
+        parameters=sum(int((one != 0).sum()) for one in model.parameters()),
+        bytes=size,
+        losses=[loss if math.isfinite(loss) else None for loss in losses],
+        accuracy=round(100 - 100 * len(wrong) / len(judge), 6),
+        images=len(judge),
+        wrong={position: int(predictions[position]) for position in wrong},
+        trained_seconds=round(trained_seconds, 2),
+        seconds=round(time.perf_counter() - start, 2),
+        environment=environment,
+    )
+
+
+HOW = ("engine", "threads")  # fields of a task that decide no more than rounding
+
+
+def _from_the_start(task: Task) -> nn.Sequential:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(task.seed)
+        if task.layers:
+            return network(task.layers)
+        model = stages.get(task.recipe_of).build()
+    assert isinstance(model, nn.Sequential)
+    return model
+
+
+def _changed(model: nn.Sequential, task: Task) -> tuple[nn.Sequential, Guest]:
+    """The network after the change, and what its training has to keep up."""
+    large = task.begin is not None and task.begin.bfloat16
+    if task.change == "weights":
+        assert task.budget is not None
+        masks = pruning.weakest_weights(model, task.budget)
+        return model, Guest(masks=masks, bfloat16=large)
+    if task.change == "channels":
+        assert task.budget is not None
+        return pruning.fewer_channels(model, task.budget), Guest()
+    if task.change == "low-rank":
+        assert task.budget is not None
+        return low_rank.factorized(model, low_rank.ranks_within(model, task.budget)), Guest()
+    return model, Guest(bits=task.bits if task.rounded_while_training else None)
+
+
+def _by(model: nn.Module, recipe: Recipe, guest: Guest, wanted: str) -> str:
+    if guest.bfloat16:
+        return "torch"
+    return engine.choose(model, recipe, wanted).engine
+
+
+def _predictions(model: nn.Sequential, task: Task, judge: Split, split: Split) -> Tensor:
+    """For each image of `judge` the digit, int64 tensor (N,); activations are rounded with bits."""
+    recipe = stages.get(task.recipe_of).recipe
+    if task.bits is None:
+        compute = engine.evaluate if engine.fits(model) else evaluation.log_probabilities
+        return evaluation.evaluate(model, judge, recipe, compute=compute).predictions
+    seen = split.images[:CALIBRATED_ON].float() / 255
+    seen = evaluation.normalize(seen, recipe.normalize_train)
+    with quantization.rounded_activations(model, seen):
+        return evaluation.evaluate(model, judge, recipe).predictions
+
+
+def _teaching(task: Task) -> distillation.Teaching:
+    assert task.teacher is not None
+    # Whatever its students are judged on, the teacher is one: it has seen all training images.
+    images = data.mnist().full_train.images
+    path = _kept(task.teacher, "test").with_suffix(".answers.pt")
+    if not path.is_file():
+        teacher, _ = begun(task.teacher, "test", task.engine)
+        normalization = stages.get(task.teacher.stage).recipe.normalize_train
+        _keep(path, {"answers": distillation.answers(teacher, images, normalization)})
+    return distillation.Teaching(_read(path)["answers"], task.share, task.temperature)
+
+
+# --- Networks to begin with -----------------------------------------------------------------
+
+
+def begun(begin: Begin, judged_on: str, wanted: str) -> tuple[nn.Sequential, dict[str, Any]]:
+    """A trained network and the state of its training: from the cache, or trained now.
+
+    Every epoch is kept until the next one is done, so that a training that was stopped goes on.
+    judged_on: 'validation' for one that has not seen the validation images
+    wanted: as for `engine.choose`
+    """
+    stage = begin.as_stage()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(begin.seed)
+        model = stage.build()
+    assert isinstance(model, nn.Sequential)
+    guest = Guest(bfloat16=begin.bfloat16)
+    by = _by(model, stage.recipe, guest, wanted)
+    schooling = Schooling(model, stage.recipe, begin.seed, _splits(judged_on)[0], by, guest)
+    for epochs in range(begin.epochs, 0, -1):
+        path = _kept(replace(begin, epochs=epochs), judged_on)
+        if path.is_file():
+            schooling.restore(_read(path))
+            break
+    while (done := len(schooling.losses)) < begin.epochs:
+        schooling.run_epoch()
+        _keep(_kept(replace(begin, epochs=done + 1), judged_on), schooling.state())
+        if done and not _wanted(stage.recipe.epochs, done):
+            _kept(replace(begin, epochs=done), judged_on).unlink(missing_ok=True)
+    return model, copy.deepcopy(schooling.state())
+
+
+BEFORE_ROUNDING = 12  # of fifteen epochs
+
+
+def _wanted(all_epochs: int, epochs: int) -> bool:
+    """Whether some road begins there."""
+    return epochs in (BEFORE_ROUNDING, all_epochs)
+
+
+def _kept(begin: Begin, judged_on: str) -> Path:
+    """Its name carries a digest: a changed recipe or network never meets an old file."""
+    stage = begin.as_stage()
+    content = {"identity": runs.identity(stage, begin.seed), "bfloat16": begin.bfloat16}
+    short = runs.digest(content | {"judged_on": judged_on})[:12]
+    name = f"{stage.slug}-seed-{begin.seed}-epoch-{begin.epochs}-{short}.pt"
+    return data.root() / "roads" / name
+
+
+def _keep(path: Path, content: dict[str, Any]) -> None:
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    data.write_atomically(path, buffer.getvalue())
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = torch.load(path, weights_only=True)  # no code
+    except Exception as error:  # torch.load raises many kinds on a damaged file
+        raise MnistStepsError(
+            f"the trained network {path} cannot be read ({type(error).__name__}). "
+            "Delete it to train it anew."
+        ) from error
+    return content
+
+
+# --- The store ------------------------------------------------------------------------------
+
+
+class Store:
+    """Outcomes as files: <folder>/<road>/<arm>/seed-N.json.
+
+    A run is 'done', 'missing', or 'stale' when its file belongs to another run than the task's.
+    """
+
+    def __init__(self, folder: Path = OUTCOMES) -> None:
+        self.folder = folder
+
+    def path(self, of: Task | Outcome) -> Path:
+        return self.folder / of.road / of.arm / f"seed-{of.seed}.json"
+
+    def get(self, task: Task) -> Outcome | None:
+        """The task's outcome, None unless it is done. Raises MnistStepsError when damaged."""
+        outcome = self._read(task)
+        return outcome if outcome and outcome.digest == task.digest else None
+
+    def state(self, task: Task) -> str:
+        outcome = self._read(task)
+        if outcome is None:
+            return "missing"
+        return "done" if outcome.digest == task.digest else "stale"
+
+    def put(self, outcome: Outcome) -> None:
+        fields = {"format": FORMAT, **asdict(outcome)}
+        lines = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in fields.items()]
+        content = "{\n" + ",\n".join(lines) + "\n}\n"
+        data.write_atomically(self.path(outcome), content.encode())
+
+    def check_writable(self) -> None:
+        """Raises MnistStepsError when outcomes could not be saved."""
+        data.check_writable(self.folder)
+
+    def _read(self, task: Task) -> Outcome | None:
+        path = self.path(task)
+        try:
+            text = path.read_bytes()
+            version = msgspec.json.decode(text, type=runs.Format).format
+            if version > FORMAT:
+                raise MnistStepsError(
+                    f"{path} has format {version}, this version of mnist_steps reads up to "
+                    f"{FORMAT}. Update mnist_steps."
+                )
+            outcome = msgspec.json.decode(text, type=Outcome)
+            if outcome.digest == task.digest:
+                for problem in _problems(outcome, task):
+                    raise ValueError(problem)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, RecursionError) as error:
+            raise MnistStepsError(
+                f"{path} cannot be read as a run ({error!r}). Delete it to make the run again."
+            ) from error
+        return outcome
+
+
+def _problems(outcome: Outcome, task: Task) -> Iterator[str]:
+    """What an outcome says that the task's run cannot have been, in words."""
+    wanted = {key: value for key, value in asdict(task).items() if key not in HOW}
+    yield from runs.differences(json.loads(json.dumps(wanted)), outcome.task)
+    images = data.VALIDATION_SIZE if task.judged_on == "validation" else data.TEST_SIZE
+    if outcome.images != images or any(place >= images for place in outcome.wrong):
+        yield f"it was judged on other images than the {images} that there are"
+    right = 100 - 100 * len(outcome.wrong) / images
+    if abs(right - outcome.accuracy) > 1e-5:
+        yield f"the images say {right:.2f} %"
+    epochs = task.recipe["epochs"] if task.recipe else 0
+    if len(outcome.losses) != epochs:
+        yield f"it has {len(outcome.losses)} epochs, its recipe {epochs}"
+    if task.budget is not None and outcome.parameters > task.budget:
+        yield f"it has {outcome.parameters:,} parameters, more than {task.budget:,}"
+    msgspec.convert({"seconds": ()} | outcome.environment, Environment)
+
+
+def make(
+    tasks: Sequence[Task],
+    store: Store,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    dry_run: bool = False,
+) -> Report:
+    """Make the runs that the store does not have; the arguments are those of `study.make`."""
+    missing = [task for task in tasks if store.state(task) != "done"]
+    if dry_run or not missing:
+        return Report(found=len(tasks) - len(missing), made=0, failures=())
+    if scheduler is not None:
+        with executors.dask_cluster(scheduler) as cluster:
+            return perform_all(tasks, cluster, store, perform, title="roads")
+    with executors.Processes(workers or os.cpu_count() or 1) as processes:
+        return perform_all(tasks, processes, store, perform, title="roads")

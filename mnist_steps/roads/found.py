@@ -1,0 +1,147 @@
+"""What all roads came to, redesign among them, on equal terms: accuracy, bytes, time.
+
+A row is a network over its seeds. Redesign is the stages as they are: their study's runs, each test
+image judged once, and the bytes of the record's weights.
+"""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mnist_steps import data, runs, stages
+from mnist_steps.experiments import frontier, study
+from mnist_steps.roads import arms, storage, timing
+from mnist_steps.roads.arms import Arm, Point
+from mnist_steps.roads.chain import Outcome, Store
+from mnist_steps.roads.storage import Bytes
+
+
+@dataclass(frozen=True)
+class Row:
+    """A network that some road led to.
+
+    road: as the figure calls it; label: a few letters for the figure
+    parameters: not zero, at most over seeds
+    size: of its file, means over seeds
+    microseconds: for an image of a batch, on one thread; alone: for one by itself
+    finals: test accuracy of each run in percent
+    changed: how many of the 10,000 predictions are not those of the same training without the
+        change, on average; None where there is none
+    trained_on: whether it was trained after the change, or made so
+    shared: its seeds begin with one training
+    """
+
+    road: str
+    key: tuple[str, str]
+    title: str
+    label: str
+    parameters: int
+    size: Bytes
+    microseconds: float
+    alone: float
+    finals: Sequence[float]
+    changed: float | None = None
+    trained_on: bool = True
+    shared: bool = False
+
+    @property
+    def point(self) -> Point:
+        return arms.point_of(self.finals)
+
+
+def rows(store: Store | None = None) -> list[Row]:
+    """All networks that there are runs and times of, redesign first."""
+    times = timing.load().networks
+    return [*redesign(times), *others(times, store)]
+
+
+def redesign(times: dict[str, timing.Time]) -> list[Row]:
+    """The stages of which there are runs whose test images were judged once."""
+    found = []
+    for stage in stages.STAGES:
+        arm = frontier.ONE_VIEW  # stage 9's training, whose own runs noted nine views alone
+        judged = (arm.stage, arm.name) if stage.number == arm.stage.number else (stage, None)
+        noted = [one.one_view_accuracies for one in study.Store().outcomes(*judged)]
+        finals = [each[-1] for each in noted if each is not None]
+        if stage.number == 1:  # its record keeps no weights
+            sizes = [one.bytes for one in arms.get("begin", "stage-1").outcomes()]
+        else:
+            sizes = [storage.of(runs.load(stage.number).build())]  # type: ignore[arg-type]
+        if finals and sizes:
+            time = times[f"stage-{stage.number}"]
+            found.append(
+                Row(
+                    "redesign", ("redesign", f"stage-{stage.number}"), f"stage {stage.number}",
+                    f"{stage.number}", stage.parameters, sizes[0], time.in_a_batch, time.alone,
+                    finals,
+                )
+            )  # fmt: skip
+    return found
+
+
+def others(times: dict[str, timing.Time], store: Store | None = None) -> list[Row]:
+    found, labels = [], data.mnist().test.labels
+    for arm in arms.ARMS:
+        outcomes = arm.outcomes(store)
+        if not outcomes or arm.key[0] == "begin":
+            continue
+        if time_of(arm) not in times:
+            continue
+        sizes, time = [one.bytes for one in outcomes], times[time_of(arm)]
+        changed = [
+            int((one.predictions(labels) != whole.predictions(labels)).sum())
+            for one in outcomes
+            if (whole := without(arm, one, store)) is not None
+        ]
+        found.append(
+            Row(
+                road_of(arm), arm.key, arm.title, label_of(arm),
+                # Some weights are rounded to zero, which makes nothing smaller.
+                stages.get(arm.task.recipe_of).parameters
+                if arm.task.bits
+                else max(one.parameters for one in outcomes),
+                Bytes(*(
+                    round(statistics.fmean(getattr(size, way) for size in sizes))
+                    for way in ("dense", "sparse", "compressed")
+                )),
+                time.in_a_batch, time.alone, [one.accuracy for one in outcomes],
+                statistics.fmean(changed) if changed else None,
+                arm.task.recipe is not None, arm.shared,
+            )
+        )  # fmt: skip
+    return found
+
+
+def without(arm: Arm, outcome: Outcome, store: Store | None = None) -> Outcome | None:
+    """The run of the same training to which nothing was done."""
+    if arm.task.begin is None:
+        return None
+    seed = arm.task.begin.seed if arm.shared else outcome.seed
+    same = arms.get("begin", f"stage-{arm.task.begin.stage}").outcomes(store)
+    return next((one for one in same if one.seed == seed), None)
+
+
+def road_of(arm: Arm) -> str:
+    """As the figure calls it."""
+    if arm.key[0] == "distillation" and arm.task.teacher is None:
+        return "redesign"  # the student by itself
+    by_change = {"weights": "single weights", "channels": "channels", "low-rank": "low rank"}
+    return by_change.get(arm.task.change, arm.key[0])
+
+
+def time_of(arm: Arm) -> str:
+    """The network among `timing.networks` that has the same shapes."""
+    if arm.task.change in ("channels", "low-rank"):
+        return "/".join(arm.key).removesuffix("-untuned")
+    if arm.task.layers:
+        return "tiny"
+    return f"stage-{arm.task.recipe_of}"
+
+
+def label_of(arm: Arm) -> str:
+    task = arm.task
+    if task.bits is not None:
+        return f"{task.bits} bits"
+    if task.budget is not None:
+        return f"{task.recipe_of}: {task.budget / 1000:.0f}k"
+    return f"{task.recipe_of}" if not task.layers else "2k"

@@ -1,0 +1,149 @@
+"""Training steps with a guest in them: masks, rounded weights, or a teacher.
+
+The same steps as everywhere, by the engine where the network fits and by PyTorch elsewhere, with
+one thing added at its place: weights are rounded before the network computes and put back before
+they move; the loss hears a teacher too; pruned weights are set to zero again once they have moved.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from mnist_steps import engine
+from mnist_steps.augment import batch_affine
+from mnist_steps.data import Split
+from mnist_steps.engine.network import IMAGES
+from mnist_steps.evaluation import normalize
+from mnist_steps.recipes import Recipe, make_schedule
+from mnist_steps.roads.distillation import Teaching
+from mnist_steps.roads.quantization import convolutions, rounded
+from mnist_steps.training import train_epoch_in_steps
+
+
+@dataclass(frozen=True)
+class Guest:
+    """What a road adds to training steps; by default nothing.
+
+    masks: by the names of weights, 1 where a weight stays and 0 where it was pruned
+    bits: round the weights of convolutions to so many while the network computes
+    teaching: what the loss hears besides the labels
+    bfloat16: compute convolutions in 16 bits, by PyTorch; weights and their steps stay in 32
+    """
+
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
+    bits: int | None = None
+    teaching: Teaching | None = None
+    bfloat16: bool = False
+
+
+class Trainer(engine.Trainer):
+    """Steps with a guest. native: as for `engine.Trainer`"""
+
+    def __init__(self, model: nn.Sequential, *args: Any, guest: Guest, **options: Any) -> None:
+        super().__init__(model, *args, **options)
+        self.guest, self.scoring = guest, nn.Sequential(*list(model)[:-1])  # without log-softmax
+        named = dict(model.named_parameters())
+        self.masked = [(named[name], mask) for name, mask in guest.masks.items()]
+        self.rounded = [layer.weight for layer in convolutions(model)] if guest.bits else []
+
+    def step(
+        self,
+        chosen: Tensor,
+        maps: Tensor | None,
+        mark: Callable[[str], None] = lambda part: None,
+    ) -> tuple[float, int]:
+        exact = [weight.detach().clone() for weight in self.rounded]
+        with torch.no_grad():
+            for weight in self.rounded:
+                assert self.guest.bits is not None
+                weight.copy_(rounded(weight, self.guest.bits))
+
+        if self.native and len(chosen) % IMAGES == 0:
+            network = self.network(len(chosen))
+            network.prepare(self.images, chosen.to(torch.int32), maps, self.normalization)
+            network.forward()
+            scores = network.result().flatten(1).requires_grad_()
+            loss, recognized = self._judge(scores, chosen)
+            (gradient,) = torch.autograd.grad(loss, scores)
+            network.backward(gradient.view(len(chosen), -1, 1, 1))
+        else:
+            self.model.train()
+            images = self.split.images[chosen].float() / 255
+            images = images if maps is None else batch_affine(images, maps)
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.guest.bfloat16):
+                scores = self.scoring(normalize(images, self.normalization))
+            loss, recognized = self._judge(scores.float(), chosen)
+            self.optimizer.zero_grad()
+            loss.backward()
+
+        with torch.no_grad():  # straight through: rounded weights' gradients move the exact ones
+            for weight, before in zip(self.rounded, exact, strict=True):
+                weight.copy_(before)
+        if self.native and len(chosen) % IMAGES == 0:
+            rates = ("lr", "momentum", "weight_decay", "nesterov")
+            network.update(*(self.settings[name] for name in rates))
+        else:
+            self.optimizer.step()
+        with torch.no_grad():
+            for weight, mask in self.masked:
+                weight.mul_(mask)
+        return loss.item(), recognized
+
+    def _judge(self, scores: Tensor, chosen: Tensor) -> tuple[Tensor, int]:
+        """The loss of scores (N, 10) before log-softmax, and how many images they recognize."""
+        log_probabilities, labels = scores.log_softmax(dim=1), self.split.labels[chosen]
+        recognized = int((scores.argmax(dim=1) == labels).sum().item())
+        if self.guest.teaching is not None:
+            return self.guest.teaching.loss(log_probabilities, labels, chosen), recognized
+        return F.nll_loss(log_probabilities, labels), recognized
+
+
+class Schooling:
+    """A training under way that can stop after any epoch and go on, as `training.Training` can.
+
+    model: trained as it is, in place
+    by: 'engine' or 'torch'
+    """
+
+    def __init__(
+        self, model: nn.Sequential, recipe: Recipe, seed: int, split: Split, by: str,
+        guest: Guest | None = None,
+    ) -> None:  # fmt: skip
+        self.model, self.recipe, self.split, self.by = model, recipe, split, by
+        self.guest = guest or Guest()
+        model.to(memory_format=torch.channels_last)
+        self.generator = Generator().manual_seed(seed)
+        self.optimizer = recipe.optimizer.make(model.parameters())
+        steps = -(-len(split) // recipe.batch_size)
+        self.schedule = make_schedule(recipe, self.optimizer, steps)
+        self.losses: list[float] = []
+
+    def run_epoch(self) -> None:
+        trainer = Trainer(
+            self.model, self.optimizer, self.split, self.recipe.normalize_train,
+            native=self.by == "engine", guest=self.guest,
+        )  # fmt: skip
+        trained = train_epoch_in_steps(trainer, self.recipe, self.schedule, self.generator)
+        self.losses.append(round(trained.losses.mean().item(), 6))
+
+    def state(self) -> dict[str, Any]:
+        """Everything needed to go on, as tensors and plain data."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule and self.schedule.state_dict(),
+            "generator": self.generator.get_state(),
+            "losses": self.losses,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.schedule:
+            self.schedule.load_state_dict(state["schedule"])
+        self.generator.set_state(state["generator"])
+        self.losses = list(state["losses"])
