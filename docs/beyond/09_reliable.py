@@ -13,7 +13,7 @@ from torch import nn
 
 from mnist_steps import augment, data, evaluation, figures, pages, runs, stages, summary
 from mnist_steps.experiments import evidence, search, study
-from mnist_steps.experiments.frontier import ONE_VIEW, PUBLISHED
+from mnist_steps.experiments.frontier import PUBLISHED
 from mnist_steps.markup import Text
 from mnist_steps.original import BUDGET, TARGET
 
@@ -141,21 +141,20 @@ pages.predict(
 figures.beside(figures.seeds([before, stage]), figures.all_curves([before, stage]))
 
 # %% tags=["hide-input"]
-# The same trainings, judged by one view to the end: noted with them, or made for it.
-plain = now if study.verdict_of(now) else store.outcomes(ONE_VIEW.stage, ONE_VIEW.name)
-once = {one.seed: one.one_view_accuracies[-1] for one in plain}
-nine = {one.seed: one.figures.final for one in now if one.seed in once}
-gain = evidence.bootstrap([nine[seed] - once[seed] for seed in nine])
-worth = statistics.fmean(nine[seed] - once[seed] for seed in nine)
+once = [one.one_view_accuracies[-1] for one in now]  # of the same trainings
+gains = [
+    one.figures.final - by_itself for one, by_itself in zip(now, once, strict=True)
+]
+gain, worth = evidence.bootstrap(gains), statistics.fmean(gains)
 by_nine = evidence.compare(finals_before, finals)
-by_one = evidence.compare(finals_before, list(once.values()))
+by_one = evidence.compare(finals_before, once)
 pages.hold_to("By nine views the mean is", by_nine.ranked and by_nine.difference > 0)
 pages.hold_to("By one view, as stage 8 is judged", by_one.difference > 0)
 settled = "beyond chance" if by_one.ranked else "but not beyond chance"
 Text(f"""
 By nine views the mean is {by_nine.difference:.2f} points above stage 8's. By one view,
 as stage 8 is judged, it is {by_one.difference:.2f} points above, {settled}. The
-difference is the views' own: over {len(nine)} seeds they are worth {worth:+.3f} points
+difference is the views' own: over {len(gains)} seeds they are worth {worth:+.3f} points
 (95 % interval {gain.low:+.3f} to {gain.high:+.3f}) without another weight. In the
 curves that is the leap three epochs before the end.
 """)
@@ -332,7 +331,7 @@ pages.verdicts(stage)
 
 # %% tags=["hide-input"]
 several = evidence.verdict([one.test_accuracies for one in now])
-single = study.verdict_of(plain)
+single = study.verdict_of(now)
 public = max(one.final for one in PUBLISHED if one.final and one.parameters < BUDGET)
 nearly = several.end == several.runs and several.hold < several.runs
 pages.hold_to("every run ends above it, and not every run stays", nearly)

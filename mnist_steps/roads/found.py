@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mnist_steps import data, runs, stages
-from mnist_steps.experiments import frontier, study
+from mnist_steps.experiments import study
 from mnist_steps.roads import arms, storage, timing
 from mnist_steps.roads.arms import Arm, Point
 from mnist_steps.roads.chain import Outcome, Store
@@ -56,12 +56,10 @@ def rows(store: Store | None = None) -> list[Row]:
 
 
 def redesign(times: dict[str, timing.Time]) -> list[Row]:
-    """The stages of which there are runs whose test images were judged once."""
+    """The stages, by one view of each test image."""
     found = []
     for stage in stages.STAGES:
-        arm = frontier.ONE_VIEW  # stage 9's training, whose own runs noted nine views alone
-        judged = (arm.stage, arm.name) if stage.number == arm.stage.number else (stage, None)
-        noted = [one.one_view_accuracies for one in study.Store().outcomes(*judged)]
+        noted = [one.one_view_accuracies for one in study.Store().outcomes(stage)]
         finals = [each[-1] for each in noted if each is not None]
         if stage.number == 1:  # its record keeps no weights
             sizes = [one.bytes for one in arms.get("begin", "stage-1").outcomes()]

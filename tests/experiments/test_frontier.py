@@ -1,7 +1,6 @@
-"""What stages 9 and 10 are compared with: one family, one recipe, and one view of each image."""
+"""What stages 9 and 10 are compared with: one family and one recipe."""
 
 import json
-from dataclasses import replace
 
 from torch import nn
 
@@ -42,19 +41,11 @@ def test_the_members_that_are_stages_say_so_in_layers_as_well():
         assert shapes == [parameter.shape for parameter in member.stage.build().parameters()]
 
 
-def test_one_view_trains_as_stage_9_does_and_judges_each_image_once():
-    stage = stages.get(9)
-    assert stage.recipe.test_shifts > 0 == frontier.ONE_VIEW.stage.recipe.test_shifts
-    views = {"test_shifts": stage.recipe.test_shifts, "shifted_epochs": stage.recipe.shifted_epochs}
-    recipe = replace(frontier.ONE_VIEW.stage.recipe, **views)
-    assert replace(frontier.ONE_VIEW.stage, recipe=recipe) == stage
-
-
 def test_all_runs_are_different_ones_judged_on_test_images():
     tasks = frontier.FRONTIER.tasks([0, 1])
     arms = [member.name for member in frontier.FAMILY if member.name is not None]
-    assert {task.arm for task in tasks} == {*arms, "one-view"}
-    assert len({task.digest for task in tasks}) == len(tasks) == 2 * (len(arms) + 1)
+    assert {task.arm for task in tasks} == set(arms)
+    assert len({task.digest for task in tasks}) == len(tasks) == 2 * len(arms)
     assert {task.judged_on for task in tasks} == {"test"}
 
 
