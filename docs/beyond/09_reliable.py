@@ -272,7 +272,7 @@ print(f"wrong in all {len(now)} runs: {len(always)}, in at least one: {len(ever)
 # but for one character. It learns much more slowly. What is wrong?
 
 # %% tags=["fold"]
-train = data.mnist().full_train[:6400]
+train = data.mnist().full_train[:3200]
 losses, seen = {"healthy": [], "broken": []}, {}
 for name, found in losses.items():
     torch.manual_seed(8)
@@ -281,7 +281,7 @@ for name, found in losses.items():
     moves = (augment.RandomRotation(8), augment.RandomTranslation(share))
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
     for images, labels in zip(
-        train.images.split(64), train.labels.split(64), strict=True
+        train.images.split(32), train.labels.split(32), strict=True
     ):
         moved = augment.augment(images.float() / 255, moves, numbers)
         seen.setdefault(name, moved)
