@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from mnist_steps.recipes import Recipe
-from mnist_steps.training import Epoch, learning_rates
+from mnist_steps.recipes import Recipe, optimizer_settings
+from mnist_steps.training import Epoch, mean_over_images
 
 CHANCE = math.log(10)  # the loss of an image whose digit gets a tenth, the least with which it wins
 ROUNDING = 1e-4  # of losses, relatively; they are sums of many float32 numbers
@@ -69,9 +69,8 @@ def of_steps(
 
     losses, rates: float tensors (steps,)
     """
-    sizes = torch.full((math.ceil(trained_on / recipe.batch_size),), float(recipe.batch_size))
-    sizes[-1] = trained_on - sizes[:-1].sum()
-    means = (losses.view(len(epochs), -1) * sizes).sum(dim=1) / trained_on
+    by_epoch = losses.view(len(epochs), -1)
+    means = mean_over_images(by_epoch, recipe.batch_size, trained_on)
     for number, (mean, epoch) in enumerate(zip(means.tolist(), epochs, strict=True), start=1):
         if not math.isclose(mean, epoch.train_loss, rel_tol=ROUNDING, abs_tol=1e-6):
             yield (
@@ -79,7 +78,8 @@ def of_steps(
                 f"{epoch.train_loss}"
             )
     train_losses = [epoch.train_loss for epoch in epochs]
-    expected = torch.tensor(learning_rates(recipe, len(sizes), train_losses), dtype=torch.float64)
+    taken = optimizer_settings(recipe, recipe.steps_per_epoch(trained_on), train_losses)
+    expected = torch.tensor([one["lr"] for one in taken], dtype=torch.float64)
     # Some records noted them as float32.
     other = ((rates - expected).abs() > 1e-6 * expected.abs()).nonzero().flatten().tolist()
     if other:

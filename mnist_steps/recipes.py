@@ -6,7 +6,7 @@ can be read off here; stages 1 to 8 follow the original, its quirks included.
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar
 
@@ -136,6 +136,10 @@ class Recipe:
 
     loss: ClassVar[str] = "negative log-likelihood"  # of the network's log-softmax
 
+    def steps_per_epoch(self, images: int) -> int:
+        """Batches of an epoch over so many images; the last may be smaller than others."""
+        return -(-images // self.batch_size)
+
     def __post_init__(self) -> None:
         """Raises MnistStepsError when there would be nothing to train on."""
         for name in ("batch_size", "epochs"):
@@ -240,6 +244,33 @@ def make_schedule(recipe: Recipe, optimizer: Optimizer, steps_per_epoch: int) ->
         optimizer, **(after_each_batch if is_one_cycle else {})
     )
     return made
+
+
+def move_after_epoch(schedule: LRScheduler | None, train_loss: float) -> None:
+    """Move a schedule that does not move after each batch."""
+    if isinstance(schedule, ReduceLROnPlateau):
+        schedule.step(train_loss)
+    elif schedule is not None and not isinstance(schedule, OneCycleLR):
+        schedule.step()
+
+
+def optimizer_settings(
+    recipe: Recipe, steps_per_epoch: int, train_losses: Sequence[float]
+) -> Iterator[dict[str, Any]]:
+    """With what each step of a training is taken whose epochs had these training losses.
+
+    Each a dictionary by torch's names, such as "lr" and "momentum".
+    """
+    # torch's own schedule says it; with one weight, a step costs nothing.
+    optimizer: Optimizer = recipe.optimizer.make([torch.zeros(1, requires_grad=True)])
+    schedule = make_schedule(recipe, optimizer, steps_per_epoch)
+    for train_loss in train_losses:
+        for _ in range(steps_per_epoch):
+            yield dict(optimizer.param_groups[0])
+            optimizer.step()
+            if isinstance(schedule, OneCycleLR):
+                schedule.step()
+        move_after_epoch(schedule, train_loss)
 
 
 # The original normalizes test images by other constants than training images. The first pair

@@ -201,7 +201,7 @@ def _problems(
     yield from contradictions.of_epochs(written.epochs, recipe, data.TRAIN_SIZE, data.TEST_SIZE)
     if len(environment.seconds) != recipe.epochs:
         yield f"environment.json has the seconds of {len(environment.seconds)} epochs"
-    steps = recipe.epochs * -(-data.TRAIN_SIZE // recipe.batch_size)
+    steps = recipe.epochs * recipe.steps_per_epoch(data.TRAIN_SIZE)
     expected = {
         "loss": f"torch.float32 [{steps}]",
         "learning_rate": f"torch.float64 [{steps}]",
@@ -236,9 +236,9 @@ def _kind(tensor: Tensor) -> str:
     return f"{tensor.dtype} {list(tensor.shape)}"
 
 
-def has_record(stage: Stage, records: Path = RECORDS) -> bool:
+def has_record(stage: Stage) -> bool:
     """Whether there is a record with the seed SEED, today's or an old one."""
-    return (folder_of(stage, SEED, records) / "run.json").is_file()
+    return (folder_of(stage, SEED) / "run.json").is_file()
 
 
 def load_if_any(stage: Stage) -> Run | None:
@@ -427,7 +427,7 @@ def _differences_now(run: Run, images: int | None) -> Iterator[str]:
     if run.weights is None:
         return
     model = run.build().to(memory_format=torch.channels_last)
-    now = evaluation.evaluate(model, test[:images], recipe, final=run.finished)
+    now = evaluation.evaluate(model, test[:images], recipe, final=True)
     different = (now.predictions != run.predictions[:images]).sum().item()
     if different:
         yield (

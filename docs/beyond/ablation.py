@@ -114,6 +114,7 @@ pages.table(
     list(describe_recipe(base.recipe).items()),
     f"Recipe of the baseline: stage 8's, over {base.recipe.epochs} epochs instead of "
     f"{full.recipe.epochs}.",
+    words=(1,),
 )
 
 # %% tags=["hide-input"]

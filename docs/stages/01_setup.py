@@ -57,7 +57,8 @@ Text(
 figures.sliding_kernel(runs.load(3))
 
 # %% [markdown]
-# For each map $c$ it has a square of its own. A **bias** $b$ may be added:
+# A layer that reads several maps has a square of weights $w_c$ for each map $c$, and
+# adds up all of it. A **bias** $b$ may be added. At the place $(i, j)$ that gives
 #
 # $$y_{i,j} = b + \sum_{c}\sum_{u,v} w_{c,u,v}\, x_{c,\,i+u,\,j+v}$$
 
@@ -75,8 +76,8 @@ by_pytorch = F.conv2d(digit, kernel[None, None])[0, 0, 6, 12].item()
 print(f"by hand {by_hand:.4f}, by PyTorch {by_pytorch:.4f}")
 
 # %% [markdown]
-# Now count. A kernel of $k \times k$ has $k^2$ weights for each of the $C_\text{in}$
-# maps that it reads. $C_\text{out}$ maps take as many kernels, each with one bias:
+# Now count. A kernel has $k \times k$ weights for each of the $C_\text{in}$ maps that
+# it reads. $C_\text{out}$ new maps take as many kernels, each with one bias:
 #
 # $$P = k^2 \, C_\text{in} \, C_\text{out} + C_\text{out}$$
 
@@ -164,8 +165,8 @@ turned = F.grid_sample(digit, grid, align_corners=False)
 
 # %% [markdown]
 # **What is the test set for?** Training digits are the exercises, test digits the exam.
-# Whoever takes the exam ten times and reports the best mark has practised on it. So
-# choices are made on **validation** digits, held back from the training set.
+# Whoever takes it ten times and reports the best mark has practised on it. So choices
+# are made on **validation** digits, held back from the training set.
 #
 # ## The change
 

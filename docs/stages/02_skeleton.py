@@ -17,17 +17,15 @@ table = summary.summarize(stage.build(), (1, 28, 28))
 figures.ladder(stage)
 
 # %% [markdown]
-# From top to bottom, the maps shrink and what a unit sees grows. Below, one unit is
-# left, and it sees the whole image: 28 pixels, not one more, not one less. Luck?
-# No: this network was planned from its last unit backwards.
+# From top to bottom, maps shrink and what a unit sees grows. At the end one unit is
+# left, and it sees 28 pixels, the whole image, not one more or less. Luck? No: this
+# network was planned from its last unit backwards.
 #
 # **You will be able to**
 #
 # - compute how much of the image any unit sees;
 # - plan a network backwards from what its last unit has to see;
 # - say why channels are squeezed before they are expanded.
-#
-# You need to count parameters, as in [stage 1](01_setup.py).
 #
 # ## The idea
 #
@@ -71,16 +69,16 @@ print(*sizes, sep=" → ")
 #
 # $$2 \, (1 + 2b) + 2a = 28 \qquad \text{or} \qquad a + 2b = 13$$
 #
-# Each whole $a$ and $b$ that solve this are a network that fits. A convolution behind
-# the pooling counts twice, and its maps have a quarter of the units. So pooling early
-# makes a network short and quick. Pooling late lets more layers see the strokes while
-# they are sharp.
+# Each whole $a$ and $b$ that solve this are a network that fits. Behind the pooling, a
+# convolution counts twice, and its maps have a quarter of the units: pooling early
+# makes a network short and quick. Pooling late lets more layers see sharp strokes.
 #
 # ### Squeeze, then expand
 #
-# A layer's parameters grow with what comes in *times* what goes out. So a narrow layer
-# follows a wide one: the squeeze. Later layers need more maps again, for the shapes
-# that they see are larger.
+# A layer's parameters grow with what comes in *times* what goes out, so what is dear is
+# a wide layer behind a wide one. **Squeeze** before you expand, and every product has
+# one narrow side; expand first, and the widest maps stand on both sides of a layer. And
+# expand you must: the larger the shapes that a layer sees, the more of them there are.
 
 # %% tags=["hide-input"]
 figures.channel_profile(stage)
@@ -110,8 +108,10 @@ pages.model_difference(before, stage)
 pages.recipe_change(before, stage)
 
 # %% [markdown]
-# One convolution more; padding, biases and one of two poolings gone. Without padding,
-# pixels at the border are used less often than others. A digit's border is paper.
+# One convolution more; padding, biases and one of two poolings gone. What does no
+# padding cost? A rim of one pixel a convolution, so their number has an end: the plan
+# counts it. And a corner's pixel is used at one place, one in the middle at nine. But a
+# digit's border is paper; what it is worth is measured [below](#why).
 #
 # ## Predict
 
@@ -173,8 +173,8 @@ pages.newly(before, stage)
 # %% [markdown]
 # ## Why
 #
-# Does a unit really have to see *everything*? We can ask: show the trained network
-# only a window in the middle of each digit, and paper around it.
+# Does a unit have to see *everything*? Ask the trained network: show it only a window
+# in the middle of each digit, and paper around it.
 
 # %% tags=["hide-input"]
 run = runs.load_or_train(2)
@@ -213,7 +213,7 @@ Text(
 
 # %% [markdown]
 # **What this stage confounds:** padding, biases, width, depth and poolings changed at
-# once. Which of them cost what was lost, no figure on this page can say.
+# once. Which of them cost what, no figure here can say.
 #
 # ## Check yourself
 
@@ -235,11 +235,11 @@ pages.check(
     "to squeeze to 32 maps first, by one more layer of 3×3?",
     [
         (
-            f"Less: {weights(128, 32, 64):,} weights in place of {weights(128, 64):,}",
+            f"Less: {weights(128, 32, 64):,} weights, not {weights(128, 64):,}",
             "And there is one more layer to see further, and one more ReLU.",
         ),
         (
-            "More, for it is a layer more",
+            "More: it is a layer more",
             "Count: each layer has a product of channels.",
         ),
         ("The same", "Count: the products are 128·64 and 128·32 + 32·64."),
@@ -295,9 +295,8 @@ print(f"{size}×{size} units, each of which sees {field}×{field} pixels")
 # jump to the field, and that makes it 28. Stage 3 ends like this.
 
 # %% [markdown]
-# **3.** *A training broken on purpose.* Two networks, the same batches; in one of them,
-# a layer stands where none belongs. It learns, and then stays above the other.
-# Which layer, and where?
+# **3.** *A training broken on purpose.* In one of two networks a layer stands where
+# none belongs. It learns, and then stays above the other. Which layer, and where?
 
 # %% tags=["hide-input"]
 from torch import nn

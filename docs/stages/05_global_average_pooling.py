@@ -24,7 +24,7 @@ figures.forgetting(old, run)
 # **You will be able to**
 #
 # - say what an average keeps of a map, what it forgets, and which weights it saves,
-# - explain why ten runs show a price here that one run hid.
+# - explain why ten runs show a price here that one run cannot show.
 #
 # ## The idea
 #
@@ -53,9 +53,8 @@ assert torch.allclose(moved.mean(dim=(2, 3)), score, atol=1e-6)  # the same scor
 print("the large kernel:", nn.Conv2d(16, 10, 6, bias=False).weight.numel(), "weights")
 
 # %% [markdown]
-# `roll` lets in at one edge what leaves at the other, so the moved maps hold the same
-# numbers in other places. The average does not notice. It keeps *how much* was seen,
-# and forgets *where*.
+# `roll` lets in at one edge what leaves at the other: the same numbers in other places.
+# The average does not notice. It keeps *how much* was seen, and forgets *where*.
 
 # %% tags=["hide-input"]
 test = data.mnist().test[:2000]
@@ -143,8 +142,10 @@ gap = run.final_test_accuracy - old.final_test_accuracy
 Text(f"""
 **It falls, and another seed does not change that.** The mean goes down by
 {-change.difference:.2f} points (95 % interval {-change.interval.high:.2f} to
-{-change.interval.low:.2f}), more than runs of one network differ among each other. One
-run alone says little: with seed {run.seed}, the difference is {gap:+.2f}.
+{-change.interval.low:.2f}). One run of each could not show it, nor that it is not so:
+each run lies {change.spread:.2f} points from its mean by luck, up or down, and a
+difference of two has the luck of both. With seed {run.seed} it is {gap:+.2f}. The luck
+of ten nearly cancels.
 """)
 
 # %% tags=["hide-input"]

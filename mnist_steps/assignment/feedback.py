@@ -102,7 +102,7 @@ def class_page(grading: Grading, notes: Sequence[str] = ()) -> str:
     )
 
 
-def screening_page(grading: Grading, notes: Sequence[str] = ()) -> str:
+def screening_page(grading: Grading) -> str:
     """The class after one short run each: a ranking, what went wrong, and no marks."""
     trained = [grade for grade in grading.grades if grade.accuracy is not None]
     others = [grade for grade in grading.grades if grade.accuracy is None]
@@ -112,7 +112,7 @@ def screening_page(grading: Grading, notes: Sequence[str] = ()) -> str:
         title="The class, screened",
         wide=True,
         provenance=_provenance(grading),
-        **_overview(grading, notes, {PASS: "trained", FAIL: "trained"}),
+        **_overview(grading, (), {PASS: "trained", FAIL: "trained"}),
         ranking=[
             [
                 f"{rank}",

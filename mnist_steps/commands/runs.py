@@ -198,7 +198,7 @@ def print_run(run: "Run", as_json: bool) -> None:
         figures = {
             "stage": run.stage.number,
             "seed": run.seed,
-            "epochs": [asdict(epoch) for epoch in run.epochs],
+            "epochs": [epoch.as_data() for epoch in run.epochs],
             "environment": asdict(run.environment),
         }
         print(json.dumps(figures, indent=1))

@@ -151,9 +151,8 @@ def _rows(
     steps: int | None,
     on_turn: Callable[[Stage, str], None],
 ) -> list[Row]:
-    batch_size = stage.recipe.batch_size
-    steps_per_epoch = -(-len(data.mnist().full_train) // batch_size)  # rounded up
-    steps = min(steps or max(2, IMAGES_A_TURN // batch_size), steps_per_epoch)
+    usual = max(2, IMAGES_A_TURN // stage.recipe.batch_size)
+    steps = min(steps or usual, stage.recipe.steps_per_epoch(data.TRAIN_SIZE))
     turns = {
         name: functools.partial(seconds_per_epoch, kind, stage, steps)
         for name, kind in chosen.items()
@@ -249,9 +248,9 @@ class Breakdown:
     """A training step of ours, part by part, and how much of the machine it uses.
 
     seconds: median over steps for each of PARTS
-    multiplications: multiply-accumulates of a step. The backward pass counts twice the forward
-        one, for gradients by weights and by inputs (the first layer needs none by its input, which
-        is neglected). A convolution counts as if computed the ordinary way.
+    multiplications: of a step, in convolutions and linear layers. The backward pass counts twice
+        the forward one, for gradients by weights and by inputs (the first layer needs none by its
+        input, which is neglected). A convolution counts as if computed the ordinary way.
     matrix_rate: multiply-accumulates a second in a product of large matrices, on this machine
     """
 
@@ -330,8 +329,8 @@ def timed_steps(trained: Training, steps: int) -> tuple[Tensor, dict[str, list[f
 
 
 def multiplications(stage: Stage) -> int:
-    """Multiply-accumulates of a training step, as Breakdown describes them."""
-    forward = summary.summarize(stage.build(), runs.INPUT_SHAPE).total_macs
+    """Of a training step, as Breakdown describes them."""
+    forward = summary.summarize(stage.build(), runs.INPUT_SHAPE).total_multiplications
     return 3 * forward * stage.recipe.batch_size
 
 

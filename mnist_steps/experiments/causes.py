@@ -9,15 +9,14 @@ import statistics
 
 from mnist_steps import stages
 from mnist_steps.experiments.arms import Arm, Experiment, varied
-from mnist_steps.recipes import OneCycle, Recipe
-from mnist_steps.training import learning_rates
+from mnist_steps.recipes import OneCycle, Recipe, optimizer_settings
 
 
 def mean_rate(recipe: Recipe) -> float:
     """The learning rate's mean over a training, to three significant digits."""
     # Few steps an epoch stand for all: the mean hardly depends on how finely a schedule is cut.
-    rates = learning_rates(recipe, steps_per_epoch=66, train_losses=[0.0] * recipe.epochs)
-    return float(f"{statistics.fmean(rates):.3g}")
+    taken = optimizer_settings(recipe, steps_per_epoch=66, train_losses=[0.0] * recipe.epochs)
+    return float(f"{statistics.fmean(one['lr'] for one in taken):.3g}")
 
 
 LIGHTER, BATCH_NORM, LR_SCHEDULER = stages.get(3), stages.get(4), stages.get(8)

@@ -72,9 +72,7 @@ class Summary:
         return f"{self.mean:.2f}" + ("" if self.sd is None else f" ± {self.sd:.2f}")
 
 
-def over_seeds(
-    runs: Sequence[Sequence[float]], target: float = TARGET, seconds: Sequence[float] = ()
-) -> Summary:
+def over_seeds(runs: Sequence[Sequence[float]], seconds: Sequence[float] = ()) -> Summary:
     """runs: for each run, its test accuracies in percent, one an epoch.
 
     seconds: how long each run took
@@ -89,7 +87,7 @@ def over_seeds(
         mean=statistics.fmean(finals),
         sd=statistics.stdev(finals) if len(finals) > 1 else None,
         min=min(finals),
-        pass_rate=sum(run.passes(target) for run in figures) / len(figures),
+        pass_rate=sum(run.passes() for run in figures) / len(figures),
         seconds=round(statistics.fmean(seconds), 2) if seconds else None,
     )
 

@@ -7,6 +7,7 @@ image instead of nine, show what the views are worth.
     mnist-steps study --of frontier --workers 2
 """
 
+from dataclasses import dataclass
 from functools import partial
 
 from mnist_steps import stages
@@ -40,3 +41,33 @@ FRONTIER = Experiment(
     arms=(*(arm for arm in FAMILY if arm.name is not None), ONE_VIEW),
     seeds=5,
 )
+
+
+@dataclass(frozen=True)
+class Public:
+    """One run that others have published, each test digit judged once.
+
+    source, address: what it is and where; the address is empty where we know none
+    parameters: of its network
+    best: of its epochs, in percent; final: after the last one, None where no log shows it
+    """
+
+    source: str
+    address: str
+    parameters: int
+    best: float
+    final: float | None
+
+
+THREE = "https://github.com/snehanshu-raj/ERA/tree/main/assignment_6"
+PUBLISHED = (
+    Public("a blog post on small networks", "https://hexhowells.com/posts/neural-golfing.html",
+           575, 98.0, None),
+    Public("a course assignment", "https://github.com/Shwethaamrutha/TSAI-S6",
+           6_260, 99.44, 99.44),
+    Public("a course assignment", "https://github.com/namanshrimali/TSAI_EVA", 7_076, 99.55, None),
+    Public("a course assignment, first network", THREE, 7_224, 99.35, 99.35),
+    Public("a course assignment", "", 7_753, 99.52, 99.52),
+    Public("a course assignment, second network", THREE, 7_838, 99.34, 99.34),
+    Public("a course assignment, third network", THREE, 7_918, 99.52, 99.50),
+)  # fmt: skip

@@ -36,5 +36,5 @@ LADDER = Experiment(
         Arm("shift", "shifts instead of crops", SHIFT),
         Arm(None, "the mean of nine shifts at the end", TOP),
     ),
-    seeds=5,
+    seeds=10,
 )

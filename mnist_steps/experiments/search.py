@@ -7,7 +7,8 @@ all keep to 15 epochs. The best of each become the stages, and the test images j
 """
 
 import statistics
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from mnist_steps import markup, stages
 from mnist_steps.augment import RandomResizedCrop, RandomRotation, RandomTranslation
 from mnist_steps.experiments import study
 from mnist_steps.experiments.arms import Arm, Experiment, network, varied
-from mnist_steps.experiments.study import Store
+from mnist_steps.experiments.study import Outcome, Store
 from mnist_steps.markup import Html
 from mnist_steps.recipes import SGD, TRAIN_PIXELS, OneCycle, Recipe
 
@@ -53,7 +54,7 @@ SMALL = "6@3 8@3 pool 8@3 10@3 10@3 10@3 average 10@1"
 
 CANDIDATES = (
     _candidate(9, "deep", "four layers behind the pooling", DEEP),
-    _candidate(9, "wide", "three layers behind the pooling, wider", WIDE),
+    _candidate(9, "wide", "three wider layers behind the pooling", WIDE),
     _candidate(
         9, "pointwise", "a 1×1 layer behind the pooling",
         "8@3 16@3 pool 10@1 16@3 16@3 16@3 average 10@1",
@@ -68,7 +69,7 @@ CANDIDATES = (
     _candidate(9, "peak-0.1", "a peak rate of 0.1", DEEP, schedule=OneCycle(max_lr=0.1)),
     _candidate(9, "peak-0.6", "a peak rate of 0.6", DEEP, schedule=OneCycle(max_lr=0.6)),
     _candidate(
-        9, "batch-32", "batches of 32, a peak rate of 0.15", DEEP,
+        9, "batch-32", "batches of 32, peak rate 0.15", DEEP,
         batch_size=32, schedule=OneCycle(max_lr=0.15),
     ),
     _candidate(9, "mild", "milder augmentation", DEEP, augmentation=MILD),
@@ -82,7 +83,7 @@ CANDIDATES = (
         "10@3 14@3 pool 16@3 17@3 10@3 average",
     ),
     _candidate(
-        9, "wide-batch-128", "batches of 128, a peak rate of 0.6", WIDE,
+        9, "wide-batch-128", "batches of 128, peak rate 0.6", WIDE,
         batch_size=128, schedule=OneCycle(max_lr=0.6),
     ),
     _candidate(9, "wide-light", "lighter crops", WIDE, augmentation=LIGHT),
@@ -97,10 +98,10 @@ CANDIDATES = (
         augmentation=LIGHT, optimizer=MORE_DECAY,
     ),
     _candidate(
-        9, "wide-light-batch-128", "lighter crops, batches of 128, a peak rate of 0.6", WIDE,
+        9, "wide-light-batch-128", "lighter crops, batches of 128, rate 0.6", WIDE,
         augmentation=LIGHT, batch_size=128, schedule=OneCycle(max_lr=0.6),
     ),
-    _candidate(10, "small", "like the deep one, narrower", SMALL),
+    _candidate(10, "small", "four layers behind the pooling", SMALL),
     _candidate(
         10, "small-pointwise", "a 1×1 layer behind the pooling",
         "6@3 10@3 pool 8@1 11@3 12@3 10@3 average 10@1",
@@ -111,9 +112,9 @@ CANDIDATES = (
     ),
     _candidate(10, "small-mild", "milder augmentation", SMALL, augmentation=MILD),
     _candidate(10, "small-light", "lighter crops", SMALL, augmentation=LIGHT),
-    _candidate(10, "small-wide", "three layers behind the pooling, wider", SMALL_WIDE),
+    _candidate(10, "small-wide", "three wider layers behind the pooling", SMALL_WIDE),
     _candidate(
-        10, "small-wide-direct", "three layers behind the pooling, the last makes the scores",
+        10, "small-wide-direct", "wide, and the last layer makes the scores",
         "8@3 10@3 pool 10@3 11@3 10@3 average",
     ),
     _candidate(10, "small-wide-light", "lighter crops", SMALL_WIDE, augmentation=LIGHT),
@@ -124,7 +125,7 @@ CANDIDATES = (
     _candidate(10, "small-wide-no-crop", "no crops", SMALL_WIDE, augmentation=NO_CROP),
     _candidate(10, "small-wide-mild", "milder augmentation", SMALL_WIDE, augmentation=MILD),
     _candidate(
-        10, "small-wide-batch-128", "batches of 128, a peak rate of 0.6", SMALL_WIDE,
+        10, "small-wide-batch-128", "batches of 128, peak rate 0.6", SMALL_WIDE,
         batch_size=128, schedule=OneCycle(max_lr=0.6),
     ),
 )  # fmt: skip
@@ -143,27 +144,56 @@ def candidates(number: int) -> list[Arm]:
     return [arm for arm in CANDIDATES if arm.stage.number == number]
 
 
-def results_table(number: int, store: Store | None = None) -> Html:
-    """The candidates for a stage with what the validation images said, the lowest loss first.
+@dataclass(frozen=True)
+class Tried:
+    """A candidate with its runs. loss: on the validation images after the last epoch, their mean"""
 
-    Candidates without runs are left out; store: None for the package's own
+    arm: Arm
+    runs: list[Outcome]
+    loss: float
+
+
+# What the two networks are called whose recipes were varied.
+NAMES = {DEEP: "deep", WIDE: "wide", SMALL: "deep", SMALL_WIDE: "wide"}
+
+
+def tried(number: int, store: Store | None = None) -> list[Tried]:
+    """The candidates for a stage that have runs, the lowest loss first.
+
+    store: None for the package's own
     """
-    found = []
-    for candidate, made in SEARCH.outcomes(candidates(number), store):
-        if made:
-            losses = [outcome.history[-1].test_loss for outcome in made]
-            found.append((statistics.fmean(losses), candidate, made))
-    found.sort(key=lambda each: each[0])
+    found = [
+        Tried(arm, made, statistics.fmean(one.history[-1].test_loss for one in made))
+        for arm, made in SEARCH.outcomes(candidates(number), store)
+        if made
+    ]
+    return sorted(found, key=lambda one: one.loss)
+
+
+def groups(found: Sequence[Tried]) -> dict[str, list[tuple[str, float]]]:
+    """What was tried and its loss: first networks, all by one recipe, then recipes."""
+    networks: list[tuple[str, float]] = []
+    others: list[tuple[str, float]] = []
+    for one in found:
+        name = NAMES.get(one.arm.layers)
+        label = f"{name}: {one.arm.title}" if name else one.arm.title
+        group = networks if one.arm.stage.recipe == START else others
+        group.append((label, one.loss))
+    return {"networks, all by one recipe": networks, "recipes of two of them": others}
+
+
+def results_table(found: Sequence[Tried]) -> Html:
+    """Candidates with what the validation images said, in their order."""
     rows = [
         [
-            candidate.title,
-            f"{loss:.4f}",
-            study.summary_of(made).mean_and_sd,
-            f"{len(made)}",
-            f"{candidate.stage.parameters:,}",
-            candidate.layers,
+            one.arm.title,
+            f"{one.loss:.4f}",
+            study.summary_of(one.runs).mean_and_sd,
+            f"{len(one.runs)}",
+            f"{one.arm.stage.parameters:,}",
+            one.arm.layers,
         ]
-        for loss, candidate, made in found
+        for one in found
     ]
     return markup.table(
         ["tried", "loss", "accuracy", "seeds", "parameters", "layers"],

@@ -323,7 +323,6 @@ def recorded(task: Task) -> Outcome | None:
 
 def _outcome(task: Task, run: Run, labels: Tensor, seconds: float) -> Outcome:
     rows = [asdict(epoch) for epoch in run.epochs]
-    wrong = (run.predictions != labels).nonzero().flatten().tolist()
     environment = asdict(run.environment)
     del environment["seconds"]  # of each epoch
     return Outcome(
@@ -342,7 +341,7 @@ def _outcome(task: Task, run: Run, labels: Tensor, seconds: float) -> Outcome:
             if any(row[name] is not None for row in rows)
         },
         images=len(labels),
-        wrong={position: int(run.predictions[position]) for position in wrong},
+        wrong=run.wrong(labels),
         seconds=round(seconds, 2),
         environment=environment,
     )

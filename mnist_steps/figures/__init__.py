@@ -1,15 +1,13 @@
 """Every plot of the site, each in one call."""
 
-from mnist_steps.figures.containers import Beside, Folded, Moving, Panels, beside, folded
-from mnist_steps.figures.evidence import frontier, histories
+from mnist_steps.figures.containers import beside, folded
+from mnist_steps.figures.evidence import bells, candidates, frontier, picked
 from mnist_steps.figures.fields import field, field_and_effective, growth, one_axis
-from mnist_steps.figures.images import confusion, digits, mistakes
+from mnist_steps.figures.images import confusion, digits, mistakes, views
 from mnist_steps.figures.moving import (
     affine_map,
     forgetting,
     mixing,
-    normalization,
-    schedule,
     sliding_kernel,
 )
 from mnist_steps.figures.networks import (
@@ -18,6 +16,7 @@ from mnist_steps.figures.networks import (
     ladder,
     network,
     network_change,
+    places,
 )
 from mnist_steps.figures.roads import Place, roads_compared
 from mnist_steps.figures.signals import (
@@ -28,23 +27,22 @@ from mnist_steps.figures.signals import (
     signal_at_start,
     signal_of,
 )
-from mnist_steps.figures.speed import seconds_and_accuracy, step_parts
-from mnist_steps.figures.spread import all_curves, effects, seeds
-from mnist_steps.figures.style import PALETTE, Figure
-from mnist_steps.figures.training import curves, learning_rates
+from mnist_steps.figures.speed import step_parts
+from mnist_steps.figures.spread import Rung, all_curves, effects, rows_of, rungs, seeds
+from mnist_steps.figures.steps import normalization, schedule
+from mnist_steps.figures.style import PALETTE
+from mnist_steps.figures.training import curves
 
 __all__ = [
     "PALETTE",
-    "Beside",
-    "Figure",
-    "Folded",
-    "Moving",
-    "Panels",
     "Place",
+    "Rung",
     "affine_map",
     "all_curves",
+    "bells",
     "beside",
     "budget",
+    "candidates",
     "channel_profile",
     "confusion",
     "curves",
@@ -57,9 +55,7 @@ __all__ = [
     "forgetting",
     "frontier",
     "growth",
-    "histories",
     "ladder",
-    "learning_rates",
     "loss_by_step",
     "mistakes",
     "mixing",
@@ -68,13 +64,17 @@ __all__ = [
     "normalization",
     "one_axis",
     "one_step",
+    "picked",
+    "places",
     "roads_compared",
+    "rows_of",
+    "rungs",
     "schedule",
-    "seconds_and_accuracy",
     "seeds",
     "signal",
     "signal_at_start",
     "signal_of",
     "sliding_kernel",
     "step_parts",
+    "views",
 ]

@@ -77,7 +77,7 @@ class Folded:
     """A figure that opens below its title."""
 
     title: str
-    figure: Figure | Panels
+    figure: Figure | Panels | Beside
 
     @property
     def alt(self) -> str:
@@ -92,7 +92,7 @@ class Folded:
     __html__ = _repr_html_  # templates take it as it is
 
 
-def folded(title: str, figure: Figure | Panels) -> Folded:
+def folded(title: str, figure: Figure | Panels | Beside) -> Folded:
     return Folded(title, figure)
 
 

@@ -1,93 +1,293 @@
-"""What many runs say: over epochs, and against size."""
+"""What many runs say: how far above a target is safe, what a search found, what size buys."""
 
+import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from mnist_steps.experiments.frontier import Public
+from mnist_steps.figures.containers import Beside
+from mnist_steps.figures.fluid import Axis, below, fluid, line, text
+from mnist_steps.figures.style import Figure, colour, with_colours
+from mnist_steps.original import TARGET
 
-from mnist_steps.figures.style import PALETTE, Figure, axes_grid, finish
+
+def _even(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
+    """Values to percent of the width, evenly."""
+    return lambda value: start + (end - start) * (value - low) / (high - low)
 
 
-def histories(runs: Sequence[Sequence[float]], target: float) -> Figure:
-    """Test accuracy epoch by epoch: a thin line for each run, a thick one for their mean.
+def _area(points: Sequence[tuple[float, float]], name: str, opacity: float) -> str:
+    """Points in percent and pixels; drawn in a frame that is stretched with the page."""
+    corners = " ".join(f"{10 * x:.1f},{y:.1f}" for x, y in points)
+    return f'<polygon points="{corners}" fill="{colour(name)}" fill-opacity="{opacity:g}"/>'
 
-    runs: for each run its accuracies in percent, one an epoch, all of the same length
-    target: in percent
-    """
-    figure, (axes,) = axes_grid(1, 1, 8.0, 3.8)
-    epochs = range(1, len(runs[0]) + 1)
-    means = [statistics.fmean(figures) for figures in zip(*runs, strict=True)]
-    axes.axhline(target, color=PALETTE["accent"], linewidth=1.2)
-    for run in runs:
-        axes.plot(epochs, run, color=PALETTE["muted"], linewidth=0.7)
-    axes.plot(epochs, means, color=PALETTE["test"], linewidth=2.6)
-    # The first epochs lie far below; what counts is near the target.
-    top = max(target, *(max(run) for run in runs)) + 0.1
-    axes.set(xlabel="epoch", ylabel="test accuracy in percent", ylim=(target - 0.9, top))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.annotate(f"{target:g} %", (1, target), xytext=(0, 4), textcoords="offset points",
-                  color=PALETTE["accent"])  # fmt: skip
-    finals = [run[-1] for run in runs]
-    return finish(
-        figure,
-        f"Test accuracy in percent, epoch by epoch, of {len(runs)} runs and their mean, which is "
-        f"{means[len(means) // 2]:.2f} in the middle and {means[-1]:.2f} at the end, where the "
-        f"runs lie between {min(finals):.2f} and {max(finals):.2f}.",
+
+def _path(points: Sequence[tuple[float, float]], name: str, width: float) -> str:
+    places = " ".join(f"{10 * x:.1f},{y:.1f}" for x, y in points)
+    return (
+        f'<polyline points="{places}" fill="none" stroke="{colour(name)}" '
+        f'stroke-width="{width:g}" vector-effect="non-scaling-stroke"/>'
     )
+
+
+def _stretched(parts: Sequence[str], height: float) -> str:
+    """Lines and areas whose places across are in percent."""
+    return (
+        f'<svg width="100%" height="{height:g}" viewBox="0 0 1000 {height:g}" '
+        f'preserveAspectRatio="none" overflow="visible">{"".join(parts)}</svg>'
+    )
+
+
+# --- How far above ----------------------------------------------------------------------------
+
+BELL = 108  # pixels, of one bell with its dots
+
+
+def bells(named: Mapping[str, Sequence[float]], target: float = TARGET) -> Figure:
+    """Where runs end, the bell of their mean and spread, and how much of it lies below a target.
+
+    named: by what trained them, the final accuracies of at least two runs, in percent
+    """
+    spreads = {
+        name: statistics.NormalDist(statistics.fmean(finals), statistics.stdev(finals))
+        for name, finals in named.items()
+    }
+    low = min(min(target, one.mean - 3 * one.stdev) for one in spreads.values())
+    high = max(one.mean + 3 * one.stdev for one in spreads.values())
+    across = _even(low, high, 2, 98)
+    tallest = max(one.pdf(one.mean) for one in spreads.values())
+    bottom = 22 + BELL * len(named)
+    parts = [text(across(target), 14, f"target {target:g}", "accent", "middle", small=True)]
+    described = []
+    for row, (name, finals) in enumerate(named.items()):
+        bell, ground = spreads[name], 22 + BELL * (row + 1) - 18
+        steps = [low + (high - low) * place / 160 for place in range(161)]
+        curve = [(across(at), ground - (BELL - 62) * bell.pdf(at) / tallest) for at in steps]
+        short = [point for at, point in zip(steps, curve, strict=True) if at <= target]
+        missed = [(across(low), ground), *short, (across(target), ground)]
+        drawn = [_area(missed, "wrong", 0.3), _path(curve, "test", 2)]
+        parts.append(_stretched(drawn, bottom))
+        parts.append(line(2, ground, 98, ground, "grid", 1))
+        for place, final in enumerate(sorted(finals)):
+            y = ground + 8 + (place % 2) * 5
+            parts.append(
+                f'<circle cx="{across(final):.2f}%" cy="{y}" r="3" fill="{colour("test")}" '
+                'fill-opacity="0.65"/>'
+            )
+        share, below = bell.cdf(target), sum(final < target for final in finals)
+        parts.append(text(0, ground - BELL + 30, name, "ink"))
+        words = f"below: {share:.0%} of the bell, {below} of {len(finals)} runs"
+        parts.append(text(0, ground - BELL + 47, words, "muted"))
+        described.append(
+            f"{name}: mean {bell.mean:.3f}, standard deviation {bell.stdev:.3f}; {share:.0%} of "
+            f"the bell and {below} of {len(finals)} runs lie below {target:g}"
+        )
+    parts.append(line(across(target), 20, across(target), bottom, "accent", 1.4))
+    marks = [round(low, 1) + place / 10 for place in range(int(10 * (high - low)) + 2)]
+    for mark in marks:
+        if low <= mark <= high and abs(across(mark) - across(target)) > 4:
+            parts.append(text(across(mark), bottom + 16, f"{mark:.1f}", "muted", "middle"))
+    parts.append(text(across(target), bottom + 16, f"{target:.1f}", "accent", "middle"))
+    return fluid(
+        parts, bottom + 24,
+        "Where runs end, in percent of the test digits, with the bell that their mean and spread "
+        f"make. {'; '.join(described)}.",
+    )  # fmt: skip
+
+
+# --- A search ---------------------------------------------------------------------------------
+
+STEP = 28  # pixels from one candidate to the next
+
+
+def candidates(groups: Mapping[str, Sequence[tuple[str, float]]], luck: float) -> Beside:
+    """What a search tried, the loss of each candidate as a dot, the lowest of all marked.
+
+    groups: by what they have in common, candidates with their loss on the validation images
+    luck: standard deviation of such a loss between seeds of one network; as much to the right of
+        the lowest is shaded
+    """
+    losses = [loss for group in groups.values() for _, loss in group]
+    best = min(losses)
+    across = _even(min(losses) - 0.05 * best, max(max(losses), best + luck) + 0.05 * best, 2, 84)
+    return Beside(tuple(_tried(name, group, best, luck, across) for name, group in groups.items()))
+
+
+def _tried(
+    title: str,
+    group: Sequence[tuple[str, float]],
+    best: float,
+    luck: float,
+    across: Callable[[float], float],
+) -> Figure:
+    bottom = 26 + STEP * len(group)
+    left, right = across(best), across(best + luck)
+    shade = f'fill="{colour("muted")}" fill-opacity="0.16"'
+    parts = [
+        text(0, 14, title, "ink"),
+        text(98, 14, "loss", "muted", "end", small=True),
+        f'<rect x="{left:.2f}%" y="22" width="{right - left:.2f}%" height="{bottom - 22}" '
+        f"{shade}/>",
+    ]
+    described = []
+    for row, (label, loss) in enumerate(sorted(group, key=lambda one: one[1])):
+        y = 26 + STEP * row
+        name = "accent" if loss == best else "ink"
+        parts.append(text(2, y + 11, label, name))
+        parts.append(line(2, y + 20, 84, y + 20, "grid", 0.8))
+        dot = "accent" if loss == best else "test"
+        parts.append(
+            f'<circle cx="{across(loss):.2f}%" cy="{y + 20}" r="4.5" fill="{colour(dot)}"/>'
+        )
+        parts.append(text(98, y + 22, f"{loss:.4f}", name, "end"))
+        described.append(f"{label} {loss:.4f}{', the lowest' if loss == best else ''}")
+    parts.append(text(0, bottom + 14, "← better", "muted", small=True))
+    return fluid(
+        parts, bottom + 20,
+        f"{title}: loss on the validation images, the lowest first. {'; '.join(described)}. From "
+        f"the lowest, {best:.4f}, to {best + luck:.4f} is shaded: one standard deviation between "
+        "seeds.",
+    )  # fmt: skip
+
+
+# --- What a parameter buys --------------------------------------------------------------------
+
+MARKS = (90, 95, 97, 98, 98.5, 99, 99.2, 99.4, 99.5, 99.6, 99.7, 99.8)
+SIZES = (250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000)
 
 
 def frontier(
     family: Sequence[tuple[int, Sequence[float]]],
     others: Sequence[tuple[str, int, Sequence[float]]],
-    published: Sequence[tuple[int, float]],
-    target: float,
+    published: Sequence[Public],
+    target: float = TARGET,
+    height: int = 300,
 ) -> Figure:
-    """Accuracy against parameters: a family of networks, other networks, and published figures.
+    """Accuracy against parameters, both logarithmic: a family of networks, others, public runs.
 
     family: number of parameters, and the final accuracy of each run, in percent
     others: the same with a label; not joined by a line
-    published: parameters and accuracy of single runs
-    target: in percent
-    Bars reach one standard deviation between runs to both sides.
+    height: of the axes, in pixels
     """
-    figure, (axes,) = axes_grid(1, 1, 8.6, 4.8)
-    axes.set_xscale("log")
-    axes.axhline(target, color=PALETTE["accent"], linewidth=1.2)
-    means = [statistics.fmean(accuracies) for _, accuracies in family]
-    counts = [parameters for parameters, _ in family]
-    axes.plot(counts, means, color=PALETTE["test"], linewidth=1.5)
-    for colour, points in (
-        ("test", family),
-        ("train", [(parameters, accuracies) for _, parameters, accuracies in others]),
-    ):
-        for parameters, accuracies in points:
-            spread = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
-            axes.errorbar(
-                parameters, statistics.fmean(accuracies), yerr=spread, fmt="o", markersize=6,
-                capsize=3, linewidth=1.4, color=PALETTE[colour],
-            )  # fmt: skip
-    for label, parameters, accuracies in others:
-        axes.annotate(label, (parameters, statistics.fmean(accuracies)), xytext=(7, -12),
-                      textcoords="offset points", color=PALETTE["train"])  # fmt: skip
-    for parameters, accuracy in published:
-        axes.plot(parameters, accuracy, "D", markersize=6, markerfacecolor="none",
-                  markeredgecolor=PALETTE["muted"])  # fmt: skip
-    everything = counts + [parameters for _, parameters, _ in others]
-    everything += [parameters for parameters, _ in published]
-    low, high = 0.85 * min(everything), 1.2 * max(everything)
-    ticks = (500, 1000, 2000, 4000, 8000, 16_000, 32_000)
-    axes.set(xlim=(low, high), xlabel="parameters", ylabel="test accuracy in percent")
-    axes.set_xticks([tick for tick in ticks if low < tick < high])
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.minorticks_off()
-    axes.annotate(f"{target:g} %", (low, target), xytext=(4, 4), textcoords="offset points",
-                  color=PALETTE["accent"])  # fmt: skip
-    parts = [f"{count:,}: {mean:.2f}" for count, mean in zip(counts, means, strict=True)]
-    rest = [f"{label} {count:,}: {statistics.fmean(runs):.2f}" for label, count, runs in others]
-    public = [f"{count:,}: {accuracy:.2f}" for count, accuracy in published]
-    return finish(
-        figure,
-        "Parameters against mean test accuracy in percent. A family of networks: "
-        f"{'; '.join(parts)}. Other networks: {'; '.join(rest)}. Published single runs: "
+    runs = [final for _, finals in family for final in finals]
+    runs += [final for *_, finals in others for final in finals]
+    runs += [one.best for one in published] + [one.final for one in published if one.final]
+    errors = [100 - final for final in runs]
+    counts = [count for count, _ in family] + [count for _, count, _ in others]
+    counts += [one.parameters for one in published]
+    across = Axis(11, 82, 0.88 * min(counts), 1.12 * max(counts))
+    down = Axis(height, 26, 1.1 * max(errors), 0.9 * min(errors))
+    parts = [text(0, 14, "test accuracy in percent", "muted")]
+    taken = [down(100 - target)]
+    for mark in sorted(MARKS, key=lambda mark: mark != target):  # the target's name first
+        y, aim = down(100 - mark), mark == target
+        if not aim and not (26 <= y <= height and min(abs(y - at) for at in taken) > 17):
+            continue
+        taken.append(y)
+        parts.append(line(11, y, 82, y, *(("accent", 1.4) if aim else ("grid", 0.8))))
+        parts.append(text(9.5, y + 4, f"{mark:g}", "accent" if aim else "muted", "end"))
+    for size in SIZES:
+        if across.first <= size <= across.last:
+            parts.append(text(across(size), height + 18, f"{size:,}", "muted", "middle"))
+    parts.append(text(46, height + 36, "parameters", "muted", "middle"))
+    means = [(across(count), down(100 - statistics.fmean(finals))) for count, finals in family]
+    parts.append(_stretched([_path(means, "test", 1.8)], height))
+    for one in published:
+        parts += _diamonds(across(one.parameters), down, one)
+    drawn = [("test", count, finals) for count, finals in family]
+    drawn += [("train", count, finals) for _, count, finals in others]
+    for name, count, finals in drawn:
+        x = across(count)
+        parts += [_dot(x, down(100 - final), 2.2, name, 0.45) for final in finals]
+        parts.append(_dot(x, down(100 - statistics.fmean(finals)), 5, name, 1))
+    for label, count, finals in others:
+        y = down(100 - statistics.fmean(finals)) + 4
+        parts.append(text(across(count), y, label, "train", shift=9))
+    legend = [
+        *(["● a family: mean, each run a small dot"] if family else []),
+        "● our stages, in orange",
+        "◇ one public run, its best epoch   ◆ its last",
+    ]
+    parts += below(legend, 0, height + 60)
+    described = [f"{count:,}: {statistics.fmean(finals):.3f}" for count, finals in family]
+    rest = [f"{label} {count:,}: {statistics.fmean(finals):.3f}" for label, count, finals in others]
+    public = [
+        f"{one.parameters:,}: {one.best:.2f} in its best epoch"
+        + (f", {one.final:.2f} in its last" if one.final else "")
+        for one in published
+    ]
+    return fluid(
+        parts, height + 60 + 17 * len(legend),
+        "Parameters against mean test accuracy in percent. "
+        + (f"A family of networks: {'; '.join(described)}. " if family else "")
+        + f"Our stages: {'; '.join(rest)}. Public single runs: "
         f"{'; '.join(public)}.",
+        960,
+    )  # fmt: skip
+
+
+def _dot(x: float, y: float, radius: float, name: str, opacity: float) -> str:
+    return (
+        f'<circle cx="{x:.2f}%" cy="{y:.1f}" r="{radius:g}" fill="{colour(name)}" '
+        f'fill-opacity="{opacity:g}"/>'
     )
+
+
+def _diamonds(x: float, down: Axis, run: Public) -> list[str]:
+    parts = [_diamond(x, down(100 - run.best), 'fill="none"')]
+    if run.final is not None:
+        parts.append(_diamond(x, down(100 - run.final), f'fill="{colour("muted")}"'))
+    return parts
+
+
+def _diamond(x: float, y: float, fill: str) -> str:
+    return (
+        f'<svg x="{x:.2f}%" y="{y:.1f}" overflow="visible"><path d="M0 -6L5 0L0 6L-5 0Z" {fill} '
+        f'stroke="{colour("muted")}" stroke-width="1.5"/></svg>'
+    )
+
+
+# --- Picked runs ------------------------------------------------------------------------------
+
+
+def picked(above: Mapping[str, Mapping[int, float]]) -> Figure:
+    """How far the best of several runs lies above the mean of all, by the number of runs.
+
+    above: by what was drawn from, for each number of runs, percentage points
+    Raises MnistStepsError for more than two lines.
+    """
+    counts = [count for values in above.values() for count in values]
+    highest = max(value for values in above.values() for value in values.values())
+    across = Axis(13, 70, 1, max(counts))
+    height = 210
+
+    def down(value: float) -> float:
+        return height - (height - 30) * value / (1.08 * highest)
+
+    parts = [text(0, 14, "best run above the mean, in points", "muted")]
+    step = 0.05 if highest < 0.3 else 0.1
+    for place in range(math.floor(1.08 * highest / step) + 1):
+        y = down(place * step)
+        parts.append(line(13, y, 70, y, "grid", 0.8))
+        parts.append(text(11, y + 4, f"{place * step:.2f}", "muted", "end"))
+    described, lowest = [], 0.0
+    from_above = sorted(above.items(), key=lambda one: -max(one[1].values()))
+    for (name, values), ink in with_colours(from_above, ("test", "train")):
+        points = [(across(count), down(value)) for count, value in values.items()]
+        parts.append(_stretched([_path(points, ink, 2)], height))
+        parts += [_dot(x, y, 4, ink, 1) for x, y in points]
+        lowest = max(points[-1][1] + 4, lowest + 17)
+        parts.append(text(points[-1][0], lowest, name, ink, shift=8))
+        each = ", ".join(f"{count}: {value:+.3f}" for count, value in values.items())
+        described.append(f"{name}: {each}")
+    last = 100.0
+    for count in sorted(set(counts), reverse=True):  # the largest number has its name first
+        if last - across(count) >= 8:
+            last = across(count)
+            parts.append(text(last, height + 18, f"{count}", "muted", "middle"))
+    parts.append(text(41, height + 36, "runs to pick from", "muted", "middle"))
+    return fluid(
+        parts, height + 44,
+        "How far the best of several runs lies above the mean, in percentage points, by the "
+        f"number of runs. {'; '.join(described)}.",
+    )  # fmt: skip

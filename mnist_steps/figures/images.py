@@ -8,6 +8,9 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from mnist_steps import data
+from mnist_steps.figures.drawing import digit
+from mnist_steps.figures.fluid import fluid
+from mnist_steps.figures.fluid import text as words_at
 from mnist_steps.figures.style import PALETTE, Figure, axes_grid, finish
 from mnist_steps.training import Run
 
@@ -40,6 +43,30 @@ def digits(
     show_digit(axes, picture)
     axes.set_axis_off()
     return finish(figure, alt)
+
+
+def views(images: Tensor, probabilities: Tensor, label: int) -> Figure:
+    """Views of one digit in a row, below each what a network reads in it, and how surely.
+
+    images: uint8 tensor (N, 1, H, W); probabilities: float tensor (N, 10)
+    """
+    side, parts, described = 32, [], []
+    for place, (image, given) in enumerate(zip(images, probabilities, strict=True)):
+        middle = 100 * (place + 0.5) / len(images)
+        read, sure = int(given.argmax()), f"{given.max():.0%}"
+        name = "accent" if read == label else "wrong"
+        parts += [
+            f'<svg x="{middle:.2f}%" y="0" overflow="visible">'
+            f"{digit(-side / 2, 2, side, image)}</svg>",
+            words_at(middle, side + 18, str(read), name, "middle"),
+            words_at(middle, side + 33, sure, "muted", "middle", small=True),
+        ]
+        described.append(f"{read}, {sure}")
+    return fluid(
+        parts, side + 40,
+        f"{len(images)} views of a {label}, and what a network reads in each, with its "
+        f"probability: {'; '.join(described)}.",
+    )  # fmt: skip
 
 
 def show_digit(axes: Axes, image: Tensor, strength: float = 1.0) -> None:

@@ -73,12 +73,13 @@ class Column:
         return f"{self.name} {times(self.shape)}{takes}{kernel}{count}{sees}{after}"
 
 
-def columns_of(model: nn.Module, input_shape: tuple[int, ...] = INPUT_SHAPE) -> list[Column]:
+def columns_of(model: nn.Module) -> list[Column]:
     """A network's columns in the order in which data flows. Raises as receptive_field.analyze."""
-    analysis = receptive_field.analyze(model, input_shape)
+    analysis = receptive_field.analyze(model, INPUT_SHAPE)
     fields = {layer.name: layer for layer in analysis}
     found: list[Column] = []
-    shapes, previous = {graph.INPUT: input_shape}, graph.INPUT
+    shapes: dict[str, tuple[int, ...]] = {graph.INPUT: INPUT_SHAPE}
+    previous = graph.INPUT
     for node in analysis.graph.nodes:
         alone = node.inputs == (previous,)
         given = next((shapes[name] for name in node.inputs if name in shapes), ())
@@ -319,6 +320,46 @@ def _bars(
         )  # fmt: skip
         described.append(f"{name}, {sum(counts):,}: {shares}")
     return drawn(parts, WIDTH, 36 + 52 * len(networks), f"{title}. {'. '.join(described)}.")
+
+
+# --- The first layer's places ---------------------------------------------------------------
+
+
+def places(stages: Sequence[Stage]) -> Panels:
+    """Where the first convolution of each network looks: a dot in the middle of each patch."""
+    return Panels(
+        tuple(_places(stage) for stage in stages),
+        caption="Each dot is a place at which the first layer looks, in the middle of what its "
+        "kernel covers there. One patch is framed.",
+    )
+
+
+def _places(stage: Stage) -> Figure:
+    first = next(layer for layer in stage.build().modules() if isinstance(layer, nn.Conv2d))
+    kernel, stride = first.kernel_size[0], first.stride[0]
+    size = INPUT_SHAPE[1]
+    count = (size - kernel) // stride + 1
+    left, top, pixel = 2.0, 20.0, 7.0
+    heading = f"{_title(stage)}: {count}×{count} places"
+    parts = [
+        text(left, 12, heading, "start", 11, bold=True),
+        digit(left, top, size * pixel, data.mnist().test.images[DIGIT]),
+        rectangle(left, top, size * pixel, size * pixel, stroke="grid"),
+    ]
+    for row in range(count):
+        for column in range(count):
+            x, y = (pixel * (stride * at + kernel / 2) for at in (column, row))
+            parts.append(rectangle(left + x - 1, top + y - 1, 2, 2, "train"))
+    framed = pixel * stride * (count // 2)
+    parts.append(
+        rectangle(left + framed, top + framed, pixel * kernel, pixel * kernel, stroke="train",
+                  thick=2)
+    )  # fmt: skip
+    return drawn(
+        parts, size * pixel + 4, top + size * pixel + 4,
+        f"{heading} of a kernel of {kernel}×{kernel} on an image of {size}×{size} pixels, a "
+        f"stride of {stride} apart.",
+    )  # fmt: skip
 
 
 # --- The plan -------------------------------------------------------------------------------

@@ -36,21 +36,18 @@ class Signal:
     loss: float
 
 
-def signal_at_start(
-    stage: Stage, initialization: str | None = None, seed: int = SEED, count: int = 128
-) -> Signal:
+def signal_at_start(stage: Stage, count: int = 128) -> Signal:
     """Of a stage's network before its first step, in training mode, on training digits.
 
-    initialization: one of recipes.INITIALIZATIONS; None is what PyTorch's layers draw
     count: of images
     """
-    with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they were
-        torch.manual_seed(seed)
-        model = stage.build()
-        training.initialize(model, initialization)
+    return signal_of(training.untrained(stage, SEED), *_some_digits(count))
+
+
+def _some_digits(count: int) -> tuple[Tensor, Tensor]:
+    """The first training images, (N, 1, 28, 28), normalized as those of stage 1; their labels."""
     some = data.mnist().full_train[:count]
-    images = evaluation.normalize(some.images.float() / 255, TRAIN_PIXELS)
-    return signal_of(model, images, some.labels)
+    return evaluation.normalize(some.images.float() / 255, TRAIN_PIXELS), some.labels
 
 
 def signal_of(model: nn.Module, images: Tensor, labels: Tensor) -> Signal:
@@ -193,21 +190,16 @@ class OneStep:
     after: float
 
 
-def one_step(
-    stage: Stage, rate: float, reach: float = 30, seed: int = SEED, count: int = 16
-) -> OneStep:
+def one_step(stage: Stage, rate: float, reach: float = 30, count: int = 16) -> OneStep:
     """Follow the loss of one batch along its own gradient, from a network's first weights.
 
     rate: the learning rate; the loss is looked at up to `reach` times as far
     count: of images
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = stage.build().train()
-    some = data.mnist().full_train[:count]
-    images = evaluation.normalize(some.images.float() / 255, TRAIN_PIXELS)
+    model = training.untrained(stage, SEED).train()
+    images, labels = _some_digits(count)
     weights = list(model.parameters())
-    loss = F.nll_loss(model(images), some.labels)
+    loss = F.nll_loss(model(images), labels)
     gradients = torch.autograd.grad(loss, weights)
     slope = -sum(gradient.square().sum().item() for gradient in gradients)
     rates = [0, rate, *(rate * reach * part / 20 for part in range(1, 21))]
@@ -217,7 +209,7 @@ def one_step(
         for one in rates:
             for weight, start, gradient in zip(weights, first, gradients, strict=True):
                 weight.copy_(start - one * gradient)
-            losses.append(F.nll_loss(model(images), some.labels).item())
+            losses.append(F.nll_loss(model(images), labels).item())
     return OneStep(slope, rate, tuple(rates), tuple(losses), losses[0], losses[1])
 
 

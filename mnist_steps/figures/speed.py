@@ -1,13 +1,10 @@
-"""Where a step's time goes, and what time buys."""
+"""Where a step's time goes."""
 
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import matplotlib
-from matplotlib.ticker import FuncFormatter
 
 from mnist_steps.figures.style import PALETTE, Figure, axes_grid, finish, with_colours
-from mnist_steps.original import TARGET
 
 PART_COLOURS = ("grid", "train", "test", "accent", "wrong", "muted")
 
@@ -49,32 +46,3 @@ def step_parts(steps: Mapping[str, Mapping[str, float]]) -> Figure:
         borderaxespad=0.2,
     )  # fmt: skip
     return finish(figure, f"Where a training step's time goes. {'; '.join(described)}.")
-
-
-def seconds_and_accuracy(rungs: Sequence[tuple[str, float, Sequence[float]]]) -> Figure:
-    """Time against accuracy, one dot for each way to train, and a small one for each run.
-
-    rungs: what it is, mean wall time of a training in seconds, and the runs' accuracies in percent
-    """
-    figure, (axes,) = axes_grid(1, 1, 8.0, 4.2)
-    axes.set_xscale("log")
-    axes.axhline(TARGET, color=PALETTE["accent"], linewidth=1.2)
-    means = [statistics.fmean(accuracies) for _, _, accuracies in rungs]
-    times = [seconds for _, seconds, _ in rungs]
-    axes.plot(times, means, color=PALETTE["grid"], linewidth=1.5)
-    for number, ((_, seconds, accuracies), mean) in enumerate(zip(rungs, means, strict=True), 1):
-        axes.plot([seconds] * len(accuracies), accuracies, "o", markersize=3,
-                  color=PALETTE["muted"])  # fmt: skip
-        axes.plot(seconds, mean, "o", markersize=8, color=PALETTE["test"])
-        axes.annotate(str(number), (seconds, mean), xytext=(7, 5), textcoords="offset points")
-    axes.set(xlabel="seconds of training", ylabel="test accuracy in percent")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.minorticks_off()
-    low, high = 0.8 * min(times), 1.3 * max(times)
-    axes.set_xlim(low, high)
-    axes.set_xticks([tick for tick in (5, 10, 20, 50, 100, 200) if low < tick < high])
-    described = "; ".join(
-        f"{number}, {label}: {seconds:.1f} s, {mean:.2f} %"
-        for number, ((label, seconds, _), mean) in enumerate(zip(rungs, means, strict=True), 1)
-    )
-    return finish(figure, f"Time of a training against test accuracy, rung by rung: {described}.")

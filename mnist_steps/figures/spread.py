@@ -8,12 +8,12 @@ import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
 
 from mnist_steps.experiments import evidence
-from mnist_steps.experiments.evidence import Verdict
+from mnist_steps.experiments.evidence import Interval, Verdict
 from mnist_steps.experiments.study import Outcome, Store
-from mnist_steps.figures.style import Figure, colour, fluid, with_colours
+from mnist_steps.figures.fluid import Axis, below, fluid, line, text
+from mnist_steps.figures.style import Figure, colour, with_colours
 from mnist_steps.original import BUDGET, TARGET
 from mnist_steps.stages import Stage
 
@@ -21,23 +21,6 @@ MARKS = (50, 90, 95, 97, 98, 98.5, 99, 99.2, 99.4, 99.5, 99.6, 99.7, 99.8, 99.9)
 ROW = 42  # pixels from one row of dots to the next
 TOP = 24  # above the rows: the target's name
 DOT = 3.6  # radius
-
-
-@dataclass(frozen=True)
-class Axis:
-    """Values between two ends to percent of a figure's width, logarithmic.
-
-    start, end: percent; first, last: what stands there
-    """
-
-    start: float
-    end: float
-    first: float
-    last: float
-
-    def __call__(self, value: float) -> float:
-        share = math.log(value / self.first) / math.log(self.last / self.first)
-        return self.start + share * (self.end - self.start)
 
 
 @dataclass(frozen=True)
@@ -113,12 +96,11 @@ def seeds(
     if sizes:
         parts += _sizes(rows)
     for position, row in enumerate(rows):
-        parts += _dots(row, axis, TOP + ROW * position)
+        parts += _row_of_dots(row, axis, TOP + ROW * position)
     for x, words in ((86, "end"), (98, "hold")):
-        parts.append(_text(x, 14, words, "muted", "end", small=True))
+        parts.append(text(x, 14, words, "muted", "end", small=True))
     several = any(row.views > 1 for row in rows)
-    for line, words in enumerate(_legend(several)):
-        parts.append(_text(1.5 if not sizes else 0, bottom + 38 + 17 * line, words, "muted"))
+    parts += below(_legend(several), 1.5 if not sizes else 0, bottom + 38)
     alt = "Test accuracy of each run after its last epoch. " + " ".join(
         (f"{row.stage.parameters:,} parameters. " if sizes else "") + row.described for row in rows
     )
@@ -139,24 +121,26 @@ def _legend(several: bool) -> list[str]:
 
 def _ground(axis: Axis, rows: int) -> list[str]:
     """Lines and names of the axis of accuracies, and the target."""
-    parts = [_text(axis(100 - TARGET), 14, "target", "accent", "middle", small=True)]
+    parts = [text(axis(100 - TARGET), 14, "target", "accent", "middle", small=True)]
     kept = [axis(100 - TARGET)]
     for mark in sorted(MARKS, key=lambda mark: mark != TARGET):  # the target's name first
         x = axis(100 - mark)
         aim = mark == TARGET
-        if not aim and not (axis.start <= x <= axis.end and min(abs(x - at) for at in kept) > 9):
+        if not aim and not (
+            axis.start + 3 <= x <= axis.end and min(abs(x - at) for at in kept) > 9
+        ):
             continue
         kept.append(x)
         parts += _upright(x, rows, *(("accent", 1.4) if aim else ("grid", 0.8)))
         name = "accent" if aim else "muted"
-        parts.append(_text(x, TOP + ROW * rows + 16, f"{mark:g}", name, "middle"))
+        parts.append(text(x, TOP + ROW * rows + 16, f"{mark:g}", name, "middle"))
     return parts
 
 
 def _upright(x: float, rows: int, name: str, width: float) -> list[str]:
     """A line down all rows that leaves out their words."""
     return [
-        _line(x, TOP + ROW * row + 18, x, TOP + ROW * (row + 1) - 2, name, width)
+        line(x, TOP + ROW * row + 18, x, TOP + ROW * (row + 1) - 2, name, width)
         for row in range(rows)
     ]
 
@@ -167,40 +151,48 @@ def _sizes(rows: Sequence[Row]) -> list[str]:
     x = axis(BUDGET)  # fewer than so many are allowed
     parts = [
         *_upright(x, len(rows), "accent", 1.4),
-        _text(x, TOP + ROW * len(rows) + 16, f"{BUDGET:,}", "accent", "middle"),
-        _text(0, 14, "parameters", "muted", small=True),
+        text(x, TOP + ROW * len(rows) + 16, f"{BUDGET:,}", "accent", "middle"),
+        text(0, 14, "parameters", "muted", small=True),
     ]
     for position, count in enumerate(counts):
         x, y = axis(count), TOP + ROW * position + 28
         parts.append(f'<circle cx="{x:.2f}%" cy="{y}" r="4.5" fill="{colour("ink")}"/>')
         # The number stands where it does not run over the budget's line, nor out of the figure.
         right = count < BUDGET or x < (axis.start + axis.end) / 2
-        parts.append(_text(x, y + 4, f"{count:,}", "ink", "start" if right else "end", 8, True))
+        parts.append(text(x, y + 4, f"{count:,}", "ink", "start" if right else "end", 8, True))
     return parts
 
 
-def _dots(row: Row, axis: Axis, top: float) -> list[str]:
+def _row_of_dots(row: Row, axis: Axis, top: float) -> list[str]:
     middle = top + 28
-    parts = [_text(0 if axis.start > 20 else 1.5, top + 13, _name(row), "ink")]
+    parts = [text(0 if axis.start > 20 else 1.5, top + 13, _name(row), "ink")]
     if row.verdict is None:
-        return [*parts, _text(axis.start, middle + 4, "not judged by one view yet", "muted")]
+        return [*parts, text(76, middle + 4, "not judged so yet", "muted", "end")]
     found = row.verdict
-    parts.append(_text(76, top + 13, f"{found.mean:.3f}", "ink", "end"))
-    if found.interval:
-        low, high = (axis(100 - value) for value in (found.interval.low, found.interval.high))
-        parts.append(_line(low, middle, high, middle, "muted", 6, 0.45))
-    fill = f'fill="{colour("test")}" fill-opacity="0.65"'
-    if row.views > 1:
-        fill = f'fill="none" stroke="{colour("test")}" stroke-width="1.4"'
-    for place, final in enumerate(sorted(row.finals)):
-        y = middle + (place % 3 - 1) * DOT  # neighbours do not hide each other
-        x = axis(max(100 - final, 0.01))
-        parts.append(f'<circle cx="{x:.2f}%" cy="{y:.1f}" r="{DOT}" {fill}/>')
-    x = axis(100 - found.mean)
-    parts.append(_line(x, middle - 9, x, middle + 9, "ink", 2.4))
+    parts.append(text(76, top + 13, f"{found.mean:.3f}", "ink", "end"))
+    parts += _dots(axis, middle, row.finals, found.interval, ring=row.views > 1)
     for x, count in ((86, found.end), (98, found.hold)):
-        parts.append(_text(x, middle + 4, f"{count}/{found.runs}", "ink", "end"))
+        parts.append(text(x, middle + 4, f"{count}/{found.runs}", "ink", "end"))
     return parts
+
+
+def _dots(
+    axis: Axis, y: float, finals: Sequence[float], interval: Interval | None, ring: bool
+) -> list[str]:
+    """Runs as dots or rings, their mean as a stroke, and its interval as a bar."""
+    parts = []
+    if interval:
+        low, high = (axis(100 - value) for value in (interval.low, interval.high))
+        parts.append(line(low, y, high, y, "muted", 6, 0.45))
+    fill = f'fill="{colour("test")}" fill-opacity="0.65"'
+    if ring:
+        fill = f'fill="none" stroke="{colour("test")}" stroke-width="1.4"'
+    for place, final in enumerate(sorted(finals)):
+        height = y + (place % 3 - 1) * DOT  # neighbours do not hide each other
+        x = axis(max(100 - final, 0.01))
+        parts.append(f'<circle cx="{x:.2f}%" cy="{height:.1f}" r="{DOT}" {fill}/>')
+    x = axis(100 - statistics.fmean(finals))
+    return [*parts, line(x, y - 9, x, y + 9, "ink", 2.4)]
 
 
 def _name(row: Row) -> str:
@@ -210,38 +202,60 @@ def _name(row: Row) -> str:
     return f"{row.stage.number}. {row.stage.title}{views}"
 
 
-def _text(
-    x: float,
-    y: float,
-    words: str,
-    name: str,
-    anchor: str = "start",
-    shift: float = 0,
-    small: bool = False,
-) -> str:
-    """x in percent, y and shift in pixels; the shift points away from the anchor."""
-    away = f' dx="{-shift if anchor == "end" else shift:g}"' if shift else ""
-    size = ' font-size="11.5"' if small else ""
-    return (
-        f'<text x="{x:.2f}%" y="{y:g}"{away} text-anchor="{anchor}"{size} '
-        f'fill="{colour(name)}">{escape(words)}</text>'
-    )
+# --- Rung by rung ---------------------------------------------------------------------------
 
 
-def _line(
-    x: float, y: float, to_x: float, to_y: float, name: str, width: float, opacity: float = 1
-) -> str:
-    see_through = f' stroke-opacity="{opacity:g}"' if opacity < 1 else ""
-    return (
-        f'<line x1="{x:.2f}%" y1="{y:g}" x2="{to_x:.2f}%" y2="{to_y:g}" '
-        f'stroke="{colour(name)}" stroke-width="{width:g}"{see_through}/>'
-    )
+@dataclass(frozen=True)
+class Rung:
+    """Some runs on the way from one network to another, each rung with one change more.
+
+    title: what changed; finals: in percent; seconds: of a training, on average
+    views: how many views of each image judged them
+    """
+
+    title: str
+    finals: Sequence[float]
+    seconds: float
+    views: int = 1
+
+
+def rungs(steps: Sequence[Rung]) -> Figure:
+    """Each rung's runs as dots, their mean with its interval, and how long a training takes."""
+    errors = [100 - final for step in steps for final in step.finals] + [100 - TARGET]
+    axis = Axis(1.5, 66, 1.12 * max(errors), 0.88 * max(min(errors), 0.01))
+    bottom = TOP + ROW * len(steps)
+    parts = _ground(axis, len(steps))
+    for x, words in ((82, "mean"), (98, "seconds")):
+        parts.append(text(x, 14, words, "muted", "end", small=True))
+    described = []
+    for place, step in enumerate(steps):
+        top, mean = TOP + ROW * place, statistics.fmean(step.finals)
+        few = len(step.finals) < evidence.FEWEST_RUNS
+        interval = None if few else evidence.bootstrap(step.finals)
+        parts.append(text(1.5, top + 13, f"{place + 1}. {step.title}", "ink"))
+        parts += _dots(axis, top + 28, step.finals, interval, ring=step.views > 1)
+        for x, figure in ((82, f"{mean:.3f}"), (98, f"{step.seconds:.1f}")):
+            parts.append(text(x, top + 32, figure, "ink", "end"))
+        sure = f", 95 % interval {interval.low:.3f} to {interval.high:.3f}" if interval else ""
+        described.append(
+            f"{place + 1}, {step.title}: mean {mean:.3f} %{sure}, {len(step.finals)} runs, "
+            f"{step.seconds:.1f} seconds"
+        )
+    legend = [
+        "● a run, each test digit judged once",
+        "○ a run judged by the mean of nine views",
+        "┃ mean   ━ its 95 % interval",
+    ]
+    return fluid(
+        [*parts, *below(legend, 1.5, bottom + 38)], bottom + 38 + 17 * len(legend),
+        f"Test accuracy of each run after its last epoch, rung by rung. {'; '.join(described)}.",
+    )  # fmt: skip
 
 
 # --- Epoch by epoch -------------------------------------------------------------------------
 
 CURVE_COLOURS = ("muted", "test", "train", "accent")
-PLOT = (11.0, 82.0)  # percent: where the lines begin and end
+PLOT = (11.0, 80.0)  # percent: where the lines begin and end
 HEIGHT = 230  # pixels
 KINDS = {
     "test_accuracy": "test accuracy in percent",
@@ -283,13 +297,13 @@ def all_curves(
         y = down(value)
         if low < value < high and y - last > 20:
             last = y
-            parts.append(_line(PLOT[0], y, PLOT[1], y, "grid", 0.8))
-            parts.append(_text(PLOT[0] - 1.5, y + 4, words, "muted", "end"))
+            parts.append(line(PLOT[0], y, PLOT[1], y, "grid", 0.8))
+            parts.append(text(PLOT[0] - 1.5, y + 4, words, "muted", "end"))
     for epoch in _epochs_named(epochs):
         x = PLOT[0] + (PLOT[1] - PLOT[0]) * _share(epoch, epochs)
-        parts.append(_text(x, HEIGHT + 20, f"{epoch}", "muted", "middle"))
-    parts.append(_text(sum(PLOT) / 2, HEIGHT + 38, "epoch", "muted", "middle"))
-    parts.append(_text(0, 14, KINDS[of], "muted"))
+        parts.append(text(x, HEIGHT + 20, f"{epoch}", "muted", "middle"))
+    parts.append(text(sum(PLOT) / 2, HEIGHT + 38, "epoch", "muted", "middle"))
+    parts.append(text(0, 14, KINDS[of], "muted"))
     lines = []
     for _, name, runs, means in drawn:
         thin = [(run, 0.8, 0.55) for run in runs]
@@ -306,7 +320,7 @@ def all_curves(
         y = max(down(means[-1]) + 4, (taken[-1] + 16) if taken else 0)
         taken.append(y)
         x = PLOT[0] + (PLOT[1] - PLOT[0]) * _share(len(means), epochs)
-        parts.append(_text(x, y, f"stage {stage.number}", name, shift=6))
+        parts.append(text(x, y, f"stage {stage.number}", name, shift=6))
     described = "; ".join(
         f"stage {stage.number}, {len(runs)} runs: the mean goes from {_shown(means[0], accuracy)} "
         f"over {_shown(means[len(means) // 2], accuracy)} in epoch {len(means) // 2 + 1} to "
@@ -395,7 +409,7 @@ def effects(
         if not group:
             continue
         y += 18
-        parts.append(_text(0, y, f"{title}: {len(group)} of {len(ranked)}", "ink"))
+        parts.append(text(0, y, f"{title}: {len(group)} of {len(ranked)}", "ink"))
         for label, difference, interval, _ in group:
             parts += _effect(axis, y + 18, label, difference, interval, "test" if kind else "muted")
             y += 32
@@ -409,15 +423,15 @@ def effects(
             )
         )
     zero = axis(0)
-    parts.insert(0, _line(zero, 24, zero, y, "ink", 1.2))
+    parts.insert(0, line(zero, 24, zero, y, "ink", 1.2))
     last = -100.0
     for mark in EFFECT_MARKS:
         x = axis(mark)
         if axis.low <= mark <= axis.high and (x - last > 9 or not mark):
             last = x
-            parts.append(_text(x, y + 14, f"{mark:+g}" if mark else "0", "muted", "middle"))
+            parts.append(text(x, y + 14, f"{mark:+g}" if mark else "0", "muted", "middle"))
     words = f"percentage points above or below {baseline}"
-    parts.append(_text(zero, y + 32, words, "muted", "middle"))
+    parts.append(text(zero, y + 32, words, "muted", "middle"))
     return fluid(
         parts, y + 38,
         f"Differences from {baseline} in percentage points with their intervals, the largest "
@@ -436,11 +450,11 @@ def _effect(
     """A row: its label, and below it the interval and the difference."""
     # The line of zero does not run through a label.
     ground = 'style="paint-order: stroke" stroke="var(--md-default-bg-color, #fff)" '
-    parts = [_text(2, y, label, name).replace("<text ", f'<text {ground}stroke-width="4" ')]
+    parts = [text(2, y, label, name).replace("<text ", f'<text {ground}stroke-width="4" ')]
     if interval is not None:
         low, high = (axis(end) for end in interval)
-        parts.append(_line(low, y + 9, high, y + 9, name, 3))
+        parts.append(line(low, y + 9, high, y + 9, name, 3))
     parts.append(
         f'<circle cx="{axis(difference):.2f}%" cy="{y + 9:g}" r="4.5" fill="{colour(name)}"/>'
     )
-    return [*parts, _text(98, y + 13, f"{difference:+.2f}", name, "end")]
+    return [*parts, text(98, y + 13, f"{difference:+.2f}", name, "end")]

@@ -111,40 +111,18 @@ def finish(figure: MatplotlibFigure, alt: str) -> Figure:
 _BARE = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
-FLUID_WIDTH = 640  # pixels, of a fluid figure outside a page
-
-
-def fluid(parts: Sequence[str], height: float, alt: str, widest: int = 720) -> Figure:
-    """A figure as wide as its place, whose words keep their size: for phones and for desks.
-
-    parts: SVG elements, colours as `colour` gives them; x in percent of the width, y in pixels
-    height, widest: in pixels
-    """
-    svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{FLUID_WIDTH}" height="{height:.0f}" '
-        f'style="width: 100%; max-width: {widest}px; height: {height:.0f}px" '
-        'font-family="system-ui, sans-serif" font-size="13" role="img" '
-        f'aria-label="{html.escape(alt)}">{"".join(parts)}</svg>'
-    )
-    return Figure(svg, alt)
-
-
 def colour(name: str) -> str:
     """A colour of PALETTE as figures write it: the page's own, else ours for light ground."""
     return f"var(--figure-{name}, {PALETTE[name]})"
 
 
 def axes_grid(
-    rows: int,
-    columns: int,
-    width: float,
-    height: float,
-    width_ratios: Sequence[float] | None = None,
+    rows: int, columns: int, width: float, height: float
 ) -> tuple[MatplotlibFigure, list[Axes]]:
     """A figure of `width`×`height` inches in the site's style, and its axes row by row."""
     with matplotlib.rc_context(STYLE):
         figure = MatplotlibFigure(figsize=(width, height), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False, width_ratios=width_ratios)
+        axes = figure.subplots(rows, columns, squeeze=False)
     return figure, list(axes.flat)
 
 

@@ -1,10 +1,10 @@
-"""How trainings went, epoch by epoch and step by step."""
+"""How a training went, epoch by epoch."""
 
 from collections.abc import Mapping, Sequence
 
 from matplotlib.ticker import MaxNLocator
 
-from mnist_steps.figures.style import PALETTE, Figure, axes_grid, finish, with_colours
+from mnist_steps.figures.style import PALETTE, Figure, axes_grid, finish
 from mnist_steps.training import Run
 
 LOSS_LIMITS = (0.015, 2.6)
@@ -65,34 +65,3 @@ def _limits(
     """The usual limits of a logarithmic axis, wider where something measured lies beyond them."""
     values = [max(value, 0.01 * usual[0]) for each in measured.values() for value in each]
     return min(usual[0], 0.9 * min(values)), max(usual[1], 1.1 * max(values))
-
-
-RUN_COLOURS = ("muted", "accent", "test", "train", "wrong", "ink")
-
-
-def learning_rates(runs: Sequence[Run]) -> Figure:
-    """The learning rate at every step, one line a run, each labelled with its stage.
-
-    Raises MnistStepsError for more runs than RUN_COLOURS.
-    """
-    figure, (axes,) = axes_grid(1, 1, 6.4, 2.8)
-    for run, colour in with_colours(runs, RUN_COLOURS):
-        per_epoch = len(run.steps) / len(run.epochs)
-        rates = [step.learning_rate for step in run.steps]
-        every = max(1, len(rates) // 300)
-        axes.plot(
-            [step / per_epoch for step in range(0, len(rates), every)], rates[::every],
-            color=PALETTE[colour],
-        )  # fmt: skip
-        middle = len(rates) * 3 // 5
-        axes.annotate(
-            f"stage {run.stage.number}", (middle / per_epoch, rates[middle]),
-            xytext=(6, 5), textcoords="offset points", color=PALETTE[colour],
-        )  # fmt: skip
-    axes.set(xlabel="epoch", ylabel="learning rate", ylim=(0, None))
-    described = "; ".join(
-        f"stage {run.stage.number} from {run.steps[0].learning_rate:.4f} over at most "
-        f"{max(step.learning_rate for step in run.steps):.4f} to {run.steps[-1].learning_rate:.6f}"
-        for run in runs
-    )
-    return finish(figure, f"The learning rate over the training: {described}.")

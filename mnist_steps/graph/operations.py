@@ -50,9 +50,9 @@ class Call:
     def rank(self) -> int:
         return self.value.dim() if isinstance(self.value, Tensor) else 0
 
-    def dim(self, name: str = "dim", default: int = 0) -> int:
+    def dim(self, name: str = "dim") -> int:
         """The argument that numbers an axis, counted from the batch."""
-        return int(self.given.get(name, default)) % self.rank
+        return int(self.given.get(name, 0)) % self.rank
 
 
 Described = tuple[str, Attributes]  # the operation's name and its attributes

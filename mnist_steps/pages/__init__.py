@@ -4,7 +4,6 @@ from mnist_steps.markup import table
 from mnist_steps.pages.digits import newly
 from mnist_steps.pages.home import hero, ladder
 from mnist_steps.pages.parts import (
-    describe_epochs,
     field_claims,
     hold_to,
     model_difference,
@@ -14,13 +13,12 @@ from mnist_steps.pages.parts import (
     results,
     source,
     standard_error,
-    studies_table,
+    verdicts,
 )
 from mnist_steps.pages.quiz import check, predict, progress
 
 __all__ = [
     "check",
-    "describe_epochs",
     "field_claims",
     "hero",
     "hold_to",
@@ -35,6 +33,6 @@ __all__ = [
     "results",
     "source",
     "standard_error",
-    "studies_table",
     "table",
+    "verdicts",
 ]

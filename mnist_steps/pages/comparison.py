@@ -1,8 +1,7 @@
 """All stages in one table, and any two of them side by side.
 
 The second needs a reader who picks, so it is plain data: the site's script compares two entries of
-it. Everything comes from the records and, where there is one, from the study over many seeds. A
-stage without a record is shown by one of the study's runs, which hold all that is compared.
+it. Everything comes from the records and from the study over many seeds.
 """
 
 import base64
@@ -19,11 +18,9 @@ from PIL import Image
 
 from mnist_steps import data, markup, runs, stages, summary
 from mnist_steps.experiments import evidence, study
-from mnist_steps.experiments.evidence import RunFigures
 from mnist_steps.experiments.study import Outcome, Store
 from mnist_steps.markup import Html
 from mnist_steps.pages.parts import describe_recipe
-from mnist_steps.stages import Stage
 from mnist_steps.summary import Table
 from mnist_steps.training import Run
 
@@ -37,88 +34,37 @@ INKS = 16  # shades that are kept: enough for the eye, and half a byte a pixel
 
 
 @dataclass(frozen=True)
-class Shown:
-    """The one run of a stage that stands beside another stage's.
-
-    recorded: whether it is the stage's record, else it is of the study
-    test_accuracies: percent after each epoch
-    wrong: position of each test image not recognised at the end, and the digit it was taken for
-    seconds: wall time of all epochs
-    """
-
-    seed: int
-    recorded: bool
-    finished: bool
-    test_accuracies: Sequence[float]
-    wrong: dict[int, int]
-    seconds: float
-
-    @property
-    def figures(self) -> RunFigures:
-        return evidence.run_figures(self.test_accuracies)
-
-    @property
-    def mark(self) -> str:
-        """Behind its accuracy, for what the table's caption says of it."""
-        return ("" if self.finished else " *") + ("" if self.recorded else " †")
-
-
-@dataclass(frozen=True)
 class Entry:
     """A stage with all that is compared.
 
+    run: its record
+    wrong: position of each test image not recognised at the end, and the digit it was taken for
     outcomes: of the study, empty without one
     """
 
-    stage: Stage
-    run: Shown
+    run: Run
+    wrong: dict[int, int]
     table: Table
     outcomes: Sequence[Outcome]
 
 
 def entries(store: Store | None = None) -> list[Entry]:
-    """All stages that were trained, by number.
+    """All stages that have a record, by number; those that follow the original need one.
 
     store: of the study; None for the package's own
-    A stage of our own with neither a record nor a study is left out: nothing is known of it yet.
     Raises what `runs.load` and `Store.outcomes` raise.
     """
-    store = store or Store()
-    found = []
-    for stage in stages.STAGES:
-        recorded, outcomes = runs.load_if_any(stage), store.outcomes(stage)
-        if recorded is not None:
-            run = _of_record(recorded)
-        elif outcomes:
-            run = _of_study(outcomes[0])
-        else:
-            continue
-        table = summary.summarize(stage.build(), runs.INPUT_SHAPE)
-        found.append(Entry(stage, run, table, outcomes))
-    return found
-
-
-def _of_record(run: Run) -> Shown:
-    wrong = (run.predictions.long() != data.mnist().test.labels).nonzero().flatten().tolist()
-    return Shown(
-        seed=run.seed,
-        recorded=True,
-        finished=run.finished,
-        test_accuracies=[epoch.test_accuracy for epoch in run.epochs],
-        wrong={position: int(run.predictions[position]) for position in wrong},
-        seconds=sum(run.environment.seconds),
-    )
-
-
-def _of_study(outcome: Outcome) -> Shown:
-    return Shown(
-        seed=outcome.seed,
-        recorded=False,
-        finished=True,  # a study keeps no other runs
-        test_accuracies=outcome.test_accuracies,
-        wrong=outcome.wrong,
-        seconds=outcome.seconds,
-    )
+    store, labels = store or Store(), data.mnist().test.labels
+    return [
+        Entry(
+            run,
+            run.wrong(labels),
+            summary.summarize(run.stage.build(), runs.INPUT_SHAPE),
+            store.outcomes(run.stage),
+        )
+        for run in map(runs.load_if_any, stages.STAGES)
+        if run is not None
+    ]
 
 
 # --- All stages -----------------------------------------------------------------------------
@@ -126,37 +72,31 @@ def _of_study(outcome: Outcome) -> Shown:
 
 def overview(compared: Sequence[Entry]) -> Html:
     """One row a stage; the site's script lets readers sort the rows and leave some out."""
-    studied = any(entry.outcomes for entry in compared)
     headings = ["stage", "parameters", "multiplications", "batch size", "final epoch", "best epoch",
-                "original's best", *(["study"] if studied else []), "minutes"]  # fmt: skip
+                "original's best", "study", "minutes"]  # fmt: skip
     rows = []
     for entry in compared:
-        run, claim, minutes = entry.run, entry.stage.claim, entry.run.seconds / 60
+        run, stage = entry.run, entry.run.stage
+        minutes = sum(run.environment.seconds) / 60
         row: list[str | Html] = [
-            markup.link(entry.stage.page, f"{entry.stage.number}. {entry.stage.title}"),
+            markup.link(stage.page, f"{stage.number}. {stage.title}"),
             f"{entry.table.total_params:,}",
             f"{entry.table.total_multiplications:,}",
-            f"{entry.stage.recipe.batch_size}",
-            f"{run.figures.final:.2f}{run.mark}",
-            f"{run.figures.best:.2f}",
-            "–" if claim is None else f"{claim.best_test_accuracy:.2f}",
-            *([describe_study(entry.outcomes)] if studied else []),
+            f"{stage.recipe.batch_size}",
+            f"{run.final_test_accuracy:.2f}",
+            f"{run.best_test_accuracy:.2f}",
+            "–" if stage.claim is None else f"{stage.claim.best_test_accuracy:.2f}",
+            describe_study(entry.outcomes),
             f"{minutes:.1f}" if minutes < 2 else f"{minutes:.0f}",
         ]
         rows.append(row)
     caption = (
         "All stages. Test accuracy in percent, of one run with the seed of the original; "
         "Multiplications are those of convolutions and linear layers for one image; minutes are "
-        "those of the training."
+        "those of the training. Study: mean ± standard deviation of the final epoch, and the "
+        "number of seeds."
     )
-    if studied:
-        caption += " Study: mean ± standard deviation of the final epoch, and the number of seeds."
-    if not all(entry.run.finished for entry in compared):
-        caption += " * This run is unfinished."
-    if not all(entry.run.recorded for entry in compared):
-        caption += " † No record: the study's first run, with a seed of its own."
-    less = [name for name in LESS if studied or name != "final epoch"]
-    wide = [headings.index(name) for name in less]
+    wide = [headings.index(name) for name in LESS]
     shown = markup.table(headings, rows, caption, wide=wide)
     return Html(f'<div class="all-stages" data-stages>{shown.markup}</div>', shown.text)
 
@@ -175,9 +115,9 @@ def describe_study(outcomes: Sequence[Outcome]) -> str:
 def two_stages(compared: Sequence[Entry]) -> Html:
     """The place where the site's script compares two stages; without it, where to read instead."""
     steps = "".join(
-        f'<li><a href="{after.stage.page}">'
-        f"What stage {after.stage.number} changes</a> after stage {before.stage.number}</li>"
-        for before, after in itertools.pairwise(compared)
+        f'<li><a href="{after.page}">'
+        f"What stage {after.number} changes</a> after stage {before.number}</li>"
+        for before, after in itertools.pairwise(entry.run.stage for entry in compared)
     )
     content, sheet = describe(compared)
     # A script's text ends at the first "</", in whatever string that may be.
@@ -199,16 +139,16 @@ def describe(compared: Sequence[Entry]) -> tuple[dict[str, Any], str]:
     in the order of `content["digits"]`, row by row.
     """
     labels = data.mnist().test.labels
-    positions = sorted({position for entry in compared for position in entry.run.wrong})
+    positions = sorted({position for entry in compared for position in entry.wrong})
     place = {position: index for index, position in enumerate(positions)}
     described = [
         _describe(entry)
-        | {"wrong": [[place[position], digit] for position, digit in entry.run.wrong.items()]}
+        | {"wrong": [[place[position], digit] for position, digit in entry.wrong.items()]}
         for entry in compared
     ]
     chance = {
-        f"{one.stage.number}-{other.stage.number}": evidence.mcnemar(
-            one.run.wrong, other.run.wrong
+        f"{one.run.stage.number}-{other.run.stage.number}": evidence.mcnemar(
+            one.wrong, other.wrong
         ).p_value
         for one, other in itertools.combinations(compared, 2)
     }
@@ -223,25 +163,24 @@ def describe(compared: Sequence[Entry]) -> tuple[dict[str, Any], str]:
 
 
 def _describe(entry: Entry) -> dict[str, Any]:
-    stage, run, table = entry.stage, entry.run, entry.table
-    claim = stage.claim
+    run, table = entry.run, entry.table
+    stage, claim = run.stage, run.stage.claim
     return {
         "number": stage.number,
         "title": stage.title,
         "facts": {
             "parameters": table.total_params,
             "multiplications per image": table.total_multiplications,
-            "test accuracy, final epoch": round(run.figures.final, 2),
-            "test accuracy, best epoch": round(run.figures.best, 2),
+            "test accuracy, final epoch": round(run.final_test_accuracy, 2),
+            "test accuracy, best epoch": round(run.best_test_accuracy, 2),
             "the original's best epoch": None if claim is None else claim.best_test_accuracy,
         },
         "seed": run.seed,
-        "finished": run.finished,
         "study": _spread(entry.outcomes) if entry.outcomes else None,
         "recipe": describe_recipe(stage.recipe),
         "source": inspect.getsource(stage.model).rstrip(),
         "layers": [summary.cells(row) for row in table.rows],
-        "test": [round(accuracy, 2) for accuracy in run.test_accuracies],
+        "test": [round(epoch.test_accuracy, 2) for epoch in run.epochs],
     }
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from mnist_steps import data, runs
+from mnist_steps import data
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.experiments.study import Store
 from mnist_steps.markup import Html
@@ -24,31 +24,24 @@ class Misread:
 
     runs: how many runs there are
     times: by the image's position, in how many of them; never 0
-    recorded: whether it is the record's run, and not the study's
     """
 
     runs: int
     times: Counter[int]
-    recorded: bool = False
 
     def share(self, position: int) -> float:
         return self.times[position] / self.runs
 
 
 def misread(stage: Stage, store: Store | None = None) -> Misread:
-    """By the runs of the study; where there are none, by the record.
-
-    Raises MnistStepsError where there is neither.
-    """
+    """By the runs of the study. Raises MnistStepsError where there are none."""
     outcomes = (store or Store()).outcomes(stage)
-    if outcomes:
-        times = Counter(position for one in outcomes for position in one.wrong)
-        return Misread(len(outcomes), times)
-    record = runs.load_if_any(stage)
-    if record is None:
-        raise MnistStepsError(f"stage {stage.number} has neither a study nor a record to look at.")
-    wrong = (record.predictions.long() != data.mnist().test.labels).nonzero().flatten().tolist()
-    return Misread(1, Counter(wrong), recorded=True)
+    if not outcomes:
+        raise MnistStepsError(
+            f"stage {stage.number} has no study to look at. Make it with: mnist-steps study "
+            f"--stages {stage.number}"
+        )
+    return Misread(len(outcomes), Counter(place for one in outcomes for place in one.wrong))
 
 
 def newly(before: Stage, after: Stage, store: Store | None = None) -> Html:
@@ -60,11 +53,9 @@ def newly(before: Stage, after: Stage, store: Store | None = None) -> Html:
     """
     old, new = misread(before, store), misread(after, store)
     right, wrong = (_turned(*pair) for pair in ((old, new), (new, old)))
-    alone = [stage.number for stage, of in ((before, old), (after, new)) if of.recorded]
-    counted = f" (of stage {' and '.join(map(str, alone))}, the recorded run)" if alone else ""
     words = (
         f"At least half of the runs of stage {before.number} ({old.runs}) misread these, and fewer "
-        f"than half of stage {after.number} ({new.runs}) do{counted}"
+        f"than half of stage {after.number} ({new.runs}) do"
     )
     groups = [
         (f"Newly right: {len(right)} test digits", right),

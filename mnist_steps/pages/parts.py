@@ -9,19 +9,18 @@ import html
 import inspect
 import math
 import re
-import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import DiffLexer, PythonLexer
 
-from mnist_steps import data, receptive_field, runs
+from mnist_steps import data, figures, receptive_field, runs
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.experiments import evidence
 from mnist_steps.experiments.evidence import Summary
-from mnist_steps.experiments.study import Outcome, Store
+from mnist_steps.experiments.study import Store
 from mnist_steps.markup import Html, table
 from mnist_steps.original import TARGET
 from mnist_steps.recipes import Recipe, shown
@@ -58,21 +57,10 @@ def _highlighted(text: str, lexer: PythonLexer | DiffLexer) -> str:
     return str(highlight(text, lexer, HtmlFormatter(cssclass="highlight package-source")))
 
 
-def recipe(stage: Stage, before: Stage | None = None) -> Html:
-    """The stage's recipe; with `before`, also that stage's values where they differ."""
-    now = describe_recipe(stage.recipe)
-    if before is None:
-        return table(["", "value"], list(now.items()), f"Recipe of stage {stage.number}")
-    old = describe_recipe(before.recipe)
-    rows = [
-        [name, old[name] if old[name] != value else "unchanged", value]
-        for name, value in now.items()
-    ]
-    return table(
-        ["", f"stage {before.number}", f"stage {stage.number}"],
-        rows,
-        f"Recipe of stage {stage.number} beside stage {before.number}",
-    )
+def recipe(stage: Stage) -> Html:
+    """All parts of the stage's recipe."""
+    rows = list(describe_recipe(stage.recipe).items())
+    return table(["", "value"], rows, f"Recipe of stage {stage.number}", words=(1,))
 
 
 def recipe_change(before: Stage, after: Stage) -> Html:
@@ -166,7 +154,7 @@ def results(run: Run, store: Store | None = None) -> Html:
         rows,
         f"{FINAL_AND_BEST} Test accuracies agree when they differ by at most "
         "three standard errors, as far as the choice of test images alone may move them."
-        + _notes_on(run, summary),
+        + ("" if summary is None else SEEDS_ARE_THE_STUDYS),
     )
 
 
@@ -185,7 +173,9 @@ def _own_results(run: Run, summary: Summary | None) -> Html:
                 [f"wall time, mean of {_seeds(summary)}", describe_seconds(summary.seconds)]
             )
     return table(
-        ["", f"this run (seed {run.seed})"], rows, FINAL_AND_BEST + _notes_on(run, summary)
+        ["", f"this run (seed {run.seed})"],
+        rows,
+        FINAL_AND_BEST + ("" if summary is None else SEEDS_ARE_THE_STUDYS),
     )
 
 
@@ -193,6 +183,7 @@ FINAL_AND_BEST = (
     "Accuracies in percent. The headline is the final epoch; the best epoch was picked by "
     "looking at the test set and flatters."
 )
+SEEDS_ARE_THE_STUDYS = " The rows with seeds are of the study, not of this run."
 
 
 def _study_rows(summary: Summary) -> list[list[str]]:
@@ -209,12 +200,6 @@ def _study_rows(summary: Summary) -> list[list[str]]:
 
 def _seeds(summary: Summary) -> str:
     return f"{summary.seeds} seed{'s'[: summary.seeds > 1]}"
-
-
-def _notes_on(run: Run, summary: Summary | None) -> str:
-    return ("" if run.finished else f" This run is unfinished: {describe_epochs(run)}.") + (
-        "" if summary is None else " The rows with seeds are of the study, not of this run."
-    )
 
 
 def hold_to(statement: str, holds: bool) -> None:
@@ -265,7 +250,6 @@ def provenance(run: Run, steps: int = 10, images: int | None = 1000) -> Html:
         f"{where.device} ({where.processor}, {where.threads} thread{'s'[: where.threads > 1]})",
         f"{describe_seconds(sum(where.seconds))}",
         f"seed {run.seed}",
-        *([] if run.finished else [f"unfinished, {describe_epochs(run)}"]),
         _describe_replay(runs.check(run, steps, images)),
     ]
     text = " · ".join(parts)
@@ -281,31 +265,40 @@ def _describe_replay(replay: Replay) -> str:
     )
 
 
-def describe_epochs(run: Run) -> str:
-    """Such as '7 of 15 epochs'."""
-    return f"{len(run.epochs)} of {run.stage.recipe.epochs} epochs"
-
-
 def describe_seconds(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
-def studies_table(
-    studies: Mapping[str, Sequence[Outcome]],
-    target: float,
-    more: Sequence[Sequence[str]],
-    caption: str,
-) -> Html:
-    """Final accuracies of several stages' runs, a column for each, and what was to be reached.
+def verdicts(stage: Stage, store: Store | None = None) -> Html:
+    """How a stage's runs are judged by the target: by one view of each digit, and by several.
 
-    target: of the mean, in percent
-    more: further rows, each a name, a figure for each column, and what was to be reached
+    store: of the study; None for the package's own
     """
-    finals = [[outcome.figures.final for outcome in made] for made in studies.values()]
-    rows = [
-        ["mean", *(f"{statistics.fmean(each):.3f}" for each in finals), f"{target:.2f}"],
-        ["standard deviation", *(f"{statistics.stdev(each):.3f}" for each in finals), ""],
-        ["least", *(f"{min(each):.2f}" for each in finals), ""],
-        ["most", *(f"{max(each):.2f}" for each in finals), ""],
-    ]
-    return table(["", *studies, "target"], [*rows, *more], caption)
+    outcomes = (store or Store()).outcomes(stage)
+    rows = []
+    for row in figures.rows_of(stage, outcomes):
+        name = "one view" if row.views == 1 else f"the mean of {row.views} views"
+        found = row.verdict
+        if found is None:
+            rows.append([name, "not judged so yet", "", "", "", ""])
+            continue
+        sure = found.interval
+        rows.append(
+            [
+                name,
+                found.words,
+                f"{found.mean:.3f}",
+                f"{sure.low:.3f} to {sure.high:.3f}" if sure else "too few runs",
+                f"{found.end} of {found.runs}",
+                f"{found.hold} of {found.runs}",
+            ]
+        )
+    return table(
+        ["judged by", f"{TARGET} %", "mean", "95 % interval", "end", "hold"],
+        rows,
+        f"Stage {stage.number} after the last epoch, in percent of the test digits. 'Reached' has "
+        "one meaning on this site: by the mean, each digit judged once. End: runs at "
+        f"{TARGET} or above after the last epoch; hold: after each of the last three.",
+        words=(1,),
+        wide=(3,),
+    )

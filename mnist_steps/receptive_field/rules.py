@@ -275,8 +275,6 @@ def _transposed(composer: Composer, node: Node, given: list[Fields]) -> Fields:
 
 
 def _pool(composer: Composer, node: Node, given: list[Fields]) -> Fields:
-    if node.attributes.get("return_indices"):
-        raise composer.unknown(node, "with return_indices")
     fields, settings = given[0], node.attributes
     for axis, kernel in enumerate(settings["kernel_size"]):
         window = Window(
@@ -319,8 +317,6 @@ def _pad(composer: Composer, node: Node, given: list[Fields]) -> Fields:
     mode = {"Reflection": "reflect", "Replication": "replicate", "Circular": "circular"}.get(
         node.op[:-5]
     )
-    if isinstance(padding, int):
-        padding = [padding] * (2 * int(node.op[-2]))
     for position in range(len(padding) // 2):
         before, after = padding[2 * position : 2 * position + 2]
         dim = len(fields.dims) - 1 - position

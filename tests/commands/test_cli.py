@@ -98,6 +98,17 @@ def test_train_prints_every_epoch_and_the_comparison(command, monkeypatch):
     assert "the original's best was 99.44" in " ".join(out.split())
 
 
+def test_train_as_json_gives_what_a_record_keeps(command, monkeypatch):
+    recorded = runs.load(8)
+    monkeypatch.setattr(training, "fit", lambda stage, seed, device, engine: recorded)
+    status, out, _ = command("train", "8", "--json")
+    printed = json.loads(out)
+    kept = json.loads((runs.folder_of(recorded.stage, 8) / "run.json").read_text())
+    assert status == 0 and (printed["stage"], printed["seed"]) == (8, 8)
+    assert printed["epochs"] == kept["epochs"]
+    assert printed["environment"]["threads"] == recorded.environment.threads
+
+
 def test_verify_reports_what_holds(command):
     status, out, _ = command("verify", "8", "--steps", "2")
     assert status == 0

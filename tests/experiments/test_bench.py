@@ -18,6 +18,7 @@ from mnist_steps.augment import RandomTranslation, augment
 from mnist_steps.engine import compiler
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.experiments import bench, pipelines
+from mnist_steps.training import loop
 
 CPU = torch.device("cpu")
 PROMISED = {"stage", "pipeline", "seconds_per_epoch", "ratio_to_original"}
@@ -317,8 +318,8 @@ def test_what_takes_long_shows_in_its_part(part, few_digits, monkeypatch):
         time.sleep(0.3)
 
     if part == "augmentation":
-        draw = training.draw
-        monkeypatch.setattr(training, "draw", lambda *given: (wait(), draw(*given))[1])
+        draw = loop.draw
+        monkeypatch.setattr(loop, "draw", lambda *given: (wait(), draw(*given))[1])
     elif part == "forward":
         layer.register_forward_pre_hook(wait)
     elif part == "backward":
@@ -331,7 +332,7 @@ def test_what_takes_long_shows_in_its_part(part, few_digits, monkeypatch):
 
 def test_a_breakdown_counts_the_layer_tables_arithmetic():
     stage = stages.get(8)
-    forward = summary.summarize(stage.build(), (1, 28, 28)).total_macs
+    forward = summary.summarize(stage.build(), (1, 28, 28)).total_multiplications
     found = bench.breakdown(stage, 2)
     assert found.multiplications == 64 * forward * 3
     assert found.step == pytest.approx(sum(found.seconds.values()))

@@ -1,10 +1,8 @@
 """What stages 9 and 10 are compared with: one family, one recipe, and one view of each image."""
 
 import json
-import statistics
 from dataclasses import replace
 
-import pytest
 from torch import nn
 
 from mnist_steps import figures, stages
@@ -79,16 +77,9 @@ def test_the_members_runs_are_found_by_their_names(tmp_path):
 
 def test_the_frontier_says_what_it_shows():
     family = [(500, [98.0, 98.2]), (4000, [99.4, 99.5])]
-    figure = figures.frontier(family, [("stage 8", 7884, [99.3])], [(5854, 99.41)], 99.4)
-    for part in ("500: 98.10", "4,000: 99.45", "stage 8 7,884: 99.30", "5,854: 99.41"):
+    figure = figures.frontier(
+        family, [("stage 8", 7884, [99.3])], [frontier.Public("a run", "", 5854, 99.41, None)]
+    )
+    for part in ("500: 98.100", "4,000: 99.450", "stage 8 7,884: 99.300", "5,854: 99.41"):
         assert part in figure.alt
     assert "stage 8" in figure.svg.replace("\n", " ")
-
-
-def test_histories_say_where_the_runs_end():
-    runs = [[97.0, 99.3, 99.5], [97.2, 99.2, 99.4]]
-    figure = figures.histories(runs, 99.4)
-    assert f"{statistics.fmean((99.5, 99.4)):.2f} at the end" in figure.alt
-    assert "between 99.40 and 99.50" in figure.alt
-    with pytest.raises(ValueError):
-        figures.histories([[97.0, 99.3], [97.2]], 99.4)

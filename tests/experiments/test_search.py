@@ -10,7 +10,7 @@ import simulated
 from mnist_steps import stages
 from mnist_steps.commands import main
 from mnist_steps.experiments import study
-from mnist_steps.experiments.search import SEARCH, candidates, results_table
+from mnist_steps.experiments.search import SEARCH, candidates, groups, results_table, tried
 
 
 def test_every_candidate_stays_within_the_budget():
@@ -49,7 +49,7 @@ def test_the_table_lists_a_stages_candidates_with_runs_the_lowest_loss_first(tmp
     put(store, first, 0.03, 1)
     put(store, third, 0.01, 2)
     put(store, other, 0.02, 1)
-    lines = str(results_table(9, store)).splitlines()
+    lines = str(results_table(tried(9, store))).splitlines()
     places = [
         next(number for number, line in enumerate(lines) if each.title in line)
         for each in (third, first)
@@ -57,7 +57,15 @@ def test_the_table_lists_a_stages_candidates_with_runs_the_lowest_loss_first(tmp
     assert places == sorted(places)
     assert "0.0100" in lines[places[0]] and "99.50" in lines[places[0]]
     shown = "\n".join(lines)
-    assert second.title not in shown and other.title not in shown
+    assert second.title not in shown and other.layers not in shown
+
+
+def test_networks_by_one_recipe_stand_apart_from_recipes_for_two_of_them():
+    networks, recipes = groups(tried(9)).values()
+    assert len(networks) + len(recipes) == len(candidates(9))
+    assert [label.partition(":")[0] for label, _ in networks if ":" in label] == ["wide", "deep"]
+    assert {label.partition(":")[0] for label, _ in recipes} == {"wide", "deep"}
+    assert "wide: weight decay" in dict(recipes)
 
 
 def test_the_committed_search_has_a_run_of_every_candidate():

@@ -166,6 +166,13 @@ def visit(browser, address):
 
     visit(to, wait_for=selector, **options of the context)
     """
+    with visits(browser, address) as open_page:
+        yield open_page
+
+
+@contextlib.contextmanager
+def visits(browser, address):
+    """As the fixture, for pages that several tests look at."""
     opened = []
     with contextlib.ExitStack() as stack:
 

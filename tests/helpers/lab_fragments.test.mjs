@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { MOST_LAYERS, RECIPE, analyze, isWritable, networkOf, read, write } from "../../docs/javascripts/lab/design.js";
+import { MOST_LAYERS, RECIPE, analyze, isWritable, keyOf, networkOf, read, write } from "../../docs/javascripts/lab/design.js";
 
 const PRESETS = [{ id: "8", title: "Stage 8", design: { layers: [{ kind: "ReLU" }], recipe: RECIPE } }];
 const GOOD = [
@@ -10,6 +10,8 @@ const GOOD = [
   "#lab=1&net=c24k4s3p1.n.r.a2.g.c10k1b&rotate=7&crop=0.85&budget=6000&target=99.1&start=c3k3.r",
   "#preset=8&budget=900",
 ];
+/** As the page writes them. */
+const WRITTEN = GOOD.map((address) => write(read(address, PRESETS).design));
 const SNIPPETS = [
   "&", "=", ".", "#", "%", "%00", "%F0%9F%92%A9", "\u202e", "net", "lab=2", "preset=8", "-1", "1e9", "NaN",
   "__proto__", "constructor", "999999999999", "c", "k", "0", "<img src=x onerror=alert(1)>", "javascript:",
@@ -43,7 +45,8 @@ test("a damaged or hostile address gives a design within its limits, or one shor
   const number = generator(20);
   let designs = 0, problems = 0;
   for (let i = 0; i < 30_000; i++) {
-    const address = damaged(GOOD[i % GOOD.length], number);
+    const all = [...GOOD, ...WRITTEN];
+    const address = damaged(all[i % all.length], number);
     const { design, problem } = read(address, PRESETS);
     if (design) {
       designs++;
@@ -57,6 +60,28 @@ test("a damaged or hostile address gives a design within its limits, or one shor
     } else assert.equal(address.replace(/^#/, ""), "");
   }
   assert.ok(designs > 500 && problems > 10_000, `${designs} designs, ${problems} problems`);
+});
+
+test("an address that lost its end, or one sign, opens no other design", () => {
+  for (const whole of WRITTEN) {
+    for (let length = 1; length < whole.length; length++) {
+      const { design, problem } = read(whole.slice(0, length), PRESETS);
+      assert.ok(problem && !design, whole.slice(0, length));
+    }
+    assert.match(read(whole.slice(0, -1), PRESETS).problem, /checksum does not fit/);
+    const [first, ...rest] = whole.split("net=");
+    assert.match(read(`${first}net=r.${rest}`, PRESETS).problem, /checksum does not fit/);
+  }
+});
+
+test("an address that was written by hand needs no checksum, nor does what trainings are kept under", () => {
+  for (const whole of WRITTEN) {
+    const design = read(whole, PRESETS).design;
+    const byHand = whole.replace(/&sum=[^&]*/, "");
+    assert.notEqual(byHand, whole);
+    assert.deepEqual(read(byHand, PRESETS).design, design);
+    assert.equal(keyOf(design), byHand.replace(/&budget=.*/, ""));
+  }
 });
 
 test("what an address leaves out is as in version 1 for ever", () => {

@@ -212,14 +212,14 @@ def test_a_replay_repeats_the_recorded_losses():
 
 
 def test_a_replay_notices_a_change_that_no_digest_sees(monkeypatch):
-    monkeypatch.setattr(training, "augment", lambda images, *_: images)  # as good as forgotten
+    monkeypatch.setattr(training.loop, "augment", lambda images, *_: images)  # as good as forgotten
     replay = runs.replay(runs.load(8), steps=5)
     assert not replay.ok
     assert "the replayed loss at step 1 is" in replay.first_difference
 
 
 def test_a_replay_that_ends_in_nan_is_not_ok(monkeypatch):
-    monkeypatch.setattr(training, "augment", lambda images, *_: images * float("nan"))
+    monkeypatch.setattr(training.loop, "augment", lambda images, *_: images * float("nan"))
     assert not runs.replay(runs.load(8), steps=1).ok
 
 

@@ -108,7 +108,7 @@ def test_training_images_are_normalized_as_the_recipe_says(short_stage, few_digi
         seen.append(normalization)
         return original(images, normalization)
 
-    for module in (training, evaluation):
+    for module in (training.loop, evaluation):
         monkeypatch.setattr(module, "normalize", spy)
     under_way = training.Training(short_stage, 0, CPU, few_digits[:64], engine="torch")
     under_way.run_epoch()
@@ -251,7 +251,7 @@ def test_a_network_without_log_probabilities_is_told_at_the_first_batch(
     model, said, short_stage, few_digits, monkeypatch
 ):
     """Its loss would fall below 0, and it would learn nothing."""
-    monkeypatch.setattr(training.F, "nll_loss", lambda *_: pytest.fail("it trains"))
+    monkeypatch.setattr(torch.nn.functional, "nll_loss", lambda *_: pytest.fail("it trains"))
     with pytest.raises(MnistStepsError, match=said) as raised:
         training.fit(dataclasses.replace(short_stage, model=model), train_split=few_digits[:64])
     assert "\n" not in str(raised.value)
@@ -263,7 +263,7 @@ def test_log_probabilities_may_be_reached_without_log_softmax(short_stage, few_d
             return super().forward(x).softmax(dim=1).log()
 
     stage = dataclasses.replace(short_stage, model=Logarithms)
-    assert training.fit(stage, train_split=few_digits[:64]).finished
+    assert len(training.fit(stage, train_split=few_digits[:64]).epochs) == stage.recipe.epochs
 
 
 def test_a_training_that_diverged_is_not_blamed_on_the_network(short_stage, few_digits):
@@ -317,5 +317,6 @@ def test_the_rates_of_a_recipe_are_known_without_a_training(schedule, short_stag
     while not under_way.finished:
         under_way.run_epoch()
     losses = [epoch.train_loss for epoch in under_way.epochs]
-    assert training.learning_rates(recipe, 4, losses) == under_way.learning_rates
+    taken = recipes.optimizer_settings(recipe, 4, losses)
+    assert [one["lr"] for one in taken] == under_way.learning_rates
     assert (len(set(under_way.learning_rates)) > 1) == (schedule is not None)

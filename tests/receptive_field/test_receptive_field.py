@@ -184,10 +184,60 @@ class Calls(nn.Module):
         lambda x: x + torch.zeros_like(x),
         lambda x: F.log_softmax(x),
         lambda x: F.group_norm(x, 2),
+        lambda x: F.instance_norm(x),
+        lambda x: x[..., 1::2],
+        lambda x: x[:, None, 1],
+        lambda x: x[:, :, 2],
+        lambda x: x.permute(0, 3, 1, 2).softmax(1),
+        lambda x: F.pad(x, (0, 0, 0, 0, 1, 2)),
+        lambda x: F.pad(x, (1, 0, 2, -1)),
+        lambda x: F.pad(x, (1, 0, 0, 2), mode="circular"),
+        lambda x: F.interpolate(x, size=(2, 3), mode="area"),
+        lambda x: F.interpolate(x, scale_factor=(2.0, 1.5)),
+        lambda x: F.interpolate(x, scale_factor=1.3, recompute_scale_factor=True),
+        lambda x: x.std((1, 2), keepdim=True),
+        lambda x: torch.stack((x, x[:, :, :1].expand(-1, -1, 6, -1)), 2),
+        lambda x: torch.cat((x, x[..., :2]), 3),
+        lambda x: torch.cat((x.mean(3), x.amax(3)), 2),
     ],
 )
 def test_nan_probing_agrees_on_functions(function):
-    verify(Calls(function), networks.INPUT)
+    verify(Calls(function), (2, 8, 6))
+
+
+@pytest.mark.parametrize(
+    ("function", "why"),
+    [
+        (lambda x: F.max_pool1d(x.flatten(2), 3), "along axis 2, which mixes axes of the image"),
+        (lambda x: torch.cat((x.flatten(1), x.mean((2, 3))), 1), "along axis 1, which mixes axes"),
+        (lambda x: x + x.transpose(2, 3), "of tensors that differ in what axis 2 counts"),
+        (lambda x: F.conv2d(x, x[:, :, :3, :3]), "Conv2d with weights that depend on the image"),
+        (lambda x: F.conv_transpose2d(x, x[:, :, :3, :3]), "ConvTranspose2d with weights"),
+        (lambda x: F.linear(x.flatten(1), x.flatten(1)), "Linear with weights that depend on the"),
+        (lambda x: F.interpolate(x, scale_factor=2, mode="bicubic"), "with mode 'bicubic'"),
+        (lambda x: F.batch_norm(x, None, None, training=True), "without running statistics, over"),
+        (lambda x: x.sum(0), "sum over the images of a batch"),
+        (lambda x: x.reshape(-1, 2, 12, 3), "that cuts an axis of the image"),
+        (lambda x: x[:, :, 9:], "that leaves nothing"),
+        (lambda x: torch.cat((x, torch.zeros_like(x)), 2), "cat with a constant"),
+    ],
+)
+def test_what_cannot_be_told_is_refused_by_name(function, why):
+    with pytest.raises(UnknownOperation, match=f" {why}"):
+        analyze(Calls(function), (2, 8, 8))
+
+
+def test_a_pool_that_also_gives_places_is_refused():
+    class Places(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.pool = nn.MaxPool2d(2, return_indices=True)
+
+        def forward(self, x):
+            return self.pool(x)[0]
+
+    with pytest.raises(UnknownOperation, match="taking a part of what pool returns is not known"):
+        analyze(Places(), (2, 8, 8))
 
 
 @pytest.mark.parametrize("pixels", [1, 2, 129])
@@ -315,6 +365,10 @@ def test_boxes_are_clipped_at_the_border_on_request():
 def test_squeeze_and_excitation_is_global_and_says_why():
     layer = analyze(networks.SqueezeExcitation(), (1, 9, 9))["mul"]
     assert layer.note == "global by gating (mul)"
+    added = analyze(Calls(lambda x: x + x.mean((2, 3), keepdim=True)), (2, 8, 6))[-1]
+    assert added.note == "global by broadcasting (add)"
+    normed = analyze(Calls(lambda x: F.layer_norm(x, (4,))), (2, 8, 6))[-1]
+    assert normed.note == "global by normalization (layer_norm)"
     assert layer.box(0, 0) == (0, 0, 9, 9)
     assert layer.jump == (None, None)
 

@@ -1,11 +1,13 @@
 """Every page of a built site in a real browser: both themes, a phone's width and a desk's.
 
 MNIST_STEPS_SITE=site names the built site; without it there is nothing to look at and the tests
-are skipped. axe-core comes with axe-playwright-python. Screenshots are kept in .cache/screenshots.
+are skipped. axe-core comes with axe-playwright-python. MNIST_STEPS_SCREENSHOTS=folder keeps a
+picture of each page as it was seen.
 """
 
 import contextlib
 import functools
+import html
 import inspect
 import json
 import os
@@ -19,8 +21,7 @@ from browser import MISSING, missing, outside, served, transferred, watch
 from mnist_steps import data, runs, stages
 from mnist_steps.experiments import study
 
-ROOT = Path(__file__).parents[2]
-SCREENSHOTS = ROOT / ".cache" / "screenshots"
+SCREENSHOTS = os.environ.get("MNIST_STEPS_SCREENSHOTS")
 WIDTHS = (1280, 400)
 THEMES = {"light": "default", "dark": "slate"}
 FIRST_VISIT = 350 * 1024  # bytes, compressed
@@ -33,6 +34,7 @@ if "MNIST_STEPS_SITE" not in os.environ:
 SITE = Path(os.environ["MNIST_STEPS_SITE"]).resolve()
 PAGES = sorted(file.relative_to(SITE).as_posix() for file in SITE.rglob("*.html"))
 assert "index.html" in PAGES, f"{SITE} is no built site"
+STAGE_PAGES = [name for name in PAGES if re.match(r"stages/|beyond/(09|10|11)_", name)]
 # The path below which it is to stand, such as mnist-steps/, when it was built with its address.
 CANONICAL = re.search(
     r'<link rel="canonical" href="([^"]*)"', (SITE / "index.html").read_text("utf-8")
@@ -85,65 +87,48 @@ def axe():
     return Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
-def contexts(browser):
-    """One for each theme: later pages find in its cache what all pages share."""
-    contexts = {
-        theme: browser.new_context(
-            color_scheme=theme, reduced_motion="reduce", service_workers="block"
-        )
-        for theme in THEMES
-    }
-    for context in contexts.values():
-        context.add_init_script(COUNT_SHIFTS)
-    yield contexts
-    for context in contexts.values():
-        context.close()
-
-
 # --- Every page -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", PAGES)
-@pytest.mark.parametrize("theme", THEMES)
-def test_a_page_is_quiet_private_accessible_and_fits(contexts, address, axe, theme, name):
-    page = watch(contexts[theme].new_page())
-    page.set_viewport_size({"width": WIDTHS[0], "height": 900})
-    page.goto(address + name.removesuffix("index.html"), wait_until="load")
-    assert page.get_attribute("body", "data-md-color-scheme") == THEMES[theme]
-    problems = []
+def test_a_page_is_light_quiet_private_accessible_and_fits(browser, address, axe, name):
+    """In a context of its own: a first visit brings all that pages share, too."""
+    context = browser.new_context(reduced_motion="reduce", service_workers="block")
+    context.add_init_script(COUNT_SHIFTS)
+    page, problems = watch(context.new_page()), []
     for width in WIDTHS:
-        if width != WIDTHS[0]:  # loaded anew: a phone has its own moves while a page loads
-            page.set_viewport_size({"width": width, "height": 900})
+        page.set_viewport_size({"width": width, "height": 900})
+        if width == WIDTHS[0]:
+            page.goto(address + name.removesuffix("index.html"), wait_until="load")
+            taken = transferred(page)
+            print(f"\n{name}: {taken / 1024:.0f} KB")
+            if taken > FIRST_VISIT:
+                problems.append(f"a first visit takes {taken / 1024:.0f} KB, as servers send it")
+        else:  # loaded anew: a phone has its own moves while a page loads
             page.reload(wait_until="load")
         page.wait_for_timeout(100)  # the theme makes what scrolls reachable by keyboard
         shifted = page.evaluate("shifted")
         if shifted > LAYOUT_SHIFT:
             problems.append(f"at {width} px things move by {shifted:.3f} while it loads")
-        keep(page, name, theme, width)
         page.evaluate(axe)  # the page's own policy would refuse it as a script
-        problems += [f"axe at {width} px: {found}" for found in page.evaluate(RUN_AXE)]
-        problems += [f"too wide at {width} px: {found}" for found in page.evaluate(OVERFLOWING)]
+        for theme, scheme in THEMES.items():
+            page.emulate_media(color_scheme=theme)
+            page.wait_for_selector(f"body[data-md-color-scheme={scheme}]")
+            where = f"{theme}, at {width} px"
+            if SCREENSHOTS:
+                keep(page, name, theme, width)
+            problems += [f"axe, {where}: {found}" for found in page.evaluate(RUN_AXE)]
+            problems += [f"too wide, {where}: {found}" for found in page.evaluate(OVERFLOWING)]
     problems += [f"dead link: {link}" for link in dead_links(page)]
     problems += [f"asked for {url}" for url in outside(page, address)]
     problems += page.complaints
-    page.close()
-    assert not problems, "\n".join([f"{name}, {theme}:", *dict.fromkeys(problems)])
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_a_first_visit_takes_no_more_than_it_may(visit, name):
-    """All of it, shared files too, compressed as a server sends it."""
-    page = visit(name.removesuffix("index.html"))
-    bytes_taken = transferred(page)
-    print(f"\n{name}: {bytes_taken / 1024:.0f} KB")
-    assert bytes_taken <= FIRST_VISIT, f"{bytes_taken / 1024:.0f} KB"
+    context.close()
+    assert not problems, "\n".join([f"{name}:", *dict.fromkeys(problems)])
 
 
 def keep(page, name, theme, width):
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     stem = name.removesuffix("/index.html").removesuffix(".html").replace("/", "-")
-    page.screenshot(path=SCREENSHOTS / f"{stem}-{theme}-{width}.png", full_page=True)
+    page.screenshot(path=Path(SCREENSHOTS, f"{stem}-{theme}-{width}.png"), full_page=True)
 
 
 @functools.cache
@@ -185,37 +170,30 @@ def search(page, words):
     )
 
 
-def test_search_finds_each_stage_by_its_title(contexts, address):
-    page = watch(contexts["light"].new_page())
-    page.goto(address)
-    stages = sorted(name.split("/")[1] for name in PAGES if name.startswith("stages/"))
-    for stage in stages:
-        page.goto(f"{address}stages/{stage}/")
-        title = page.evaluate("document.querySelector('h1').firstChild.textContent").strip()
+def test_search_finds_each_stage_by_its_title(visit, address):
+    page = visit()
+    for name in STAGE_PAGES:
+        heading = re.search(r"<h1[^>]*>([^<]+)", (SITE / name).read_text(encoding="utf-8"))[1]
+        title = html.unescape(heading).strip()
         words = title.partition(". ")[2] or title
-        page.goto(address)
+        page.goto(address)  # a new search
         found = search(page, words)
-        assert any(f"stages/{stage}/" in link for link in found), f"{words!r} finds {found}"
-    assert not page.complaints
-    page.close()
+        place = name.removesuffix("index.html")
+        assert any(place in link for link in found), f"{words!r} finds {found}"
 
 
-def test_from_a_folder_pages_are_quiet_links_lead_to_pages_and_search_finds(contexts):
-    page = watch(contexts["light"].new_page())
-    page.goto((SITE / "index.html").as_uri())
+def test_from_a_folder_pages_are_quiet_links_lead_to_pages_and_search_finds(visit):
+    page = visit((SITE / "index.html").as_uri())
     page.click(".md-content a[href*='get-started']")
     page.wait_for_url("**/get-started/index.html")
     search(page, "schedule")
     page.click(".md-search-result__item a[href*='lr_scheduler']")
     page.wait_for_url("**/08_lr_scheduler/index.html*")
     assert page.title().startswith("8.")
-    assert page.complaints == []
-    assert [url for url in page.requests if not url.startswith(("file:", "data:", "about:"))] == []
-    page.close()
 
 
-def test_a_page_refuses_a_script_that_was_not_in_it_when_it_was_built(contexts, address):
-    page = contexts["light"].new_page()
+def test_a_page_refuses_a_script_that_was_not_in_it_when_it_was_built(browser, address):
+    page = browser.new_page(service_workers="block")
     page.goto(address)
     page.evaluate(
         """() => {
@@ -232,7 +210,6 @@ def test_a_page_refuses_a_script_that_was_not_in_it_when_it_was_built(contexts, 
 
 # --- Stage pages ------------------------------------------------------------------------------
 
-STAGE_PAGES = [name for name in PAGES if name.startswith("stages/")]
 TALLEST = 5_500  # pixels at 1,280 wide, folds closed
 LONGEST = 120 * 1024  # bytes of a page's HTML without its figures
 WORDS = 900  # of prose that shows
@@ -252,14 +229,25 @@ COUNT_WORDS = """() => {
 
 
 @pytest.mark.parametrize("name", STAGE_PAGES)
-def test_a_stage_page_is_short_while_its_folds_are_closed(visit, name):
+def test_a_stage_page_is_short_has_formulas_and_its_audit_in_one_fold_at_its_end(visit, name):
     page = visit(name.removesuffix("index.html"), viewport={"width": 1280, "height": 900})
+    assert page.locator("details[open]:not(nav *)").count() == 0
     height = page.evaluate("document.querySelector('article').getBoundingClientRect().height")
     words = page.evaluate(COUNT_WORDS)
     print(f"\n{name}: {height:.0f} px, {words} words")
     assert height <= TALLEST
     assert words <= WORDS
-    assert page.locator("details[open]:not(nav *)").count() == 0
+
+    heights = page.eval_on_selector_all(
+        "math", "all => all.map((one) => one.getBoundingClientRect().height)"
+    )
+    assert any(heights) and "$" not in page.locator("article").inner_text()
+    assert page.locator("details.audit").count() == 1
+    rest = page.evaluate(
+        """() => [...document.querySelectorAll("details.audit ~ h2")].map((one) => one.id)"""
+    )
+    last = int(re.search(r"\d+", name)[0]) >= 8
+    assert rest == (["was-it-reached", "next"] if last else ["next"])
 
 
 @pytest.mark.parametrize("name", STAGE_PAGES)
@@ -267,24 +255,6 @@ def test_a_stage_page_is_light_without_its_figures(name):
     text = FIGURES.sub("", (SITE / name).read_text(encoding="utf-8"))
     print(f"\n{name}: {len(text.encode()) / 1024:.0f} KB")
     assert len(text.encode()) <= LONGEST
-
-
-@pytest.mark.parametrize("name", STAGE_PAGES)
-def test_a_stage_page_has_formulas_that_are_laid_out_and_its_audit_in_one_fold_at_its_end(
-    visit, name
-):
-    page = visit(name.removesuffix("index.html"))
-    boxes = page.eval_on_selector_all(
-        "math", "all => all.map((one) => [one.getBoundingClientRect().height, one.innerHTML])"
-    )
-    shown = [height for height, _ in boxes if height > 0]
-    assert shown and "$" not in page.locator("article").inner_text()
-    audit = page.locator("details.audit")
-    assert audit.count() == 1
-    rest = page.evaluate(
-        """() => [...document.querySelectorAll("details.audit ~ h2")].map((one) => one.id)"""
-    )
-    assert rest == (["was-it-reached", "next"] if "08_" in name else ["next"])
 
 
 # --- Questions --------------------------------------------------------------------------------
@@ -347,7 +317,9 @@ def test_a_check_says_why_a_choice_is_wrong_and_counts_the_first_try(browser, ad
     said = progress.locator("[role=status]").inner_text()
     all_checks = sum(
         text.count('data-kind="check"')
-        for text in ((SITE / name).read_text(encoding="utf-8") for name in STAGE_PAGES)
+        for text in (
+            (SITE / name).read_text(encoding="utf-8") for name in STAGE_PAGES if "stages/" in name
+        )
     )
     assert said.startswith(f"1 of 8 read, {number - 1} of {all_checks} right at the first try.")
     row = progress.locator("li", has_text="8. ")
@@ -368,25 +340,26 @@ def choose(page, check, place):
     page.keyboard.press("Enter")
 
 
-@pytest.mark.parametrize(
-    "damaged", ["{", "[1]", "null", '{"a": {"first": "one", "last": 0, "right": true}}']
-)
-def test_damaged_answers_are_put_aside_and_new_ones_kept(browser, address, damaged):
+def test_damaged_answers_are_put_aside_and_new_ones_kept(browser, address):
     context = browser.new_context(service_workers="block")
     page = watch(context.new_page())
     page.goto(address)
-    page.evaluate("(text) => localStorage.setItem('mnist-steps.progress', text)", damaged)
-    page.reload()
-    said = page.locator(".progress [role=status]").inner_text()
-    assert "could not be read; it was put aside as mnist-steps.progress.damaged" in said
+    for damaged in ("{", "[1]", "null", '{"a": {"first": "one", "last": 0, "right": true}}'):
+        page.evaluate("(text) => localStorage.setItem('mnist-steps.progress', text)", damaged)
+        page.reload()
+        said = page.locator(".progress [role=status]").inner_text()
+        assert "could not be read; it was put aside as mnist-steps.progress.damaged" in said
+        assert stored(page, ".damaged") == damaged
     page.goto(f"{address}stages/08_lr_scheduler/")
     choose(page, page.locator('[data-kind="prediction"]'), 0)
-    aside, kept = page.evaluate(
-        "['.damaged', ''].map((end) => localStorage.getItem(`mnist-steps.progress${end}`))"
-    )
-    assert aside == damaged and list(json.loads(kept).values())[0]["first"] == 0
+    assert stored(page, ".damaged") == damaged
+    assert list(json.loads(stored(page)).values())[0]["first"] == 0
     assert page.complaints == []
     context.close()
+
+
+def stored(page, end=""):
+    return page.evaluate("(end) => localStorage.getItem(`mnist-steps.progress${end}`)", end)
 
 
 def test_without_scripts_questions_stand_there_with_their_answers_in_folds(visit):

@@ -29,18 +29,27 @@ def before():
     return digests(ROOT)
 
 
-@pytest.fixture
-def pages_after(tmp_path, monkeypatch, before):
-    """A function: which pages another digest belongs to after an edit of a file of the package."""
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """Of the package and the pages."""
+    folder = tmp_path_factory.mktemp("copy")
     for name in ("mnist_steps", "docs"):
         ignored = shutil.ignore_patterns("__pycache__", "assets")
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    return folder
+
+
+@pytest.fixture
+def pages_after(copy, monkeypatch, before):
+    """A function: which pages another digest belongs to after an edit of a file of the package."""
     monkeypatch.delitem(sys.modules, "mnist_steps", raising=False)  # the copy's is looked for
 
     def changed(name):
-        file = tmp_path / "mnist_steps" / name
-        file.write_bytes(file.read_bytes() + b"\n")
-        after = digests(tmp_path)
+        file = copy / "mnist_steps" / name
+        whole = file.read_bytes()
+        file.write_bytes(whole + b"\n")
+        after = digests(copy)
+        file.write_bytes(whole)
         return {page for page in before if before[page] != after[page]}
 
     return changed

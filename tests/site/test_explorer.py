@@ -6,7 +6,6 @@ they are skipped, and under CI they fail.
 """
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -16,7 +15,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 import pytest
-from browser import missing
+from browser import missing, visits
 from make_receptive_field_cases import FILE, expected, refusal
 
 from mnist_steps import data, receptive_field, stages
@@ -132,6 +131,13 @@ def visit(visit):
     return open_guide
 
 
+@pytest.fixture(scope="module")
+def guide(browser, address):
+    """The page for tests that begin with a preset, or none of its layers."""
+    with visits(browser, address) as open_page:
+        yield open_page("guides/receptive_field/", wait_for=".explorer.is-ready")
+
+
 def facts(page):
     """The table as the reader sees it: output, size, jump and start of each layer."""
     return page.eval_on_selector_all(
@@ -148,8 +154,8 @@ def seen(page):
 # --- The page -----------------------------------------------------------------------------------
 
 
-def test_the_browser_finds_the_same_fields(visit):
-    found = visit().evaluate(
+def test_the_browser_finds_the_same_fields(guide):
+    found = guide.evaluate(
         """async (cases) => {
           const { analyze, seenBy } = await import("/javascripts/explorer/network.js");
           return cases.map(({ input_shape, steps, layers: known }) => {
@@ -171,8 +177,8 @@ def test_the_browser_finds_the_same_fields(visit):
 
 
 @pytest.mark.parametrize("number", [1, 3, 8])
-def test_a_preset_shows_the_stages_fields(visit, number):
-    page = visit()
+def test_a_preset_shows_the_stages_fields(guide, number):
+    page = guide
     page.get_by_role("button", name=f"stage {number}", exact=True).click()
     analysis = receptive_field.analyze(stages.get(number).build(), (1, 28, 28))
     layers = [one for one in analysis if one.has_map and one.kind.endswith(("Conv2d", "Pool2d"))]
@@ -187,8 +193,8 @@ def test_a_preset_shows_the_stages_fields(visit, number):
         assert known in (None, jump) or layer.output_shape[1] == 1
 
 
-def test_editing_changes_every_layer_that_follows(visit):
-    page = visit()
+def test_editing_changes_every_layer_that_follows(guide):
+    page = guide
     page.get_by_role("button", name="stage 3", exact=True).click()
     before = facts(page)
     page.get_by_label("stride of layer 2").fill("2")
@@ -197,8 +203,8 @@ def test_editing_changes_every_layer_that_follows(visit):
     assert int(after[2][1]) == int(before[2][1]) + 2
 
 
-def test_layers_come_and_go_and_the_focus_stays_in_place(visit):
-    page = visit()
+def test_layers_come_and_go_and_the_focus_stays_in_place(guide):
+    page = guide
     page.get_by_role("button", name="stage 8", exact=True).click()
     count = len(facts(page))
     page.get_by_role("button", name="remove layer 2", exact=True).click()
@@ -213,8 +219,8 @@ def test_layers_come_and_go_and_the_focus_stays_in_place(visit):
     assert page.evaluate("document.activeElement.ariaLabel") == "kernel of layer 1"
 
 
-def test_a_picked_unit_shows_its_pixels(visit):
-    page = visit()
+def test_a_picked_unit_shows_its_pixels(guide):
+    page = guide
     for _ in facts(page):
         page.get_by_role("button", name="remove layer 1", exact=True).click()
     page.get_by_role("button", name="Add a layer").click()
@@ -228,8 +234,8 @@ def test_a_picked_unit_shows_its_pixels(visit):
     assert lit == [28 * row + column for row in (5, 8, 11) for column in (7, 10, 13)]
 
 
-def test_everything_can_be_done_with_the_keyboard(visit):
-    page = visit()
+def test_everything_can_be_done_with_the_keyboard(guide):
+    page = guide
     page.get_by_role("button", name="stage 1", exact=True).focus()
     page.keyboard.press("Enter")
     page.locator(".ex-units").focus()
@@ -249,8 +255,8 @@ def test_everything_can_be_done_with_the_keyboard(visit):
     assert "of layer 3" in seen(page)
 
 
-def test_wrong_input_is_explained_beside_the_field(visit):
-    page = visit()
+def test_wrong_input_is_explained_beside_the_field(guide):
+    page = guide
     page.get_by_role("button", name="stage 3", exact=True).click()
     problem = page.locator(".ex-problem:visible")
     field = page.get_by_label("kernel of layer 6")
@@ -276,23 +282,19 @@ def test_it_opens_on_a_layer_whose_units_see_a_part_of_the_image(visit):
     assert chosen.locator(".ex-fact").nth(0).inner_text().strip() == "14×14"
 
 
-def test_a_moving_figure_of_an_executed_page_moves_on_a_server_and_from_a_folder(visit, site):
-    for to in (
-        "guides/receptive_field/",
-        (site / "guides" / "receptive_field" / "index.html").as_uri(),
-    ):
-        page = visit(to, wait_for="[data-moving=affine].is-ready")
-        page.get_by_role("slider", name="Turn").press("Home")
-        assert "turned by −180°" in page.locator("[data-moving=affine] .mv-words").inner_text()
-        gap = page.locator(".moving").evaluate("one => getComputedStyle(one).paddingTop")
-        assert gap != "0px", "the style sheet is there"
-        assert page.locator("[data-moving=affine] a[download$='.svg']").is_visible()
-
-
-def test_it_works_from_a_folder(visit, site):
-    page = visit((site / "guides" / "receptive_field" / "index.html").as_uri())
+@pytest.mark.parametrize("where", ["server", "folder"])
+def test_explorer_and_moving_figure_work_on_a_server_and_from_a_folder(visit, guide, site, where):
+    page = guide
+    if where == "folder":
+        page = visit((site / "guides" / "receptive_field" / "index.html").as_uri())
     page.get_by_role("button", name="stage 1", exact=True).click()
     assert facts(page)[-1][:2] == ["1×1", "40"]
+    page.wait_for_selector("[data-moving=affine].is-ready")
+    page.get_by_role("slider", name="Turn").press("Home")
+    assert "turned by −180°" in page.locator("[data-moving=affine] .mv-words").inner_text()
+    gap = page.locator(".moving").evaluate("one => getComputedStyle(one).paddingTop")
+    assert gap != "0px", "the style sheet is there"
+    assert page.locator("[data-moving=affine] a[download$='.svg']").is_visible()
 
 
 def test_without_javascript_a_sentence_says_so(visit):
@@ -300,22 +302,23 @@ def test_without_javascript_a_sentence_says_so(visit):
     assert "it needs JavaScript" in page.locator("#rf-explorer").inner_text()
 
 
+RUN_AXE = """async () =>
+  (await axe.run("#rf-explorer", { resultTypes: ["violations"] })).violations
+    .flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html.slice(0, 200)}`))"""
+
+
 @pytest.mark.parametrize("width", [1280, 400])
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_it_fits_and_is_accessible_in_both_themes(visit, theme, width):
+def test_it_fits_and_is_accessible_in_both_themes(visit, width):
     axe = pytest.importorskip("axe_playwright_python")
-    page = visit(color_scheme=theme, viewport={"width": width, "height": 900})
+    page = visit(viewport={"width": width, "height": 900})
     page.get_by_label("kernel of layer 3").fill("40")
     page.locator("#rf-explorer details summary").click()
-    if os.environ.get("MNIST_STEPS_SCREENSHOTS"):
-        kept = Path(os.environ["MNIST_STEPS_SCREENSHOTS"]) / f"explorer-{theme}-{width}.png"
-        page.screenshot(path=kept, full_page=True)
     overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
     assert overflow <= 0
     assert page.evaluate("document.querySelector('.ex-table').scrollWidth") <= width
     page.evaluate(Path(axe.__file__).with_name("axe.min.js").read_text(encoding="utf-8"))
-    violations = page.evaluate(
-        """async () => (await axe.run("#rf-explorer", { resultTypes: ["violations"] })).violations
-          .flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html.slice(0, 200)}`))"""
-    )
-    assert not violations
+    for theme, scheme in (("light", "default"), ("dark", "slate")):
+        page.emulate_media(color_scheme=theme)
+        page.wait_for_selector(f"body[data-md-color-scheme={scheme}]")
+        violations = page.evaluate(RUN_AXE)
+        assert not violations, theme

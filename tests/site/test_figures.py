@@ -4,24 +4,16 @@ import dataclasses
 import re
 
 import pytest
+import torch
 from simulated import made_up
 
-from mnist_steps import figures, receptive_field, runs, stages
+from mnist_steps import data, figures, receptive_field, runs, stages
 from mnist_steps.errors import MnistStepsError
-from mnist_steps.experiments import study
+from mnist_steps.experiments import search, study
 from mnist_steps.experiments.evidence import Interval
+from mnist_steps.experiments.frontier import PUBLISHED, Public
+from mnist_steps.experiments.ladder import LADDER
 from mnist_steps.figures import roads
-
-
-def test_each_run_has_a_line_of_its_own_or_the_figure_is_refused():
-    made = [runs.load(number) for number in (8, 7, 6, 5, 4, 3)]
-    svg = figures.learning_rates(made).svg
-    assert all(f"stage {run.stage.number}" in svg for run in made)
-    colours = ("muted", "accent", "test", "train", "wrong", "ink")
-    lines = [f"stroke: var(--figure-{colour}" for colour in colours]
-    assert all(line in svg for line in lines)
-    with pytest.raises(MnistStepsError, match="found 7 lines .* at most 6"):
-        figures.learning_rates([*made, runs.load(2)])
 
 
 def test_each_network_has_a_line_of_its_own_or_the_figure_is_refused():
@@ -128,7 +120,7 @@ def test_runs_that_noted_nothing_by_one_view_are_not_guessed(store):
         epochs = {name: made for name, made in outcome.epochs.items() if "one_view" not in name}
         store.put(dataclasses.replace(outcome, epochs=epochs))
     none = figures.seeds([own], views=1, store=store)
-    assert "not judged by one view yet" in none.svg and circles(none, "") == []
+    assert "not judged so yet" in none.svg and circles(none, "") == []
     assert "by one view no run was judged" in none.alt
 
 
@@ -174,10 +166,20 @@ def test_words_of_a_fluid_figure_keep_their_size_and_stay_inside(browser, width)
         + "".join(
             figures.seeds(stages.STAGES, sizes=sizes)._repr_html_() for sizes in (False, True)
         ).replace("<figure", '<figure style="margin: 0"')
-        + figures.all_curves([stages.get(7), stages.get(8)])
-        ._repr_html_()
-        .replace("<figure", '<figure style="margin: 0"')
-    )
+        + "".join(
+            figure._repr_html_() for figure in (
+                figures.all_curves([stages.get(7), stages.get(8)]),
+                figures.bells({"stage 8": [99.36, 99.4, 99.5]}),
+                figures.candidates(search.groups(search.tried(9)), 0.001),
+                figures.candidates(search.groups(search.tried(10)), 0.002),
+                figures.frontier(FAMILY, OTHERS, PUBLISHED),
+                figures.rungs(
+                    [figures.Rung(arm.title, [99.1, 99.4, 99.55], 40) for arm in LADDER.arms]
+                ),
+                figures.picked({"like a bell": {1: 0.01, 700: 0.17}, "like our runs": {700: 0.1}}),
+            )
+        ).replace("<figure", '<figure style="margin: 0"')
+    )  # fmt: skip
     outside = page.evaluate(
         """(width) => [...document.querySelectorAll("text")]
           .filter((one) => one.getBoundingClientRect().right > width + 9
@@ -191,6 +193,89 @@ def test_words_of_a_fluid_figure_keep_their_size_and_stay_inside(browser, width)
     page.close()
     assert outside == []
     assert min(sizes) >= 11
+
+
+# --- A bell, a search, a frontier, a ladder --------------------------------------------------
+
+FAMILY = [(800, [98.0, 98.2]), (1_600, [99.0, 99.2]), (7_900, [99.5, 99.54])]
+OTHERS = [("stage 8", 7_884, [99.4, 99.45])]
+
+
+def test_a_bell_has_the_share_below_the_target_that_its_runs_say():
+    finals = [99.3, 99.4, 99.5]  # a third below; a mean at the target, so half of the bell
+    figure = figures.bells({"ours": finals})
+    assert "below: 50% of the bell, 1 of 3 runs" in figure.svg
+    dots = circles(figure, 'fill-opacity="0.65"')
+    target = float(re.search(r'<text x="([\d.]+)%"[^>]*>target', figure.svg)[1])
+    assert dots == sorted(dots) and dots[0] < target and dots[1] == pytest.approx(target, abs=0.01)
+    shaded = re.search(r'<polygon points="([^"]+)"', figure.svg)[1]
+    assert max(float(point.split(",")[0]) for point in shaded.split()) / 10 <= target + 0.01
+
+
+def test_the_lowest_loss_of_a_search_is_marked_and_what_luck_does_is_shaded():
+    tried = {"networks": [("wide", 0.016), ("deep", 0.018)], "recipes": [("decay", 0.015)]}
+    both = figures.candidates(tried, 0.002)
+    first, second = both.figures
+    assert "decay 0.0150, the lowest" in second.alt and "lowest." not in first.alt[:60]
+    assert "0.0150, to 0.0170 is shaded" in first.alt
+    wide, deep = circles(first, 'r="4.5"')
+    (lowest,) = circles(second, 'r="4.5"')
+    left, width = re.search(r'<rect x="([\d.]+)%"[^>]*width="([\d.]+)%"', first.svg).groups()
+    assert lowest == float(left) < wide < float(left) + float(width) < deep
+
+
+def test_on_the_frontier_a_better_network_is_higher_and_a_larger_one_further_right():
+    public = [Public("a course", "", 6_000, 99.5, 99.4), Public("a post", "", 600, 98.0, None)]
+    figure = figures.frontier(FAMILY, OTHERS, public)
+    means = re.findall(r'<circle cx="([\d.]+)%" cy="([\d.]+)" r="5"', figure.svg)
+    across, down = zip(*[map(float, one) for one in means[:3]], strict=True)
+    assert list(across) == sorted(across) and list(down) == sorted(down, reverse=True)
+    assert figure.svg.count('r="2.2"') == 8, "each run is a small dot"
+    assert len(re.findall(r'<path d="M0 -6[^>]* fill="none"', figure.svg)) == 2, "best epochs"
+    assert len(re.findall(r'<path d="M0 -6[^>]* fill="var', figure.svg)) == 1, "a last one"
+    assert "600: 98.00 in its best epoch." in figure.alt
+
+
+def test_a_rung_shows_its_runs_their_mean_and_their_time():
+    rungs = [
+        figures.Rung("start", [99.2, 99.3, 99.3, 99.4, 99.3], 43.26),
+        figures.Rung("nine views", [99.4, 99.5], 11.0, views=9),
+    ]
+    figure = figures.rungs(rungs)
+    assert len(circles(figure, 'fill-opacity="0.65"')) == 5
+    assert len(circles(figure, 'fill="none"')) == 2
+    for shown in ("1. start", "99.300", "43.3", "2. nine views", "99.450", "11.0"):
+        assert f">{shown}</text>" in figure.svg
+    assert "95 % interval" in figure.alt.split("2, nine views")[0]
+    assert "95 % interval" not in figure.alt.split("2, nine views")[1], "of two runs there is none"
+
+
+def test_the_more_runs_to_pick_from_the_higher_the_best_lies():
+    figure = figures.picked({"a": {1: 0.0, 10: 0.08, 700: 0.16}, "b": {1: 0.0, 700: 0.1}})
+    dots = re.findall(r'<circle cx="([\d.]+)%" cy="([\d.]+)" r="4"', figure.svg)
+    across, down = zip(*[map(float, one) for one in dots[:3]], strict=True)
+    assert list(across) == sorted(across) and list(down) == sorted(down, reverse=True)
+    assert "a: 1: +0.000, 10: +0.080, 700: +0.160" in figure.alt
+
+
+def test_each_view_of_a_digit_says_what_is_read_in_it():
+    test = data.mnist().test
+    images, given = test.images[[0, 0, 0]], torch.full((3, 10), 0.02)
+    given[0, 7], given[1, 2], given[2, 7] = 0.82, 0.82, 0.82
+    figure = figures.views(images, given, 7)
+    assert figure.svg.count("<image ") == 3
+    right, wrong = (
+        re.findall(rf'fill="var\(--figure-{name}[^>]*>(\d)</text>', figure.svg)
+        for name in ("accent", "wrong")
+    )
+    assert right == ["7", "7"] and wrong == ["2"]
+    assert "7, 82%; 2, 82%; 7, 82%" in figure.alt
+
+
+def test_the_first_layer_looks_where_its_stride_lets_it():
+    panels = figures.places([stages.get(8), stages.get(11)])
+    assert [figure.svg.count('width="2.00"') for figure in panels.figures] == [26**2, 9**2]
+    assert "9×9 places of a kernel of 4×4" in panels.alt and "stride of 3" in panels.alt
 
 
 # --- Several figures -----------------------------------------------------------------------------

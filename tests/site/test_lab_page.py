@@ -3,8 +3,11 @@
 The browser and the server are those of tests/helpers/browser.py.
 """
 
+import json
 import os
+import re
 import shutil
+import zipfile
 from pathlib import Path
 
 import lab_page
@@ -164,6 +167,18 @@ def test_each_edit_is_undone_by_the_back_button(visit):
     undo.click()
     undo.click()
     assert rows(page) == before[0] and undo.is_disabled()
+    # So is a number of the recipe, and a way through several kinds.
+    rotation = page.get_by_label("rotation")
+    rotation.fill("")
+    rotation.press_sequentially("12.5")
+    page.get_by_label("kind of relu2").focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowDown")
+    assert focused(page) == "kind of gap"
+    undo.click()
+    assert rows(page) == before[0] and rotation.input_value() == "12.5"
+    undo.click()
+    assert rotation.input_value() == "7" and undo.is_disabled()
     page.reload()
     page.wait_for_selector("#lab-root.is-ready")
     assert rows(page) == before[0]
@@ -176,6 +191,13 @@ def test_a_link_is_the_whole_design(visit):
     other = visit(f"#{fragment(page)}")
     assert rows(other) == rows(page)
     assert other.get_by_label("rotation").input_value() == "12.5"
+    cut = fragment(page).removesuffix("&viewed=3")  # a design of its own, were there no checksum
+    assert cut != fragment(page)
+    other = visit(f"#{cut}")
+    problem = other.locator("#lab-problem").inner_text()
+    assert "cut or changed on its way" in problem and "\n" not in problem
+    assert other.locator(".lab button[aria-pressed=true]").inner_text() == f"{FIRST}"
+    assert fragment(other) == cut, "what came is still there"
 
 
 @pytest.mark.parametrize("number", [3, 6, 9])
@@ -203,6 +225,9 @@ def test_a_mistake_is_explained_at_its_row_and_nothing_after_it_counts(visit):
     for text in ("", "0", "2.5", "99"):
         kernel.fill(text)
         assert note.inner_text() == "kernel: a whole number from 1 to 28"
+        unknown = "–{}, unknown until conv3 is right"
+        assert page.locator("#lab-budget").inner_text() == unknown.format(" parameters")
+        assert page.locator("#lab-field").inner_text().endswith(unknown.format(""))
     assert "net=c10k3.n.r.c10k3.n.r.c10k25" in fragment(page), "the last that was a design"
     kernel.fill("3")
     assert note.count() == 0
@@ -248,6 +273,7 @@ def test_a_place_on_the_page_is_no_design_and_loses_none(visit):
     page.evaluate("location.hash = 'lab-train'")
     page.wait_for_function("location.hash.startsWith('#lab=')")
     assert [rows(page), fragment(page)] == before
+    assert page.get_by_role("button", name="Undo").is_enabled()
 
 
 # --- Recipe --------------------------------------------------------------------------------------
@@ -302,6 +328,9 @@ def test_a_link_with_a_task_is_made_shown_and_kept(visit):
 def test_the_submission_says_what_the_page_says(visit, tmp_path, trace_without_jail):
     page = visit("#preset=10")
     page.get_by_label("channels of conv2").fill("9")
+    page.evaluate("(runs) => localStorage['mnist-steps-lab-runs'] = runs", two_runs(fragment(page)))
+    page.reload()
+    page.wait_for_selector("#lab-root.is-ready")
     page.get_by_role("button", name="Submission").focus()
     with page.expect_download() as download:
         page.keyboard.press("Enter")
@@ -316,6 +345,31 @@ def test_the_submission_says_what_the_page_says(visit, tmp_path, trace_without_j
     fields = {name: f"{layer.size[0]}" for name, layer in checked.network.layers.items()}
     assert all(fields[row[0]] == row[4] for row in rows(page))
     assert page.get_by_role("button", name="Weights").is_disabled()
+    # Its recipe judges by nine views, so these come first; so does what the test set said.
+    with zipfile.ZipFile(place) as opened:
+        report = opened.read("REPORT.md").decode()
+    assert "The recipe judges by the mean of nine shifted views." in report
+    assert (
+        "- seed 0: 99.00 ± 0.14 % by nine, 98.00 ± 0.20 % by one view of the validation images; "
+        "99.20 ± 0.09 % by nine, 99.10 ± 0.09 % by one view of the test images\n"
+        "- seed 1: 99.00 ± 0.14 % by nine, 98.00 ± 0.20 % by one view of the validation images; "
+        "the test images were not looked at\n"
+    ) in report
+
+
+def two_runs(address):
+    """What the browser keeps of two runs, one with the test set opened."""
+
+    def judged(right, images):
+        return {"right": right, "images": images, "loss": 0.1}
+
+    design = re.sub("sum=[^&]*&", "", address)
+    epoch = {"trained": judged(54_000, 54_992), "oneView": judged(4900, 5000),
+             "nineViews": judged(4950, 5000)}  # fmt: skip
+    test = {"oneView": judged(9910, 10_000), "nineViews": judged(9920, 10_000)}
+    run = {"design": design, "parameters": 6000, "epochs": [epoch] * 15, "finished": True}
+    runs = [run | {"seed": 0, "test": test}, run | {"seed": 1, "test": None}]
+    return json.dumps({"format": 1, "runs": runs})
 
 
 # --- Everywhere ----------------------------------------------------------------------------------
@@ -324,7 +378,7 @@ def test_the_submission_says_what_the_page_says(visit, tmp_path, trace_without_j
 def test_designing_works_from_a_folder(visit, site):
     page = visit((site / "index.html").as_uri() + "#preset=8")
     page.get_by_label("channels of conv1").fill("4")
-    assert rows(page)[0][1] == "4×26×26" and fragment(page).startswith("lab=1&net=c4k3")
+    assert rows(page)[0][1] == "4×26×26" and "&net=c4k3.n.r" in fragment(page)
 
 
 def test_without_javascript_a_sentence_says_so(visit):

@@ -6,7 +6,10 @@ small, so that an epoch takes seconds.
 
 import functools
 import json
+import os
 import re
+import signal
+import time
 
 import in_node
 import pytest
@@ -181,7 +184,7 @@ def test_the_test_set_judges_the_final_network_once_and_openings_are_counted(vis
     assert run["test"]["oneView"]["images"] == run["test"]["nineViews"]["images"] == 10_000
     share = right / 10_000
     error = 100 * (share * (1 - share) / 10_000) ** 0.5
-    expect(text).to_contain_text(f"{100 * share:.2f} % (± {error:.2f}, the standard error)")
+    expect(text).to_contain_text(f"{100 * share:.2f} ± {error:.2f} % by one view")
     page.reload()
     expect(text).to_contain_text("the standard error")
     expect(button(page, "Open the test set")).to_be_hidden()
@@ -190,9 +193,35 @@ def test_the_test_set_judges_the_final_network_once_and_openings_are_counted(vis
     expect(page.locator("#after .lt-mistakes")).to_contain_text("misreads", timeout=ENOUGH)
 
 
+def test_validation_accuracy_has_its_standard_error_wherever_it_stands(visit_trained):
+    page = visit_trained()
+    run = kept(page)["run"]
+
+    def with_error(judged):
+        share = judged["right"] / judged["images"]
+        return f"{100 * share:.2f} ± {100 * (share * (1 - share) / judged['images']) ** 0.5:.2f}"
+
+    one, nine = (with_error(run["epochs"][-1][way]) for way in ("oneView", "nineViews"))
+    assert run["epochs"][-1]["oneView"]["images"] == 5000
+    expect(page.locator(".lt-kept")).to_contain_text(f"{one} % of the validation images")
+    page.get_by_text("Epoch by epoch").click()
+    for row in page.locator("#train table").all():
+        cells = row.locator("tbody tr").last.inner_text().split("\t")
+        assert one in cells and nine in cells
+    text = page.inner_text("#train")
+    assert f"by one view {one} % on average" in text and f"by nine views {nine} %" in text
+    assert f"Validation after epoch 2: {one} %" in text
+    expect(page.locator("#train > figure svg")).to_have_count(1)
+    for figure in ("#train > figure svg", ".lt-curves figure:last-child svg"):
+        assert f"{one} %" in page.locator(figure).get_attribute("aria-label")
+    # It has two epochs, so nobody knows whether it would hold the target for three.
+    assert "to hold it takes three epochs" in text and "hold it in each" not in text
+
+
 def test_digits_are_drawn_for_the_own_network_and_its_insides_shown(visit_trained):
     page = visit_trained()
-    box = page.locator("#pg-pad").bounding_box()
+    maps = page.locator("#after .lt-maps:visible")
+    assert maps.count() == 0, "maps of nothing"
     page.locator("#pg-pad").scroll_into_view_if_needed()
     box = page.locator("#pg-pad").bounding_box()
     page.mouse.move(box["x"] + 0.55 * box["width"], box["y"] + 0.2 * box["height"])
@@ -200,7 +229,8 @@ def test_digits_are_drawn_for_the_own_network_and_its_insides_shown(visit_traine
     page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.8 * box["height"], steps=10)
     page.mouse.up()
     expect(page.locator("#pg-verdict")).to_contain_text("1,")
-    assert page.locator("#after .lt-maps").count() == len(page.evaluate("trained().layers"))
+    layers = len(page.evaluate("trained().layers"))
+    assert maps.count() == layers
     # 10 × 10 kernels of 3 × 3 in one picture, with a cell between neighbours.
     picture = page.locator("#after section", has_text="10 × 10 kernels").locator("canvas")
     assert picture.evaluate("({ width, height }) => [width, height]") == [39, 39]
@@ -211,6 +241,22 @@ def test_digits_are_drawn_for_the_own_network_and_its_insides_shown(visit_traine
     mistakes.first.click()
     expect(page.locator("#pg-verdict")).to_contain_text(f"{answer},")
     assert label != answer
+
+
+def test_on_a_phone_what_is_long_is_folded_and_opens(visit_trained):
+    page = visit_trained(viewport={"width": 360, "height": 780}, has_touch=True)
+    height = page.evaluate("document.documentElement.scrollHeight")
+    folds = page.locator("#after details > summary")
+    assert folds.all_inner_texts() == ["What each layer makes of it", "Its kernels", "Its mistakes"]
+    assert page.locator("#after details[open]").count() == 0
+    for fold in folds.all():
+        fold.tap()
+    kernels = page.locator("#after section", has_text="10 × 10 kernels").locator("canvas")
+    expect(kernels).to_be_visible()
+    painted = "(canvas) => canvas.getContext('2d').getImageData(0, 0, 39, 39).data.some(Boolean)"
+    assert kernels.evaluate(painted)
+    assert page.evaluate("document.documentElement.scrollHeight") > height + 300
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
 
 
 def test_what_the_browser_computes_for_a_drawing_is_what_the_engine_judged(visit_trained):
@@ -256,9 +302,9 @@ def fragment_of(stage):
     (preset,) = [one for one in lab_presets.presets() if one["id"] == str(stage)]
     return in_node.run(
         """
-        const { RECIPE, write } = await load("lab/design.js");
+        const { RECIPE, keyOf } = await load("lab/design.js");
         const { layers, recipe } = given.design;
-        return write({ layers, recipe: { ...RECIPE, ...recipe } });
+        return keyOf({ layers, recipe: { ...RECIPE, ...recipe } });
         """,
         design=preset["design"],
     )
@@ -267,12 +313,12 @@ def fragment_of(stage):
 # --- What is not right is told, and nothing is lost -----------------------------------------------
 
 
-def problem(page):
+def problem(page, start="Train"):
     shown = page.locator(".lt-problem")
     expect(shown).to_be_visible(timeout=ENOUGH)
     text = shown.inner_text()
     assert "\n" not in text
-    expect(button(page, "Train")).to_be_enabled()
+    expect(button(page, start)).to_be_enabled()
     return text
 
 
@@ -370,6 +416,15 @@ def test_without_storage_it_trains_and_says_that_nothing_is_kept(visit, trained_
     )
     wait_until_idle(page)
     assert page.evaluate("trained().run.epochs.length") == 2
+    assert "is kept in this browser" not in page.inner_text(".lt-kept")
+    # For as long as the page is there it knows its runs, and what was opened.
+    button(page, "Open the test set").click()
+    expect(page.locator(".lt-test")).to_contain_text(
+        "test set once in this browser", timeout=ENOUGH
+    )
+    button(page, "Again with another seed (1)").click()
+    wait_until_idle(page)
+    assert page.locator("#train table").last.locator("tbody tr").count() == 2
 
 
 def test_a_full_storage_is_told(visit, trained_state):
@@ -401,6 +456,99 @@ def test_without_workers_or_vectors_one_line_says_so(visit):
     button(page, "Train").click()
     wait_for_loss(page)
     button(page, "Stop").click()
+
+
+def test_a_training_stopped_in_its_first_epoch_leaves_what_was_there_and_says_so(visit_trained):
+    page = visit_trained()
+    before = weights(page)
+    button(page, "Again with another seed (1)").click()
+    wait_for_loss(page)
+    button(page, "Stop").click()
+    wait_until_idle(page)
+    expect(page.locator("#train")).to_contain_text(
+        "Stopped in the first epoch: nothing of this training is kept."
+    )
+    assert weights(page) == before and kept(page)["run"]["seed"] == 0
+    assert "is kept in this browser" in page.inner_text(".lt-kept")
+
+
+# --- A tab put to sleep, a worker that is gone, little memory -------------------------------------
+
+
+def sleep(page, seconds):
+    """Stop the processes of the browser's pages, as a phone does with what nobody looks at."""
+    chrome = page.context.browser.new_browser_cdp_session()
+    processes = chrome.send("SystemInfo.getProcessInfo")["processInfo"]
+    pages = [process["id"] for process in processes if process["type"] == "renderer"]
+    assert pages
+    for process in pages:
+        os.kill(process, signal.SIGSTOP)
+    time.sleep(seconds)
+    for process in pages:
+        os.kill(process, signal.SIGCONT)
+
+
+def test_a_tab_put_to_sleep_says_so_and_trains_on(visit):
+    page = visit("lab=1&net=c16k5s3.n.r.c16k3.n.r.c10k3.n.g&batch=128&epochs=15")
+    button(page, "Train").click()
+    wait_until_kept(page, 1)
+    sleep(page, 8)
+    note = page.locator("#train .lt-quiet:visible", has_text="nothing was lost")
+    expect(note).to_have_text("The browser let this page sleep for a while; nothing was lost.")
+    done = page.evaluate("trained().run.epochs.length")
+    page.wait_for_function("(done) => trained().run.epochs.length > done", arg=done, timeout=ENOUGH)
+    button(page, "Stop").click()
+    wait_until_idle(page)
+    assert len(kept(page)["run"]["epochs"]) == page.evaluate("trained().run.epochs.length") > 1
+
+
+# The page's worker, within reach of the test.
+WATCHED = """
+  globalThis.workers = [];
+  globalThis.Worker = class extends Worker {
+    constructor(...given) { super(...given); workers.push(this); }
+  };
+"""
+
+
+def test_a_worker_that_the_browser_ended_is_told_and_finished_epochs_go_on(visit):
+    page = visit(SMALL.replace("epochs=2", "epochs=3"))
+    page.add_init_script(WATCHED)
+    page.clock.install()  # half a minute passes at once
+    page.reload()
+    button(page, "Train").click()
+    wait_until_kept(page, 1)
+    page.evaluate("workers.at(-1).terminate()")
+    page.clock.run_for(32_000)
+    note = page.locator(".lab-training .lt-quiet:visible", has_text="Nothing was heard")
+    expect(note).to_contain_text("epochs that are done stay")
+    assert "\n" not in note.inner_text()
+    done = page.evaluate("trained().run.epochs.length")
+    button(page, "Stop").click()
+    page.clock.run_for(5000)
+    expect(page.locator(".lab-training")).to_contain_text("Stopped: the")
+    expect(note).to_be_hidden()
+    assert page.evaluate("trained().run.epochs.length") == done == len(kept(page)["run"]["epochs"])
+    button(page, "Go on from there").click()
+    wait_until_kept(page, 3)
+    wait_until_idle(page)
+
+
+def test_without_memory_one_line_says_so_and_what_was_trained_stays(visit_trained):
+    page = visit_trained()
+    before = weights(page)
+
+    def poor(route):
+        refuse = "WebAssembly.Memory.prototype.grow = () => { throw new RangeError('refused'); };\n"
+        route.fulfill(response=(answer := route.fetch()), body=refuse + answer.text())
+
+    page.route("**/lab/worker.js", poor)
+    page.reload()
+    button(page, "Again with another seed (1)").click()
+    said = problem(page, "Again with another seed (1)")
+    assert said.startswith("This device has no memory for it (the engine found no memory for ")
+    assert said.endswith("close other pages, or make the batch smaller.")
+    assert weights(page) == before and "is kept in this browser" in page.inner_text(".lt-kept")
 
 
 def test_damaged_storage_is_as_none(visit):

@@ -16,7 +16,7 @@ import jupytext
 import numpy as np
 import pytest
 from PIL import Image
-from simulated import made_up, simulate
+from simulated import made_up
 
 from mnist_steps import data, figures, models, pages, runs, stages
 from mnist_steps.errors import MnistStepsError
@@ -24,15 +24,12 @@ from mnist_steps.experiments import study
 from mnist_steps.experiments.study import Store, tasks_for
 from mnist_steps.pages import home, parts
 from mnist_steps.runs import Replay
+from site_tools import lab_presets
 from site_tools.formulas import Formulas
 
 ROOT = Path(__file__).parents[2]
-STAGE_PAGES = sorted((ROOT / "docs" / "stages").glob("*.py"))
-PAGES = STAGE_PAGES + sorted(
-    path
-    for folder in ("guides", "beyond", "assignment", "reference")
-    for path in (ROOT / "docs" / folder).glob("*.py")
-)
+STAGE_PAGES = [ROOT / "docs" / stage.page for stage in stages.STAGES]
+PAGES = sorted(path for path in (ROOT / "docs").rglob("*.py"))
 ORDER = [
     "The idea",
     "The change",
@@ -100,7 +97,7 @@ def calls(page, name):
 @stage_page
 def test_every_stage_page_has_the_same_headings_in_the_same_order(page):
     order = list(ORDER)
-    if page.stem.startswith("08"):  # the last one ends with the verdict
+    if page.stem >= "08":  # the last of the original's, and those beyond, end with the verdict
         order.insert(-1, "Was it reached?")
     assert [heading for heading in sections(page) if heading] == order
 
@@ -271,7 +268,7 @@ MADE_UP = {
 }
 
 
-@pytest.mark.parametrize("number", range(1, 9))
+@pytest.mark.parametrize("number", range(1, len(STAGE_PAGES) + 1))
 def test_the_answer_to_each_question_follows_from_the_study(number, monkeypatch):
     """Of four made-up studies, at least two give other answers."""
     outcomes = study.Store.outcomes
@@ -346,9 +343,19 @@ def test_a_check_without_a_reason_or_an_answer_is_refused(options, answer, probl
 
 
 def test_there_is_a_page_for_each_stage():
-    assert [page.stem for page in STAGE_PAGES] == [stage.slug for stage in stages.STAGES[:8]]
     for stage in stages.STAGES:
         assert (ROOT / "docs" / stage.page).is_file(), stage.page
+    own = {page.stem for page in (ROOT / "docs" / "stages").glob("*.py")}
+    assert own == {stage.slug for stage in stages.ORIGINAL}
+
+
+def test_every_stage_that_a_browser_can_train_leads_to_its_preset_in_the_lab():
+    linked = {
+        stage.number: re.findall(r"lab\.md#preset=(\w+)", (ROOT / "docs" / stage.page).read_text())
+        for stage in stages.STAGES
+    }
+    first = lab_presets.FIRST_STAGE
+    assert linked == {number: [f"{number}"] if number >= first else [] for number in linked}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -416,6 +423,23 @@ def test_a_study_stands_below_the_run_with_mean_least_and_share_that_passes(stud
     assert "seeds" not in str(pages.results(runs.load(7), studied)), "stage 7 has no runs there"
 
 
+def test_a_verdict_says_what_one_view_says_and_what_nine_say(tmp_path):
+    store, own = Store(tmp_path), stages.get(9)
+    for task in tasks_for(own, range(5)):
+        made = made_up(task, [98.0, 99.4, 99.45, 99.5 - 0.05 * task.seed])
+        store.put(made)
+    text = str(pages.verdicts(own, store))
+    assert re.search(r"one view +not judged so yet", text)
+    assert re.search(r"the mean of 9 views +reached on average +99\.400 .*3 of 5 +3 of 5", text)
+    for outcome in store.outcomes(own):
+        final = outcome.test_accuracies[-1] - 0.1
+        noted = {"one_view_accuracy": [None] * 12 + [99.3, 99.3, final],
+                 "one_view_loss": [None] * 12 + [0.03] * 3}  # fmt: skip
+        store.put(dataclasses.replace(outcome, epochs=outcome.epochs | noted))
+    text = str(pages.verdicts(own, store))
+    assert re.search(r"one view +not reached +99\.300 .*1 of 5 +0 of 5", text)
+
+
 def test_the_home_page_answers_with_the_verdict_of_the_last_stage(studied, tmp_path):
     outcomes = studied.outcomes(stages.get(8))
     answer, evidence = home.answer_of(study.verdict_of(outcomes))
@@ -427,14 +451,6 @@ def test_the_home_page_answers_with_the_verdict_of_the_last_stage(studied, tmp_p
         assert home.answer_of(study.verdict_of(made))[0] == said
     sure = study.verdict_of([*made, *made])
     assert home.answer_of(sure)[0] == "Yes, on average, and beyond doubt."
-
-
-@pytest.mark.parametrize("stage", stages.STAGES[:8], ids=lambda stage: stage.slug)
-def test_a_run_with_fewer_epochs_than_its_recipe_is_named_unfinished(stage):
-    run = runs.load(stage.number)
-    assert ("unfinished" in str(pages.results(run))) == (len(run.epochs) < 15)
-    short = dataclasses.replace(run, epochs=run.epochs[:2])
-    assert "unfinished: 2 of 15 epochs" in str(pages.results(short))
 
 
 def test_a_network_with_other_parameters_than_claimed_fails_the_page():
@@ -451,21 +467,6 @@ def test_what_a_page_is_held_to_is_what_it_says(page):
     assert len(statements) == text.count("pages.hold_to(")
     for statement in statements:
         assert text.count(statement) == 2, statement
-
-
-def test_stages_beside_each_other_have_a_column_each_and_the_mean_a_target(tmp_path):
-    store = Store(tmp_path)
-    for task in tasks_for(stages.get(8), range(3)):
-        store.put(simulate(task))
-    made = store.outcomes(stages.get(8))
-    shown = str(
-        pages.studies_table({"all": made, "two": made[:2]}, 99.45, [["seeds", "3", "2", "10"]], "")
-    )
-    rows = {line.split("  ")[0]: line.split()[-3:] for line in shown.splitlines()}
-    assert rows["mean"] == ["99.490", "99.495", "99.45"]
-    assert rows["standard deviation"][-2:] == ["0.010", "0.007"]
-    assert rows["least"][-2:] == ["99.48", "99.49"] and rows["most"][-2:] == ["99.50", "99.50"]
-    assert rows["seeds"] == ["3", "2", "10"]
 
 
 def test_a_statement_that_does_not_hold_fails_the_page():
@@ -485,10 +486,10 @@ def test_the_standard_error_is_the_binomial_one():
     assert pages.standard_error(99.4) == pytest.approx(0.0772, abs=1e-4)
 
 
-def test_a_recipe_table_shows_what_changed_and_only_that():
-    table = str(pages.recipe(stages.get(8), stages.get(7)))
-    assert re.search(r"schedule +constant learning rate +OneCycle\(max_lr=0.01\)", table)
-    assert re.search(r"batch size +unchanged +64", table)
+def test_a_recipe_table_shows_all_its_parts():
+    table = str(pages.recipe(stages.get(8)))
+    assert re.search(r"schedule +OneCycle\(max_lr=0.01\)", table)
+    assert re.search(r"batch size +64", table)
 
 
 def test_a_changed_recipe_is_shown_by_its_changed_rows_alone():
@@ -522,13 +523,11 @@ def test_newly_right_digits_are_those_that_most_runs_before_misread_and_few_afte
     assert (ink == data.mnist().test.images[9, 0].numpy()).all()
 
 
-def test_without_a_study_the_record_says_which_digits_are_new(tmp_path):
-    shown = pages.newly(stages.get(7), stages.get(8), Store(tmp_path))
-    labels = data.mnist().test.labels
-    old, new = (runs.load(number).predictions.long() != labels for number in (7, 8))
-    assert f"Newly right: {int((old & ~new).sum())} " in shown.text
-    assert f"Newly wrong: {int((new & ~old).sum())}," in shown.text
-    assert "recorded run" in shown.text
+def test_without_a_study_nobody_can_say_which_digits_are_new(tmp_path):
+    with pytest.raises(
+        MnistStepsError, match="stage 7 has no study .* mnist-steps study --stages 7"
+    ):
+        pages.newly(stages.get(7), stages.get(8), Store(tmp_path))
 
 
 def test_a_model_difference_shows_removed_and_added_layers_alone_and_folds_when_long():

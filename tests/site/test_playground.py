@@ -16,6 +16,7 @@ import markdown
 import pytest
 import torch
 import torch.nn.functional as F
+from browser import visits
 
 from mnist_steps import data, evaluation, receptive_field, runs, stages
 from site_tools import playground_assets
@@ -61,12 +62,48 @@ def visit(visit):
 
 
 @pytest.fixture(scope="module")
+def shared(browser, address):
+    """A page for several tests, each of which leaves it with the stage that it came with."""
+    with visits(browser, address) as open_page:
+        yield open_page(wait_for="#pg-layers canvas")
+
+
+@pytest.fixture
+def page(shared):
+    """With an empty pad."""
+    shared.keyboard.press("Escape")
+    shared.click("#pg-clear")
+    return shared
+
+
+@pytest.fixture(scope="module")
 def calculator(browser, address):
     """A page on which the modules can be called."""
     page = browser.new_page()
     page.goto(address)
     yield page
     page.close()
+
+
+# --- What it shows ---------------------------------------------------------------------------
+
+
+def test_the_presets_are_test_digits(site):
+    content = json.loads((site / playground_assets.DATA / "playground.json").read_text("utf-8"))
+    assert [preset["label"] for preset in content["presets"][:10]] == list(range(10))
+    test = data.mnist().test
+    for preset in content["presets"]:
+        assert preset["label"] == int(test.labels[preset["index"]])
+    wrong = content["presets"][10:]
+    assert len(wrong) == 4 and all("reads as" in preset["note"] for preset in wrong)
+    accuracy = {stage["number"]: stage["test_accuracy"] for stage in content["stages"]}
+    assert accuracy.keys() == set(playground_assets.STAGES)
+    for number, stated in accuracy.items():
+        last = runs.load(number).epochs[-1]
+        # The playground looks at a drawing once, so what nine views gave is not its accuracy.
+        assert stated == (last.one_view_accuracy or last.test_accuracy)
+    assert accuracy[8] == runs.load(8).final_test_accuracy
+    assert accuracy[9] != runs.load(9).final_test_accuracy
 
 
 # --- The same numbers as PyTorch --------------------------------------------------------------
@@ -338,7 +375,8 @@ STROKES = {
 }  # fmt: skip
 
 
-def draw(page, strokes):
+def draw(page, strokes, moves=4):
+    """moves: of the mouse, from one point of a stroke to the next"""
     box = page.locator("#pg-pad").bounding_box()
     for stroke in strokes:
         points = [
@@ -348,7 +386,7 @@ def draw(page, strokes):
         page.mouse.move(*points[0])
         page.mouse.down()
         for point in points[1:]:
-            page.mouse.move(*point, steps=4)
+            page.mouse.move(*point, steps=moves)
         page.mouse.up()
     settle(page)
 
@@ -369,8 +407,7 @@ def unit_in_words(page):
 @pytest.mark.parametrize(
     "digits", [[7], pytest.param([0, 1, 2, 3, 4, 5, 6, 8, 9], marks=pytest.mark.slow)]
 )
-def test_a_drawn_digit_is_read(visit, digits):
-    page = visit()
+def test_a_drawn_digit_is_read(page, digits):
     read = {}
     for digit in digits:
         page.click("#pg-clear")
@@ -409,16 +446,14 @@ def test_weights_that_are_no_numbers_are_told_with_their_place(broken, site, val
     assert f"conv2: number 3 of its weight is {shown}, so the training had failed" in told
 
 
-def test_the_first_stroke_replaces_an_example(visit):
-    page = visit()
+def test_the_first_stroke_replaces_an_example(page):
     page.get_by_role("button", name=re.compile("a 8$")).click()
     assert verdict(page).startswith("8")
     draw(page, STROKES[1])
     assert verdict(page).startswith("1")
 
 
-def test_every_example_is_read_as_its_button_says(visit):
-    page = visit()
+def test_every_example_is_read_as_its_button_says(page):
     for button in page.locator("#pg-presets button").all():
         label = button.get_attribute("aria-label")
         button.click()
@@ -469,8 +504,7 @@ def test_the_keyboard_reaches_examples_stages_and_units(visit):
     assert "sees" not in unit_in_words(page)
 
 
-def test_a_click_on_a_unit_frames_what_it_sees(visit):
-    page = visit()
+def test_a_click_on_a_unit_frames_what_it_sees(page):
     box = page.locator("[aria-label='Units of conv2'] canvas").nth(2).bounding_box()
     page.mouse.click(box["x"] + 1, box["y"] + 1)
     text = unit_in_words(page)
@@ -480,8 +514,8 @@ def test_a_click_on_a_unit_frames_what_it_sees(visit):
     assert page.evaluate(frame, "[aria-label='Units of conv3'] > div") == "none"
 
 
-def test_a_click_on_a_unit_shows_patch_times_kernel_and_their_sums(visit):
-    page = visit()
+def test_a_click_on_a_unit_shows_patch_times_kernel_and_their_sums(page):
+    page.locator("#pg-presets button").first.click()
     box = page.locator("[aria-label='Units of conv2'] canvas").nth(2).bounding_box()
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     shown = page.locator(".pg-arithmetic")
@@ -501,11 +535,9 @@ def test_a_click_on_a_unit_shows_patch_times_kernel_and_their_sums(visit):
     assert shown.count() == 0
 
 
-def test_a_stroke_may_begin_anywhere_on_the_pad(visit):
-    page = visit()
-    page.click("#pg-clear")
-    edges = (3, 10, 90, 97)
-    for place in itertools.product(edges, edges):
+def test_a_stroke_may_begin_anywhere_on_the_pad(page):
+    corners = [itertools.product(edges, edges) for edges in ((3, 97), (10, 90))]
+    for place in itertools.chain(*corners):
         draw(page, [[place, (50, 50)]])
         assert verdict(page) != "–", place
         page.click("#pg-clear")
@@ -515,10 +547,8 @@ ZIGZAG = [[(20 + 12 * (i % 6), 20 if i % 2 else 80) for i in range(24)],
           [(20 if i % 2 else 80, 20 + 12 * (i % 6)) for i in range(24)]]  # fmt: skip
 
 
-def test_a_scribble_is_doubted_however_sure_the_network_is(visit):
-    page = visit()
-    page.click("#pg-clear")
-    draw(page, ZIGZAG)
+def test_a_scribble_is_doubted_however_sure_the_network_is(page):
+    draw(page, ZIGZAG, moves=1)
     page.wait_for_selector("#pg-doubt:not(:empty)")
     said = page.inner_text("#pg-doubt")
     assert said.startswith(f"Doubt this {verdict(page)}: ")
@@ -527,8 +557,7 @@ def test_a_scribble_is_doubted_however_sure_the_network_is(visit):
     assert page.inner_text("#pg-doubt") == ""
 
 
-def test_an_ordinary_digit_is_not_doubted(visit):
-    page = visit()
+def test_an_ordinary_digit_is_not_doubted(page):
     for button in page.locator("#pg-presets button").all()[:10]:
         button.click()
         page.wait_for_timeout(400)
@@ -560,9 +589,7 @@ def test_few_right_answers_and_most_wrong_ones_are_doubted(calculator):
     assert of_right <= 4 and of_wrong >= 10
 
 
-def test_a_small_drawing_brings_a_hint_and_a_large_one_none(visit):
-    page = visit()
-    page.click("#pg-clear")
+def test_a_small_drawing_brings_a_hint_and_a_large_one_none(page):
     draw(page, [[(45 + x / 10, 45 + y / 10) for x, y in stroke] for stroke in STROKES[4]])
     page.click("#pg-clear")
     assert page.inner_text("#pg-advice") == ""

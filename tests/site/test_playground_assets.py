@@ -1,31 +1,10 @@
 """The playground's files: made from the records, once, and packed for a folder on disk."""
 
-import json
 from pathlib import Path
 
-from mnist_steps import data, runs
 from site_tools import playground_assets
 
 ROOT = Path(__file__).parents[2]
-
-
-def test_the_presets_are_test_digits(tmp_path):
-    playground_assets.write_data(tmp_path)
-    content = json.loads((tmp_path / "playground.json").read_text(encoding="utf-8"))
-    assert [preset["label"] for preset in content["presets"][:10]] == list(range(10))
-    test = data.mnist().test
-    for preset in content["presets"]:
-        assert preset["label"] == int(test.labels[preset["index"]])
-    wrong = content["presets"][10:]
-    assert len(wrong) == 4 and all("reads as" in preset["note"] for preset in wrong)
-    accuracy = {stage["number"]: stage["test_accuracy"] for stage in content["stages"]}
-    assert accuracy.keys() == set(playground_assets.STAGES)
-    for number, stated in accuracy.items():
-        last = runs.load(number).epochs[-1]
-        # The playground looks at a drawing once, so what nine views gave is not its accuracy.
-        assert stated == (last.one_view_accuracy or last.test_accuracy)
-    assert accuracy[8] == runs.load(8).final_test_accuracy
-    assert accuracy[9] != runs.load(9).final_test_accuracy
 
 
 def test_the_page_shows_the_function_that_runs():

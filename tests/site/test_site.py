@@ -196,7 +196,7 @@ def test_a_hint_is_a_fold_of_its_own_before_the_solution(page):
 
 def test_the_audit_is_one_fold_below_its_heading(page):
     (audit,) = re.findall(r'<details class="audit">(.*?)</details>', page, re.DOTALL)
-    assert "every layer, the whole recipe, the original's claim</summary>" in audit
+    assert "every layer, the whole recipe, where the run comes from</summary>" in audit
     assert "In words." in audit and "in code" in audit and "<h2" not in audit
     assert page.index('<h2 id="the-audit">') < page.index('<details class="audit">')
     assert page.index("in code") < page.index('<h2 id="next">')
@@ -281,7 +281,7 @@ def test_without_an_address_nothing_links_to_a_repository(built):
 def test_with_an_address_pages_open_in_colab_and_notebooks_install_the_package(project):
     status, output, executed = project.build("https://github.com/owner/steps")
     assert status == 0, output
-    assert not executed
+    assert executed == set(), "no page was edited"
     page = project.page("stages/one/index.html")
     assert (
         "https://colab.research.google.com/github/owner/steps/blob/notebooks/stages/one.ipynb"
@@ -290,20 +290,6 @@ def test_with_an_address_pages_open_in_colab_and_notebooks_install_the_package(p
     assert 'data-md-component="source"' not in page  # the theme's own would ask GitHub for stars
     notebook = nbformat.read(project.folder / "site/stages/one/one.ipynb", as_version=4)
     assert "git+https://github.com/owner/steps" in notebook.cells[0].source
-
-
-def test_nothing_edited_executes_nothing(project):
-    status, output, executed = project.build()
-    assert status == 0, output
-    assert executed == set()
-
-
-def test_editing_one_page_executes_that_page_alone(project):
-    project.write("docs/stages/two.py", TWO + "\n# %%\nprint('new')\n")
-    status, output, executed = project.build()
-    assert status == 0, output
-    assert executed == {"stages/two.py"}
-    assert len(list((project.folder / ".cache/pages").iterdir())) == 2  # the old page is gone
 
 
 def test_editing_what_a_page_uses_executes_that_page_alone(project):
@@ -321,25 +307,21 @@ def test_a_module_that_cannot_be_read_is_named(project):
     assert "number.py" in output and "Traceback" not in output
 
 
-def test_a_page_begins_with_the_libraries_imported_and_its_process_ends_with_the_build(project):
+def test_an_edited_page_alone_is_executed_with_the_libraries_imported_and_its_process_ends(project):
     look = "import os, sys\n\nprint('wave' in sys.modules, 'used' in sys.modules, os.getpid())"
     project.write("docs/stages/two.py", f"{TWO}\n# %%\n{look}\n")
-    status, output, _ = project.build()
+    project.write("mkdocs.yml", f"{CONFIGURATION}exclude_docs: stages/three.py\n")
+    project.write("docs/stages/three.py", f"{TWO}\n# %%\n1 / 0\n")
+    status, output, executed = project.build()
     assert status == 0, output
+    assert executed == {"stages/two.py"}, "neither the other page nor one that is left out"
+    assert not (project.folder / "site/stages/three").exists()
+    assert len(list((project.folder / ".cache/pages").iterdir())) == 2  # the old page is gone
     page = project.page("stages/two/index.html")
     imported, used, process = re.search(r"(True|False) (True|False) (\d+)", page).groups()
     assert imported == str(sys.platform == "linux")
     assert used == "False", "an edit of the pages' own package would not count"
     assert not psutil.pid_exists(int(process))
-
-
-def test_a_page_that_is_left_out_is_not_executed(project):
-    project.write("mkdocs.yml", f"{CONFIGURATION}exclude_docs: stages/three.py\n")
-    project.write("docs/stages/three.py", f"{TWO}\n# %%\n1 / 0\n")
-    status, output, executed = project.build()
-    assert status == 0, output
-    assert "stages/three.py" not in executed
-    assert not (project.folder / "site/stages/three").exists()
 
 
 def test_failing_cells_fail_the_build_and_are_all_named(project):

@@ -12,12 +12,12 @@ import { make, table } from "./make.js";
 import { letReadersSort } from "./stages.js";
 
 /**
- * @typedef {{number: number, title: string, facts: Record<string, number | null>, finished: boolean,
+ * @typedef {{number: number, title: string, facts: Record<string, number | null>,
  *            study: {text: string, mean: number[], low: number[], high: number[]} | null,
  *            recipe: Record<string, string>, source: string, layers: string[][],
  *            seed: number, test: number[], wrong: [number, number][]}} Stage
  *   `facts`: null for what there is none of, such as the original's figure of a stage of our own
- *   `seed`, `test`, `wrong`: of one run; accuracy after each epoch
+ *   `seed`, `test`, `wrong`: of its record, all made with one seed; accuracy after each epoch
  *   `wrong`: digits as places on the sheet, and what they were taken for
  *
  * @typedef {{columns: string[], stages: Stage[], chance: Record<string, number>,
@@ -121,9 +121,7 @@ function facts(first, second) {
   if (first.study || second.study) {
     rows.push(["study, final epoch", first.study?.text ?? "–", second.study?.text ?? "–", ""]);
   }
-  const unfinished = [first, second].filter((stage) => !stage.finished).map((stage) => stage.number);
-  const note = unfinished.length ? ` The training of stage ${unfinished.join(" and ")} is unfinished.` : "";
-  return table(`Accuracies in percent.${note}`, ["", ...names(first, second), "change"], rows);
+  return table("Accuracies in percent.", ["", ...names(first, second), "change"], rows);
 }
 
 /** @param {number | null} value */
@@ -162,12 +160,11 @@ function names(...stages) {
 /** @param {Stage} first @param {Stage} second */
 function chart(first, second) {
   const studied = [first, second].filter((stage) => stage.study).map((stage) => stage.number);
-  const seeds = [...new Set([first.seed, second.seed])].join(" and ");
   const note = studied.length
-    ? `Lines: one run of each, with seed ${seeds}. Bands: from the least to the most of all seeds of the study, for stage ${studied.join(" and ")}; dashed: their mean.`
-    : `One run of each, with seed ${seeds}. Other seeds would give other lines.`;
+    ? `Lines: one run of each, with seed ${first.seed}. Bands: from the least to the most of all seeds of the study, for stage ${studied.join(" and ")}; dashed: their mean.`
+    : `One run of each, with seed ${first.seed}. Other seeds would give other lines.`;
   const figure = make("figure", { class: "compare-curves" });
-  figure.append(curves([first, second]), make("figcaption", {}, note));
+  figure.append(curves([first, second], place.clientWidth), make("figcaption", {}, note));
   return figure;
 }
 

@@ -5,10 +5,10 @@
 
 /** @typedef {import("./compare.js").Stage} Stage */
 
-const WIDTH = 720;
+const WIDEST = 720;
 const HEIGHT = 300;
 const LEFT = 52;
-const RIGHT = 120; // room for the labels at the end of the lines
+const RIGHT = 76; // room for the labels at the end of the lines
 const TOP = 12;
 const BOTTOM = 40;
 
@@ -18,12 +18,14 @@ const MARKS = [0.5, 1, 2, 5, 10, 20, 50, 90];
 
 /**
  * @param {Stage[]} stages two, the second drawn over the first
+ * @param {number} room pixels across, so that words keep their size on a telephone
  * @returns {SVGElement}
  */
-export function curves(stages) {
+export function curves(stages, room) {
+  const width = Math.min(WIDEST, room);
   const epochs = Math.max(...stages.flatMap((stage) => [stage.test.length, stage.study?.mean.length ?? 0]));
   /** @param {number} epoch */
-  const x = (epoch) => LEFT + ((epoch - 1) / Math.max(1, epochs - 1)) * (WIDTH - LEFT - RIGHT);
+  const x = (epoch) => LEFT + ((epoch - 1) / Math.max(1, epochs - 1)) * (width - LEFT - RIGHT);
   /** @param {number} accuracy in percent */
   const y = (accuracy) => {
     const error = Math.min(MOST, Math.max(LEAST, 100 - accuracy));
@@ -33,10 +35,10 @@ export function curves(stages) {
   /** @param {number[]} values */
   const line = (values) => values.map((value, i) => `${x(i + 1).toFixed(1)},${y(value).toFixed(1)}`);
 
-  const svg = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": inWords(stages) });
+  const svg = draw("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": inWords(stages) });
   for (const error of MARKS) {
     const at = y(100 - error);
-    svg.append(draw("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: at, y2: at }));
+    svg.append(draw("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: at, y2: at }));
     svg.append(draw("text", { class: "mark", x: LEFT - 8, y: at + 4, "text-anchor": "end" }, `${100 - error}`));
   }
   for (let epoch = 1; epoch <= epochs; epoch += epochs > 8 ? 2 : 1) {

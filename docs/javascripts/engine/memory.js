@@ -27,7 +27,7 @@ export class Engine {
     try {
       if (missing > 0) this.memory.grow(Math.ceil(missing / PAGE));
     } catch {
-      throw new Error(`the engine found no memory for ${Math.ceil(this.next / 1e6)} MB`);
+      throw new RangeError(`the engine found no memory for ${Math.ceil(this.next / 1e6)} MB`);
     }
     return address;
   }

@@ -94,8 +94,13 @@ class View {
     this.clear = make("button", { type: "button", id: "pg-clear" }, "Clear");
     this.verdict = make("strong", { id: "pg-verdict" }, "–");
     this.bars = make("ul", { id: "pg-bars", "aria-label": "Probability of each digit" });
+    this.noMaps = make("p", { class: "lt-quiet" }, "Draw a digit, and each layer’s maps of it stand here.");
     this.maps = make("div", { class: "lt-layers" });
     this.kernels = make("div", { class: "lt-layers" });
+    const kernelFold = fold("Its kernels",
+      make("p", { class: "lt-quiet" },
+        "Zero is the paper’s colour, positive and negative weights have theirs. Each convolution has a row for each channel that it reads, and a column for each that it makes."),
+      this.kernels);
     this.mistakes = make("div", { class: "lt-mistakes" });
     this.spoken = make("p", { class: "lt-unseen", role: "status" });
     for (let digit = 0; digit < 10; digit++) {
@@ -121,13 +126,10 @@ class View {
           make("div", { class: "pg-draw" }, canvas, this.clear),
           make("div", { class: "pg-answer" },
             make("p", { class: "pg-label" }, "Reads as ", this.verdict), this.bars)),
-        make("div", { class: "pg-main" }, make("h3", {}, "What each layer makes of it"), this.maps)),
-      make("h3", {}, "Its kernels"),
-      make("p", { class: "lt-quiet" },
-        "Zero is the paper’s colour, positive and negative weights have theirs. Each convolution has a row for each channel that it reads, and a column for each that it makes."),
-      this.kernels,
-      make("h3", {}, "Its mistakes"),
-      this.mistakes,
+        make("div", { class: "pg-main" },
+          fold("What each layer makes of it", this.noMaps, this.maps))),
+      kernelFold,
+      fold("Its mistakes", this.mistakes),
       this.spoken,
     );
     new MutationObserver(() => this.draw()).observe(document.body, {
@@ -175,20 +177,16 @@ class View {
     if (!this.network) return;
     this.pixels = pixels;
     const isEmpty = pixels.every((ink) => ink === 0);
-    const outputs = this.network.forward(pixels);
-    const colors = palette();
-    [...this.maps.querySelectorAll(".lt-maps")].forEach((strip, i) => {
-      drawMaps([...strip.querySelectorAll("canvas")], outputs[i], colors);
-    });
-    const logs = /** @type {Tensor} */ (outputs.at(-1)).data;
-    const probabilities = Array.from(logs, Math.exp);
+    this.maps.hidden = isEmpty; // maps of nothing would only show the biases
+    this.noMaps.hidden = !isEmpty;
+    const probabilities = isEmpty ? new Array(10).fill(0) : this.read(pixels);
     const best = probabilities.indexOf(Math.max(...probabilities));
     probabilities.forEach((probability, digit) => {
       const bar = /** @type {HTMLElement} */ (this.bars.children[digit]);
       const percent = `${(100 * probability).toFixed(1)} %`;
-      bar.style.setProperty("--probability", isEmpty ? "0" : probability.toFixed(4));
+      bar.style.setProperty("--probability", probability.toFixed(4));
       bar.classList.toggle("is-best", !isEmpty && digit === best);
-      bar.dataset.percent = isEmpty || probability < 0.005 ? "" : (100 * probability).toFixed(0);
+      bar.dataset.percent = probability < 0.005 ? "" : (100 * probability).toFixed(0);
       bar.querySelectorAll("span")[1].textContent = isEmpty ? "" : percent;
     });
     const answer = `${best}, ${(100 * probabilities[best]).toFixed(1)} %`;
@@ -196,6 +194,16 @@ class View {
     clearTimeout(this.pause);
     const line = isEmpty ? "" : `The network reads ${answer}.`;
     this.pause = setTimeout(() => (this.spoken.textContent = line), 900); // once it is still
+  }
+
+  /** Each digit's probability; the maps on the way are drawn. @param {Float32Array} pixels */
+  read(pixels) {
+    const outputs = /** @type {Network} */ (this.network).forward(pixels);
+    const colors = palette();
+    [...this.maps.querySelectorAll(".lt-maps")].forEach((strip, i) => {
+      drawMaps([...strip.querySelectorAll("canvas")], outputs[i], colors);
+    });
+    return Array.from(/** @type {Tensor} */ (outputs.at(-1)).data, Math.exp);
   }
 
   /** All pictures anew, in the page's colours. */
@@ -252,6 +260,16 @@ class View {
     });
     return button;
   }
+}
+
+/**
+ * A part that folds: closed where it would be many screens long, open where there is room.
+ * @param {string} title @param {Node[]} content
+ */
+function fold(title, ...content) {
+  const part = make("details", { class: "fold lt-fold" }, make("summary", {}, make("h3", {}, title)), ...content);
+  part.open = matchMedia("(min-width: 60em)").matches;
+  return part;
 }
 
 /** @type {WeakMap<HTMLCanvasElement, Mistake>} */

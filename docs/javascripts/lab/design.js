@@ -4,10 +4,11 @@
  *
  * It stands in the page's fragment in a short notation, so that a link holds all of it:
  *
- *     #lab=1&net=c10k3.n.r.m2.c10k12b&epochs=6&schedule=one-cycle&peak=0.3
+ *     #lab=1&sum=1rp5dpv&net=c10k3.n.r.m2.c10k12b&epochs=6&schedule=one-cycle&peak=0.3
  *     #preset=8
  *
- * A layer is a letter with its numbers: c16k3s1p0b is a convolution to 16 channels by a 3×3 kernel,
+ * Mail and chats cut links at their end, and what is left may be a design, too. The sum stands in
+ * front and tells; a link that was written by hand does without. A layer is a letter with its numbers: c16k3s1p0b is a convolution to 16 channels by a 3×3 kernel,
  * with stride 1, padding 0 and a bias; n is batch normalization, r is ReLU, m2 and a2 take the
  * largest and the mean of 2×2, g the mean of the whole map. What a link leaves out is as in RECIPE.
  *
@@ -165,16 +166,36 @@ export function read(fragment, presets) {
  * The fragment that holds a design, without '#'. Its numbers must be within their limits.
  * @param {Design} design
  */
-export function write({ layers, recipe, task }) {
-  const parts = [`lab=${VERSION}`, `net=${writeLayers(layers)}`];
+export function write(design) {
+  const parts = [...settingsOf(design), ...writeTask(design.task)];
+  return [`lab=${VERSION}`, `sum=${sumOf(parts)}`, ...parts].join("&");
+}
+
+/** What trainings of a design are kept under: without the task, which changes none. @param {Design} design */
+export function keyOf(design) {
+  return [`lab=${VERSION}`, ...settingsOf(design)].join("&");
+}
+
+/** @param {Design} design */
+function settingsOf({ layers, recipe }) {
+  const parts = [`net=${writeLayers(layers)}`];
   for (const [word, name] of Object.entries(WORDS)) {
     if (recipe[name] !== RECIPE[name]) parts.push(`${word}=${recipe[name]}`);
   }
-  return [...parts, ...writeTask(task)].join("&");
+  return parts;
+}
+
+/** The checksum FNV-1a of all settings in their order, 32 bits. @param {string[]} parts */
+function sumOf(parts) {
+  let sum = 0x811c9dc5;
+  for (const byte of new TextEncoder().encode(parts.join("&"))) {
+    sum = Math.imul(sum ^ byte, 0x01000193) >>> 0;
+  }
+  return sum.toString(36);
 }
 
 /** @param {Task | undefined} task @returns {string[]} */
-export function writeTask(task) {
+function writeTask(task) {
   if (!task) return [];
   const { budget, target, start } = task;
   const from = start ? [`start=${writeLayers(start)}`] : [];
@@ -227,8 +248,9 @@ function parse(text, presets) {
   }
   /** @type {Map<string, string>} */
   const said = new Map();
-  for (const part of text.split("&")) {
-    const [name, ...value] = unescaped(part).split("=");
+  const parts = text.split("&").map(unescaped);
+  for (const part of parts) {
+    const [name, ...value] = part.split("=");
     if (!value.length) refuse(`${quoted(name)} is no setting with a value`);
     if (said.has(name)) refuse(`it says ${quoted(name)} twice`);
     said.set(name, value.join("="));
@@ -250,6 +272,10 @@ function parse(text, presets) {
         ? `it was made by a later Lab (${quoted(version)}); reload the page, or ask for a new link`
         : `${quoted(version)} is no version of the Lab`,
     );
+  }
+  const sum = take("sum");
+  if (sum !== undefined && sum !== sumOf(parts.filter((part) => !/^(lab|sum)=/.test(part)))) {
+    refuse("its checksum does not fit, so it was cut or changed on its way; get the whole link, or take out “sum=…” to read it as it is");
   }
   const preset = presets.find(({ id }) => id === named);
   if (named !== undefined && !preset) {
@@ -540,12 +566,12 @@ export function analyze(design) {
   const problems = problem ? [problem] : endProblem(last);
   problems.push(...recipeProblems(recipe, facts));
   const budget = task?.budget ?? ASSIGNMENT.budget;
-  if (parameters >= budget) {
+  if (!problem && parameters >= budget) {
     const text = `${count(parameters)} parameters: fewer than ${count(budget)} are asked for`;
     problems.push({ row: null, part: "budget", text, fatal: false });
   }
   const multiplications = sum(facts.map((row) => row.multiplications));
-  if (multiplications > ASSIGNMENT.work) {
+  if (!problem && multiplications > ASSIGNMENT.work) {
     const text = `${count(multiplications)} multiplications for one image: the assignment's grader does at most ${count(ASSIGNMENT.work)}`;
     problems.push({ row: null, part: "work", text, fatal: false });
   }
@@ -655,7 +681,9 @@ function leftOut(chain, i) {
 /** @param {number[]} numbers */
 const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);
 
+const NUMBERS = new Intl.NumberFormat("en"); // toLocaleString makes one for each number
+
 /** A number with its thousands apart. @param {number} number */
 export function count(number) {
-  return number.toLocaleString("en");
+  return NUMBERS.format(number);
 }

@@ -4,26 +4,29 @@
  */
 
 import { make } from "../compare/make.js";
-import { analyze, networkOf, write } from "./design.js";
+import { analyze, keyOf, networkOf } from "./design.js";
+import { resultOf } from "./results.js";
 import { button } from "./rows.js";
 import { modelFile, recipeFile, reportFile, weightsFile } from "./submission.js";
 import { zip } from "./zip.js";
 
 /** @typedef {import("./design.js").Design} Design */
+/** @typedef {import("./keeping.js").Run} Run */
 /** @typedef {import("./training_panel.js").Trained} Trained */
 
 /**
  * @param {HTMLElement} place @param {() => Design} design the present one
- * @param {() => Trained | null} trained the last network that was
+ * @param {{trained: () => Trained | null, runs: () => Run[]}} panel the last network that was, and
+ *   all runs of the present design
  * @param {(text: string) => void} announce
  * @returns {{show: () => void}} call it when one of the two changed
  */
-export function mountExport(place, design, trained, announce) {
+export function mountExport(place, design, { trained, runs }, announce) {
   const submission = button("Submission (zip)", () => {
     const files = {
       "model.py": modelFile(design()),
       "recipe.toml": recipeFile(design()),
-      "REPORT.md": reportFile(design(), measured(ofThis())),
+      "REPORT.md": reportFile(design(), measured(runs(), design().recipe)),
     };
     save("submission.zip", "application/zip", zip(files));
   });
@@ -40,8 +43,7 @@ export function mountExport(place, design, trained, announce) {
   /** What was trained, if its layers are still the design's. */
   function ofThis() {
     const found = trained();
-    const layers = (/** @type {Design} */ one) => write({ layers: one.layers, recipe: one.recipe });
-    return found && layers(found.design) === layers(design()) ? found : null;
+    return found && keyOf(found.design) === keyOf(design()) ? found : null;
   }
 
   /** @param {string} name @param {string} type @param {Uint8Array} bytes */
@@ -71,12 +73,15 @@ function batchesOf({ run, design }) {
   }, 0);
 }
 
-/** What the Lab measured of a design, in sentences for its report. @param {Trained | null} trained */
-function measured(trained) {
-  if (!trained?.runs.length) return [];
-  const lines = trained.runs.map(({ seed, epochs }) => {
-    const judged = /** @type {typeof epochs[0]} */ (epochs.at(-1)).oneView;
-    return `- seed ${seed}: ${((100 * judged.right) / judged.images).toFixed(2)} %`;
-  });
-  return [`In the Lab, after the last epoch, of the validation images:\n\n${lines.join("\n")}`];
+/**
+ * What the Lab measured of a design, for its report.
+ * @param {Run[]} runs @param {import("./design.js").Recipe} recipe
+ */
+function measured(runs, recipe) {
+  if (!runs.length) return [];
+  const way = recipe.testShifts ? "the mean of nine shifted views" : "one view of each image";
+  return [
+    `In the Lab, after the last epoch; ± is the standard error. The recipe judges by ${way}.`,
+    runs.map((run) => `- ${resultOf(run, recipe)}`).join("\n"),
+  ];
 }

@@ -3,7 +3,8 @@
  * What the browser keeps of the reader's trainings, in its local storage: the last network with
  * all that is needed to go on, the figures of all runs, and how often the test set was opened.
  *
- * Browsers may keep nothing, or have no room. Then a sentence says so, and the page goes on.
+ * Browsers may keep nothing, or have no room. Then a sentence says so, and all of it stays for as long
+ * as the page does.
  */
 
 const NETWORK = "mnist-steps-lab-network";
@@ -11,6 +12,10 @@ const RUNS = "mnist-steps-lab-runs";
 const OPENED = "mnist-steps-lab-opened";
 const FORMAT = 1;
 const MOST_RUNS = 60;
+
+/** What was read or written, by its key. @type {Map<string, any>} */
+const known = new Map();
+addEventListener("storage", ({ key }) => (key === null ? known.clear() : known.delete(key))); // another page's
 
 /** @typedef {import("./views.js").Judgement} Judgement */
 
@@ -45,6 +50,7 @@ export function keepNetwork(network) {
 }
 
 export function forgetNetwork() {
+  known.delete(NETWORK);
   try {
     localStorage.removeItem(NETWORK);
   } catch {
@@ -78,6 +84,12 @@ export function countOpening(design) {
 
 /** @param {string} key @returns {any} null where there is nothing, or nothing that can be read */
 function read(key) {
+  if (!known.has(key)) known.set(key, readKept(key));
+  return known.get(key);
+}
+
+/** @param {string} key */
+function readKept(key) {
   try {
     return JSON.parse(localStorage.getItem(key) ?? "null");
   } catch {
@@ -87,6 +99,7 @@ function read(key) {
 
 /** @param {string} key @param {unknown} content */
 function write(key, content) {
+  known.set(key, content);
   try {
     localStorage.setItem(key, JSON.stringify(content));
     return null;

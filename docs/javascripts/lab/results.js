@@ -7,6 +7,7 @@ import { make, table } from "../compare/make.js";
 
 /** @typedef {import("./keeping.js").Run} Run */
 /** @typedef {import("./views.js").Judgement} Judgement */
+/** @typedef {"oneView" | "nineViews"} Way */
 
 const LAST = 3; // epochs in which a target has to hold
 
@@ -14,38 +15,56 @@ const LAST = 3; // epochs in which a target has to hold
 export const accuracyOf = ({ right, images }) => (100 * right) / images;
 
 /** In percentage points: how far another draw of as many images would be off. @param {Judgement} one */
-export function standardError({ right, images }) {
+function standardError({ right, images }) {
   const share = right / images;
   return 100 * Math.sqrt((share * (1 - share)) / images);
 }
 
-/** @param {number} percent */
-export const inPercent = (percent) => `${percent.toFixed(2)} %`;
+/** @param {Judgement} one */
+export const withError = (one) => `${accuracyOf(one).toFixed(2)} ± ${standardError(one).toFixed(2)}`;
+
+/** An accuracy and its standard error, in percent. @param {Judgement} one */
+export const inPercent = (one) => `${withError(one)} %`;
 
 /** @param {number[]} values */
-export function meanAndSpread(values) {
-  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-  const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
-  const sd = values.length > 1 ? Math.sqrt(squares / (values.length - 1)) : null;
-  return { mean, sd };
+const meanOf = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+
+/**
+ * Several judgements of the same images as one. Its standard error is the most that their mean may
+ * have: as if all networks misread the same images.
+ * @param {Judgement[]} several @returns {Judgement}
+ */
+export function together(several) {
+  const [{ images }] = several;
+  const right = meanOf(several.map((one) => one.right));
+  return { right, images, loss: meanOf(several.map((one) => one.loss)) };
 }
 
-/** The last judgements of a run, at most three. @param {Run} run @param {"oneView" | "nineViews"} way */
+/** Of a sample; null of one value. @param {number[]} values */
+function standardDeviation(values) {
+  if (values.length < 2) return null;
+  const mean = meanOf(values);
+  const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+  return Math.sqrt(squares / (values.length - 1));
+}
+
+/** The last judgements of a run, at most three. @param {Run} run @param {Way} way @returns {Judgement[]} */
 function lastOf(run, way) {
   const judged = run.epochs.slice(-LAST).map((epoch) => epoch[way]);
-  return judged.filter((one) => one !== null).map((one) => accuracyOf(/** @type {Judgement} */ (one)));
+  return /** @type {Judgement[]} */ (judged.filter((one) => one !== null));
 }
 
 /**
  * How many runs end at a target, and hold it in each of their last three epochs.
- * @param {Run[]} runs finished @param {"oneView" | "nineViews"} way @param {number} target
+ * @param {Run[]} runs finished @param {Way} way @param {number} target
  */
-export function reaching(runs, way, target) {
-  const lasts = runs.map((run) => lastOf(run, way));
-  return {
-    end: lasts.filter((last) => /** @type {number} */ (last.at(-1)) >= target).length,
-    hold: lasts.filter((last) => last.every((accuracy) => accuracy >= target)).length,
-  };
+function reaching(runs, way, target) {
+  const lasts = runs.map((run) => lastOf(run, way).map(accuracyOf));
+  const end = lasts.filter((last) => /** @type {number} */ (last.at(-1)) >= target).length;
+  const hold = lasts.filter((last) => last.every((accuracy) => accuracy >= target)).length;
+  const short = runs[0].epochs.length < LAST;
+  const held = short ? `to hold it takes three epochs` : `${hold} hold it in each of the last three epochs`;
+  return `${end} of ${runs.length} end at ${target} % or above, ${held}`;
 }
 
 /**
@@ -54,14 +73,14 @@ export function reaching(runs, way, target) {
  * @returns {HTMLElement[]}
  */
 export function tableOfRuns(runs, target) {
-  const ways = /** @type {("oneView" | "nineViews")[]} */ (["oneView", "nineViews"]);
+  const ways = /** @type {Way[]} */ (["oneView", "nineViews"]);
   const rows = runs.map((run) => {
     const last = /** @type {Run["epochs"][0]} */ (run.epochs.at(-1));
     const cells = [...ways.map((way) => last[way]), ...ways.map((way) => run.test?.[way] ?? null)];
-    return [`${run.seed}`, ...cells.map((one) => (one ? accuracyOf(one).toFixed(2) : "–"))];
+    return [`${run.seed}`, ...cells.map((one) => (one ? withError(one) : "–"))];
   });
   const headings = ["seed", "validation, one view", "nine views", "test, one view", "nine views"];
-  const caption = "Your runs of this design after their last epoch, in percent";
+  const caption = "Your runs of this design after their last epoch, in percent ± standard error";
   return [table(caption, headings, rows), make("p", { class: "lt-quiet" }, summaryOf(runs, target))];
 }
 
@@ -69,32 +88,33 @@ export function tableOfRuns(runs, target) {
 function summaryOf(runs, target) {
   const parts = [];
   for (const [way, name] of /** @type {const} */ ([["oneView", "one view"], ["nineViews", "nine views"]])) {
-    const { mean, sd } = meanAndSpread(runs.map((run) => /** @type {number} */ (lastOf(run, way).at(-1))));
+    const ends = runs.map((run) => /** @type {Judgement} */ (lastOf(run, way).at(-1)));
+    const sd = standardDeviation(ends.map(accuracyOf));
     const spread = sd === null ? "a spread needs a second run" : `standard deviation ${sd.toFixed(2)}`;
-    const { end, hold } = reaching(runs, way, target);
-    parts.push(
-      `by ${name} ${mean.toFixed(2)} % on average (${spread}); ${end} of ${runs.length} ` +
-        `end at ${target} % or above, ${hold} hold it in each of the last three epochs`,
-    );
+    const mean = inPercent(together(ends));
+    parts.push(`by ${name} ${mean} on average (${spread}); ${reaching(runs, way, target)}`);
   }
   return `On the validation images: ${parts.join("; ")}.`;
 }
 
 /** A judgement of test images in words. @param {{oneView: Judgement, nineViews: Judgement}} test */
 export function testInWords({ oneView, nineViews }) {
-  const of = (/** @type {Judgement} */ one) =>
-    `${inPercent(accuracyOf(one))} (± ${standardError(one).toFixed(2)}, the standard error)`;
   const images = oneView.images.toLocaleString("en");
-  return `Of the ${images} test images it reads ${of(oneView)} by one view each, ${of(nineViews)} by nine.`;
+  return `Of the ${images} test images it reads ${inPercent(oneView)} by one view each, ${inPercent(nineViews)} by nine; ± is the standard error.`;
 }
 
-/** A finished run in a sentence. @param {Run} run */
-export function resultOf({ seed, epochs, test }) {
+/**
+ * A finished run in a sentence; the way that the recipe judges by comes first.
+ * @param {Run} run @param {import("./design.js").Recipe} recipe
+ */
+export function resultOf({ seed, epochs, test }, { testShifts }) {
   const last = /** @type {Run["epochs"][0]} */ (epochs.at(-1));
-  const of = (/** @type {Judgement | null} */ one) => (one ? inPercent(accuracyOf(one)) : "unknown");
-  const judged = `${of(last.oneView)} of the validation images by one view, ${of(last.nineViews)} by nine`;
-  const opened = test
-    ? `; ${of(test.oneView)} of the test images by one view, ${of(test.nineViews)} by nine`
-    : "";
-  return `Seed ${seed}: ${judged}${opened}.`;
+  /** @param {string} images @param {{oneView: Judgement, nineViews: Judgement | null}} judged */
+  const of = (images, { oneView, nineViews }) => {
+    const ways = [`${inPercent(oneView)} by one view`, nineViews && `${inPercent(nineViews)} by nine`];
+    if (testShifts) ways.reverse();
+    return `${ways.filter(Boolean).join(", ")} of the ${images} images`;
+  };
+  const opened = test ? of("test", test) : "the test images were not looked at";
+  return `seed ${seed}: ${of("validation", last)}; ${opened}`;
 }

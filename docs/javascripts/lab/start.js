@@ -8,7 +8,7 @@
 
 import { make } from "../compare/make.js";
 import { readJson } from "../playground/files.js";
-import { RECIPE, analyze, isWritable, read, write, writeTask } from "./design.js";
+import { RECIPE, analyze, isWritable, keyOf, read, write } from "./design.js";
 import { mountExport } from "./export_panel.js";
 import { mountRecipe } from "./recipe_form.js";
 import { button, mountRows } from "./rows.js";
@@ -63,7 +63,10 @@ async function start() {
   );
   const place = part("lab-design");
   place.append(bar);
-  const summary = mountSummary(place);
+  const summary = mountSummary(place, () => {
+    part("lab-train").scrollIntoView();
+    part("lab-train").querySelector("button")?.focus({ preventScroll: true });
+  });
   const rows = mountRows(place, (layers, what) => change({ ...design, layers }, what));
   const recipe = mountRecipe(part("lab-recipe"), digits, (next, what) => change({ ...design, recipe: next }, what));
   const task = mountTask(part("lab-task"), (layers) => {
@@ -72,13 +75,13 @@ async function start() {
   mountTaskForm(part("lab-class"), () => design, copy);
   /** @type {{show: () => void} | null} */
   let taken = null;
-  const { trained } = mount(part("lab-train"), part("lab-after"), {
+  const panel = mount(part("lab-train"), part("lab-after"), {
     design: () => design,
     onChange: (callback) => listeners.push(callback),
     onTrained: () => taken?.show(),
     adopt: (next) => change({ ...next, task: design.task }, { said: "The design of the kept training." }),
   });
-  taken = mountExport(part("lab-export"), () => design, trained, announce);
+  taken = mountExport(part("lab-export"), () => design, panel, announce);
 
   // --- What the reader does -------------------------------------------------------------------
 
@@ -87,7 +90,9 @@ async function start() {
     design = next;
     if (isWritable(design)) remember(`#${address ?? write(design)}`, what.typing);
     complain("");
-    show();
+    const field = typing;
+    show(); // rows that are built anew lose the focus for a moment
+    typing = field;
     const fatal = analyze(design).problems.find((one) => one.fatal);
     announce([what.said, fatal && `Cannot be trained yet: ${fatal.text}.`].filter(Boolean).join(" "));
   }
@@ -109,10 +114,9 @@ async function start() {
 
   /** @param {string} id */
   function usePreset(id) {
-    const named = `preset=${id}`;
     const next = { ...copyOf(id), ...(design.task && { task: design.task }) };
     const { title } = /** @type {Preset} */ (presets.find((one) => one.id === id));
-    change(next, { said: `${title}.` }, [named, ...writeTask(design.task)].join("&"));
+    change(next, { said: `${title}.` }, design.task ? undefined : `preset=${id}`);
   }
 
   function goBack() {
@@ -129,13 +133,13 @@ async function start() {
   /** @param {string} said */
   function follow(said) {
     typing = undefined;
-    edits = history.state?.labEdits ?? 0;
     const fragment = location.hash.slice(1);
     if (fragment && document.getElementById(fragment)) {
       // A place on this page was jumped to: the address goes on holding the design.
       if (isWritable(design)) history.replaceState({ labEdits: edits }, "", `#${write(design)}`);
       return;
     }
+    edits = history.state?.labEdits ?? 0;
     const found = read(fragment, presets);
     if (found.problem) {
       complain(`This address cannot be read: ${found.problem}. Below is what was there before.`);
@@ -163,9 +167,9 @@ async function start() {
     recipe.show(design.recipe, analysis);
     task.show(design);
     undo.disabled = edits === 0 && isWritable(design);
-    const now = isWritable(design) ? write({ ...design, task: undefined }) : "";
+    const now = isWritable(design) ? keyOf(design) : "";
     chosen.forEach((one, i) => {
-      one.setAttribute("aria-pressed", String(now === write(presets[i].design)));
+      one.setAttribute("aria-pressed", String(now === keyOf(presets[i].design)));
     });
     for (const listener of listeners) listener();
     taken?.show();

@@ -6,16 +6,19 @@
 import { make } from "../compare/make.js";
 import { ASSIGNMENT, SIDE, count } from "./design.js";
 import { picture } from "./picture.js";
+import { button } from "./rows.js";
 
 /** @typedef {import("./design.js").Design} Design */
 /** @typedef {import("./design.js").Analysis} Analysis */
 /** @typedef {import("./design.js").Facts} Facts */
 
-/** @param {HTMLElement} place */
-export function mountSummary(place) {
+/** @param {HTMLElement} place @param {() => void} train what leads to the training */
+export function mountSummary(place, train) {
   const budget = measure("lab-budget");
   const field = measure("lab-field");
-  const verdict = make("p", { class: "lab-verdict" });
+  const words = make("span", {});
+  const go = button("Train it", train);
+  const verdict = make("p", { class: "lab-verdict" }, words, " ", go);
   const warnings = make("ul", { class: "lab-warnings" });
   const shown = make("div", { class: "lab-network" });
   const legend = make("p", { class: "lab-quiet" }, "Maps to scale, one sheet for each channel; below, the parameters as an area.");
@@ -24,32 +27,37 @@ export function mountSummary(place) {
   /** @param {Design} design @param {Analysis} analysis */
   function show({ task }, { rows, names, parameters, multiplications, problems }) {
     const working = /** @type {Facts[]} */ (rows.filter(Boolean));
+    const broken = names[working.length]; // the first layer that cannot work, if there is one
+    const known = broken ? [] : working;
     const most = task?.budget ?? ASSIGNMENT.budget;
+    const asked = broken ? `, unknown until ${broken} is right` : `; fewer than ${count(most)} are asked for`;
     budget.show(
-      [make("strong", {}, count(parameters)), ` parameters; fewer than ${count(most)} are asked for`],
-      working.filter((row) => row.parameters).map((row) => [row.name, row.parameters]),
+      [make("strong", {}, broken ? "–" : count(parameters)), ` parameters${asked}`],
+      known.filter((row) => row.parameters).map((row) => [row.name, row.parameters]),
       most,
       Math.max(most, parameters),
     );
-    budget.element.classList.toggle("is-over", parameters >= most);
-    const last = working.at(-1);
-    const size = last?.size ?? 1;
+    budget.element.classList.toggle("is-over", !broken && parameters >= most);
+    const size = known.at(-1)?.size ?? 1;
+    const seen = make("strong", {}, broken ? "–" : `${size}×${size}`);
     /** @type {[string, number][]} each layer's share of the last field */
-    const grown = working.map((row, i) => [row.name, row.size - (working[i - 1]?.size ?? 0)]);
+    const grown = known.map((row, i) => [row.name, row.size - (known[i - 1]?.size ?? 0)]);
+    const of = broken ? `, unknown until ${broken} is right` : ` pixels of ${SIDE}×${SIDE}`;
     field.show(
-      ["a unit at the end sees ", make("strong", {}, `${size}×${size}`), ` pixels of ${SIDE}×${SIDE}`],
+      ["a unit at the end sees ", seen, of],
       grown.filter(([, more]) => more > 0),
       SIDE,
       Math.max(SIDE, size),
     );
-    field.element.classList.toggle("is-over", size < SIDE);
+    field.element.classList.toggle("is-over", !broken && size < SIDE);
 
     const fatal = problems.filter((one) => one.fatal);
     const general = problems.filter((one) => !one.fatal && one.row === null);
     const atRows = problems.filter((one) => !one.fatal && one.row !== null).length;
     const work = `${count(multiplications)} multiplications for one image`;
-    verdict.textContent = fatal.length ? "This cannot be trained yet:" : `This can be trained: ${work}.`;
+    words.textContent = fatal.length ? "This cannot be trained yet:" : `This can be trained: ${work}.`;
     verdict.classList.toggle("is-fatal", fatal.length > 0);
+    go.hidden = fatal.length > 0;
     const lines = [...fatal, ...general].map(({ row, text, fatal }) => {
       const where = row === null ? "" : `${names[row]}, `;
       return make("li", fatal ? { class: "is-fatal" } : {}, `${where}${text}`);

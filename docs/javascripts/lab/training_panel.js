@@ -3,7 +3,8 @@
  * The Lab's training: starts it, watches it, judges what came out, and compares.
  *
  *     const panel = mount(trainSection, afterSection, { design: () => …, onChange: (callback) => … });
- *     panel.trained(); // null, or the weights with their layers and runs
+ *     panel.trained(); // null, or the weights with their layers and run
+ *     panel.runs(); // all finished ones of the design on the page
  *
  * All computing is done by worker.js. Here is one state (`now`); every message of the worker and
  * every event changes it, and `show` brings the page up to it.
@@ -12,16 +13,16 @@
 import { make, table } from "../compare/make.js";
 import { showNetwork } from "./after.js";
 import { chart } from "./chart.js";
-import { ASSIGNMENT, analyze, isWritable, networkOf, write } from "./design.js";
+import { ASSIGNMENT, analyze, isWritable, keyOf, networkOf } from "./design.js";
 import * as keeping from "./keeping.js";
 import { fromText } from "./numbers.js";
-import {
-  accuracyOf, inPercent, meanAndSpread, resultOf, tableOfRuns, testInWords,
-} from "./results.js";
+import { accuracyOf, inPercent, tableOfRuns, testInWords, together, withError } from "./results.js";
 
 /** @typedef {import("./design.js").Design} Design */
 /** @typedef {import("./keeping.js").Run} Run */
 /** @typedef {import("./keeping.js").Network} Network */
+/** @typedef {import("./views.js").Judgement} Judgement */
+/** @typedef {import("./results.js").Way} Way */
 /** @typedef {import("../engine/description.js").Layer} Layer */
 
 /**
@@ -29,10 +30,7 @@ import {
  * @property {Design} design
  * @property {Layer[]} layers
  * @property {Record<string, Float32Array>} weights by their names in a state dict
- * @property {number} batches that these weights were trained with
  * @property {Run} run the one that these weights are of
- * @property {Run[]} runs all finished ones of this design
- * @property {string[]} results each of these in a sentence
  *
  * @typedef {object} Options
  * @property {() => Design} design the one on the page
@@ -51,18 +49,22 @@ const SETTLED = 700; // ms without an edit before a design is timed
 const IMAGES = 55000, VALIDATION = 5000;
 const TOGETHER = 16; // images that the engine takes at a time
 const CHANCE = Math.log(10); // the loss of who knows nothing
+const ASKED = 2000; // ms between two questions whether the worker is there
+const SILENT = 15; // questions without an answer: it sleeps, or is gone
+const SLEPT = 5000; // ms that a question came late: the browser let this page sleep
+const PATIENCE = 3000; // ms for a worker to stop by itself
 
 /**
  * @param {HTMLElement} trainSection @param {HTMLElement} afterSection @param {Options} options
- * @returns {{trained: () => Trained | null}}
+ * @returns {{trained: () => Trained | null, runs: () => Run[]}}
  */
 export function mount(trainSection, afterSection, options) {
   if (location.protocol === "file:") {
     trainSection.replaceChildren(needsServer());
-    return { trained: () => null };
+    return { trained: () => null, runs: () => [] };
   }
   const panel = new Panel(trainSection, afterSection, options);
-  return { trained: () => panel.trained() };
+  return { trained: () => panel.trained(), runs: () => panel.runsOfPage() };
 }
 
 function needsServer() {
@@ -93,7 +95,11 @@ class Panel {
       over: null,
       /** @type {any[] | null} */ mistakes: null,
       note: "",
+      /** Why the browser keeps nothing, in a sentence. */ unkept: "",
+      silent: 0,
     };
+    /** What was there before the training under way. @type {Partial<Panel["now"]>} */
+    this.before = {};
     this.page = this.build(place);
     const kept = keeping.keptNetwork();
     if (kept) this.now.network = kept;
@@ -136,6 +142,7 @@ class Panel {
       return;
     }
     const { now } = this;
+    this.before = { network: now.network, weights: now.weights };
     if (!kept) {
       const seed = this.nextSeed();
       const { parameters } = analyze(design);
@@ -147,12 +154,13 @@ class Panel {
     const network = /** @type {Network} */ (now.network);
     const done = network.run.epochs.length; // what came after the last whole epoch begins anew
     network.losses = network.losses.filter(([at]) => at <= done);
-    Object.assign(now, { phase: "starting", speed: 0, received: 0, total: 0, loss: NaN, note: "" });
+    Object.assign(now, { phase: "starting", speed: 0, received: 0, total: 0, loss: NaN, note: "", silent: 0 });
     Object.assign(now, { bucket: { sum: 0, count: 0 }, mistakes: null });
     this.problem("");
     const plan = planOf(network.design, network.run.seed);
     const folder = new URL("assets/mnist/", this.root).href;
     this.send({ kind: "train", plan, folder, kept: kept && network.kept });
+    this.listen();
     this.show();
     this.showAfter();
     this.page.figures.focus(); // the button that was pressed is gone; Stop would lose the run
@@ -167,7 +175,7 @@ class Panel {
 
   forget() {
     keeping.forgetNetwork();
-    Object.assign(this.now, { network: null, weights: null, mistakes: null });
+    Object.assign(this.now, { network: null, weights: null, mistakes: null, note: "" });
     this.show();
     this.showAfter();
   }
@@ -180,12 +188,25 @@ class Panel {
     this.show();
   }
 
+  stop() {
+    this.send({ kind: "stop" });
+    // The worker hears it between two steps. One that does not is let go.
+    clearTimeout(this.patience);
+    this.patience = setTimeout(() => {
+      this.letGo();
+      this.ended(this.stoppedInWords());
+      this.show();
+      this.showAfter();
+    }, PATIENCE);
+  }
+
   openTest() {
     const { network, weights, phase } = this.now;
     if (!network?.run.finished || !weights || phase !== "idle") return;
     this.now.phase = "testing";
     this.problem("");
     this.loadIntoWorker();
+    this.listen();
     this.send({ kind: "test", folder: new URL("assets/mnist/", this.root).href });
     this.show();
   }
@@ -194,6 +215,7 @@ class Panel {
     if (this.now.phase !== "idle" || !this.now.weights) return;
     this.now.phase = "testing";
     this.loadIntoWorker();
+    this.listen();
     this.send({ kind: "mistakes", folder: new URL("assets/mnist/", this.root).href });
     this.show();
   }
@@ -213,20 +235,60 @@ class Panel {
   send(message) {
     if (!this.worker) {
       const address = new URL("javascripts/lab/worker.js", this.root);
-      this.worker = new Worker(address, { type: "module" });
-      this.worker.addEventListener("message", ({ data }) => this.receive(data));
-      this.worker.addEventListener("error", (event) => {
-        event.preventDefault();
-        this.worker = null;
-        this.complain(`the worker did not start (${event.message || "no reason is given"})`);
+      const worker = new Worker(address, { type: "module" });
+      worker.addEventListener("message", ({ data }) => {
+        if (worker === this.worker) this.receive(data);
       });
+      worker.addEventListener("error", (event) => {
+        event.preventDefault();
+        this.letGo();
+        const reason = event.message || "no reason is given";
+        this.complain(`what trains beside the page, a worker, failed (${reason}): start again`);
+      });
+      this.worker = worker;
     }
     this.worker.postMessage(message);
+  }
+
+  letGo() {
+    this.worker?.terminate();
+    this.worker = null;
+    this.loaded = null;
+  }
+
+  /**
+   * Ask the worker now and then whether it is there: a browser may end it without a word. Questions
+   * are counted, not seconds, so that a page which slept itself blames nobody.
+   */
+  listen() {
+    this.now.silent = 0;
+    clearInterval(this.watch);
+    let before = Date.now();
+    this.watch = setInterval(() => {
+      const late = Date.now() - before - ASKED;
+      before += late + ASKED;
+      if (late > SLEPT) this.now.note = "The browser let this page sleep for a while; nothing was lost.";
+      this.now.silent += 1;
+      this.send({ kind: "ask" });
+      if (this.now.silent === SILENT) this.show();
+    }, ASKED);
+  }
+
+  /** Nothing runs any more: what was finished stays, or else what was there before. */
+  idle() {
+    clearInterval(this.watch);
+    clearTimeout(this.patience);
+    const { now } = this;
+    if (now.network && !now.network.run.epochs.length) Object.assign(now, this.before);
+    Object.assign(now, { phase: "idle", silent: 0 });
   }
 
   /** @param {any} data */
   receive(data) {
     const { now } = this;
+    const wasSilent = now.silent >= SILENT;
+    now.silent = 0;
+    if (data.kind === "here" && !wasSilent) return;
     /** @type {Record<string, () => void>} */
     const KINDS = {
       measured: () => {
@@ -242,12 +304,15 @@ class Panel {
       },
       progress: () => this.progress(data),
       epoch: () => this.epoch(data),
-      slept: () => (now.note = "The browser let this page sleep for a while; nothing was lost."),
-      stopped: () => this.ended("Stopped. What was finished is kept."),
-      finished: () => this.ended("The training is finished."),
+      stopped: () => this.ended(this.stoppedInWords()),
+      finished: () => this.finished(),
       tested: () => this.tested(data),
-      mistakes: () => Object.assign(now, { phase: "idle", mistakes: data.mistakes }),
-      problem: () => this.complain(data.text),
+      mistakes: () => {
+        this.idle();
+        now.mistakes = data.mistakes;
+      },
+      // A design that could not be timed says so, unless it is being trained: that says it, too.
+      problem: () => (data.of !== "measure" || now.phase === "idle") && this.complain(data.text),
     };
     KINDS[data.kind]?.();
     this.show();
@@ -279,58 +344,57 @@ class Panel {
     network.run.finished = network.run.epochs.length === this.epochs();
     network.kept = kept;
     now.weights = weights;
-    now.note = keeping.keepNetwork(network) ?? "";
-    const accuracy = inPercent(accuracyOf(oneView));
-    this.say(`Epoch ${network.run.epochs.length} of ${this.epochs()}: ${accuracy} of the validation images.`);
+    now.unkept = keeping.keepNetwork(network) ?? "";
+    const done = `Epoch ${network.run.epochs.length} of ${this.epochs()}`;
+    this.say(`${done}: ${inPercent(oneView)} of the validation images.`);
+  }
+
+  finished() {
+    const { run } = /** @type {Network} */ (this.now.network);
+    this.now.unkept = keeping.keepRuns([...keeping.keptRuns(), run]) ?? this.now.unkept;
+    this.ended("The training is finished.");
   }
 
   /** @param {string} line */
   ended(line) {
-    const { now } = this;
     const had = document.activeElement;
     const wasHere = had === this.page.pause || had === this.page.stop;
-    now.phase = "idle";
-    const { run } = /** @type {Network} */ (now.network);
-    if (run.finished) {
-      const runs = keeping.keptRuns();
-      this.runs = [...runs, run];
-      now.note = keeping.keepRuns(this.runs) ?? now.note;
-    } else if (!run.epochs.length) {
-      now.network = keeping.keptNetwork();
-      now.weights = now.network && readWeights(now.network);
-    }
+    this.idle();
+    this.now.note = line;
     this.say(line);
     this.show();
     if (wasHere) this.page.start.focus();
-    if (!now.measured) this.measure();
+    if (!this.now.measured) this.measure();
+  }
+
+  stoppedInWords() {
+    const { phase, network, unkept } = this.now;
+    const done = network?.run.epochs.length;
+    if (phase === "testing") return "Stopped.";
+    if (!done) return "Stopped in the first epoch: nothing of this training is kept.";
+    const what = done === 1 ? "the epoch that is done stays" : `the ${done} epochs that are done stay`;
+    return `Stopped: ${what}${unkept ? "" : ", kept in this browser"}.`;
   }
 
   /** @param {any} data */
   tested({ oneView, nineViews, mistakes }) {
     const { now } = this;
     const network = /** @type {Network} */ (now.network);
+    this.idle();
     network.run.test = { oneView, nineViews };
-    now.phase = "idle";
     now.mistakes = mistakes;
-    now.note = keeping.countOpening(network.run.design) ?? "";
+    now.unkept = keeping.countOpening(network.run.design) ?? "";
     const { design, seed } = network.run;
-    this.runs = this.allRuns().map((run) =>
+    keeping.keepRuns(keeping.keptRuns().map((run) =>
       run.design === design && run.seed === seed ? { ...run, test: network.run.test } : run,
-    );
-    keeping.keepRuns(this.runs);
+    ));
     keeping.keepNetwork(network);
     this.say(testInWords({ oneView, nineViews }));
   }
 
   /** @param {string} text what went wrong; whatever was finished stays */
   complain(text) {
-    const { now } = this;
-    const wasTraining = !["idle", "testing"].includes(now.phase);
-    now.phase = "idle";
-    if (wasTraining && !now.network?.run.epochs.length) {
-      now.network = keeping.keptNetwork();
-      now.weights = now.network && readWeights(now.network);
-    }
+    this.idle();
     this.loaded = null;
     this.problem(`${text.charAt(0).toUpperCase()}${text.slice(1)}.`);
     this.show();
@@ -355,20 +419,20 @@ class Panel {
     return this.now.network?.design.recipe.epochs ?? 1;
   }
 
-  /** All finished runs: those that are kept, and of this page where nothing is kept. @returns {Run[]} */
-  allRuns() {
-    return (this.runs ??= keeping.keptRuns());
+  /** All finished ones. @param {string} design */
+  runsOf(design) {
+    return keeping.keptRuns().filter((run) => run.design === design);
   }
 
-  /** @param {string} design */
-  runsOf(design) {
-    return this.allRuns().filter((run) => run.design === design);
+  /** Of the design on the page. */
+  runsOfPage() {
+    const design = this.options.design();
+    return isWritable(design) ? this.runsOf(keyOf(design)) : [];
   }
 
   /** The smallest that the design on the page was not yet trained with. */
   nextSeed() {
-    const design = this.options.design();
-    const used = isWritable(design) ? this.runsOf(keyOf(design)).map(({ seed }) => seed) : [];
+    const used = this.runsOfPage().map(({ seed }) => seed);
     let seed = 0;
     while (used.includes(seed)) seed += 1;
     return seed;
@@ -379,10 +443,7 @@ class Panel {
     const { network, weights } = this.now;
     if (!network || !weights) return null;
     const { design, run } = network;
-    const runs = this.runsOf(run.design);
-    const batches = run.epochs.length * stepsPerEpoch(design.recipe.batchSize);
-    const results = runs.map((one) => resultOf(one));
-    return { design, layers: networkOf(design), weights, batches, run, runs, results };
+    return { design, layers: networkOf(design), weights, run };
   }
 
   async fetchRecords() {
@@ -416,7 +477,7 @@ class Panel {
       note: make("p", { class: "lt-quiet" }),
       over: make("select", {}, new Option("nothing", "0")),
       curves: make("div", { class: "lt-curves" }),
-      epochs: make("details", {}),
+      epochs: make("details", { class: "fold" }),
       judged: make("div", {}),
       test: make("button", { type: "button", class: "md-button" }, "Open the test set"),
       testText: make("p", {}),
@@ -426,7 +487,7 @@ class Panel {
     };
     page.start.addEventListener("click", () => this.start());
     page.pause.addEventListener("click", () => this.pause());
-    page.stop.addEventListener("click", () => this.send({ kind: "stop" }));
+    page.stop.addEventListener("click", () => this.stop());
     page.test.addEventListener("click", () => this.openTest());
     page.over.addEventListener("change", () => {
       this.now.over = Number(page.over.value);
@@ -456,7 +517,9 @@ class Panel {
     page.start.textContent = seed ? `Again with another seed (${seed})` : "Train";
     page.start.disabled = !design || phase !== "idle";
     page.start.hidden = isRunning;
-    page.pause.hidden = page.stop.hidden = !isRunning;
+    const isSilent = now.silent >= SILENT;
+    page.pause.hidden = !isRunning;
+    page.stop.hidden = !isRunning && !(phase === "testing" && isSilent);
     page.pause.disabled = !["training", "paused"].includes(phase);
     page.pause.textContent = phase === "paused" ? "Go on" : "Pause";
     page.kept.hidden = true;
@@ -468,8 +531,8 @@ class Panel {
       : now.done / (now.steps || 1);
     page.figures.textContent = isRunning ? this.figures() : "";
     page.figures.hidden = !isRunning;
-    page.note.textContent = now.note;
-    page.note.hidden = !now.note;
+    page.note.textContent = [isSilent && UNHEARD, now.unkept, now.note].filter(Boolean).join(" ");
+    page.note.hidden = !page.note.textContent;
 
     const hasCurves = Boolean(network && (network.losses.length || network.run.epochs.length));
     const recorded = this.recordedOver(design);
@@ -525,25 +588,26 @@ class Panel {
 
   /** @param {Network} network */
   showKept(network) {
-    const { kept } = this.page;
+    const { kept: element } = this.page;
     const { run, design } = network;
     const last = run.epochs.at(-1);
     if (!last) return;
     const what = `${run.parameters.toLocaleString("en")} parameters, seed ${run.seed}`;
-    const accuracy = `${inPercent(accuracyOf(last.oneView))} of the validation images`;
+    const accuracy = `${inPercent(last.oneView)} of the validation images`;
     const forget = make("button", { type: "button", class: "md-button" }, "Forget it");
     forget.addEventListener("click", () => this.forget());
     if (run.finished) {
-      const text = `Your trained network: ${what}, ${accuracy} by one view. It is kept in this browser.`;
-      kept.replaceChildren(make("p", {}, text), forget);
+      const kept = this.now.unkept ? "" : " It is kept in this browser.";
+      const text = `Your trained network: ${what}, ${accuracy} by one view; ± is the standard error.${kept}`;
+      element.replaceChildren(make("p", {}, text), forget);
     } else {
       const epochs = `${run.epochs.length} of ${design.recipe.epochs} epochs`;
       const goOn = make("button", { type: "button", class: "md-button" }, "Go on from there");
       goOn.addEventListener("click", () => this.goOn());
-      const text = `A training is kept here: ${what}, ${epochs} done, ${accuracy} so far.`;
-      kept.replaceChildren(make("p", {}, text), goOn, forget);
+      const text = `A training is kept here: ${what}, ${epochs} done, ${accuracy} so far; ± is the standard error.`;
+      element.replaceChildren(make("p", {}, text), goOn, forget);
     }
-    kept.hidden = false;
+    element.hidden = false;
   }
 
   /**
@@ -588,10 +652,11 @@ class Panel {
       /** @type {[number, number][]} */ (values.map((value, i) => [i + 1, 100 - value]));
     const done = network?.run.epochs ?? [];
     const validation = done.map(({ oneView }) => accuracyOf(oneView));
+    const last = done.at(-1);
     const training = done.map(({ trained }) => accuracyOf(trained));
     const accuracy = figureOf(
       chart({
-        words: `Accuracy by epoch. ${ofAccuracies("Yours, validation", validation)} ${ofAccuracies("yours, training", training)} ${ofAccuracies(name, recorded?.test ?? [])}`,
+        words: `Accuracy by epoch. ${ofAccuracies("Yours, validation", validation, last?.oneView)} ${ofAccuracies("yours, training", training)} ${ofAccuracies(name, recorded?.test ?? [])}`,
         x,
         y: errors(100),
         series: [
@@ -603,6 +668,7 @@ class Panel {
       }),
       ["Accuracy in percent over the epochs. Yours: 55,000 images train, 5,000 validate, each judged " +
         "by one view.",
+        last && `Validation after epoch ${done.length}: ${inPercent(last.oneView)}; ± is the standard error.`,
         recorded && `Stage ${recorded.number}: its record with seed ${recorded.seed}, trained on all ` +
           "60,000 and judged on the test images by one view.",
         `Dashed: ${this.target} %.`].filter(Boolean).join(" "),
@@ -619,10 +685,10 @@ class Panel {
     [this.shownEpochs, this.shownCount] = [done, done.length];
     const rows = done.map(({ trained, oneView, nineViews }, i) => [
       `${i + 1}`, trained.loss.toFixed(4), accuracyOf(trained).toFixed(2), oneView.loss.toFixed(4),
-      accuracyOf(oneView).toFixed(2), nineViews ? accuracyOf(nineViews).toFixed(2) : "–",
+      withError(oneView), nineViews ? withError(nineViews) : "–",
     ]);
     const headings = ["epoch", "training loss", "accuracy", "validation loss", "accuracy", "by nine views"];
-    const caption = "Accuracies in percent; training figures are taken on the way, of moved images";
+    const caption = "Accuracies in percent, validation ± standard error; training figures are taken on the way, of moved images";
     epochs.replaceChildren(make("summary", {}, "Epoch by epoch"), table(caption, headings, rows));
   }
 
@@ -658,7 +724,7 @@ class Panel {
   /** Own designs as dots beside the site's. */
   showFrontier() {
     const { page, records } = this;
-    const runs = this.allRuns();
+    const runs = keeping.keptRuns();
     page.frontier.hidden = !records || !runs.length;
     if (!records || !runs.length) return;
     /** @type {Map<string, Run[]>} */
@@ -667,9 +733,9 @@ class Panel {
     const site = records.frontier;
     const own = [...designs.values()].map((of) => ownPoint(of));
     const all = [...site.map(({ parameters }) => parameters), ...own.map(({ parameters }) => parameters)];
-    /** @param {any} one @param {"oneView" | "nineViews"} way @returns {[number, number][]} */
+    /** @param {any} one @param {Way} way @returns {[number, number][]} */
     const at = (one, way) => (one[way] === null ? [] : [[one.parameters, 100 - one[way]]]);
-    const ways = /** @type {("oneView" | "nineViews")[]} */ (["oneView", "nineViews"]);
+    const ways = /** @type {Way[]} */ (["oneView", "nineViews"]);
     const series = ways.flatMap((way) => {
       const isNine = way === "nineViews";
       return [
@@ -677,8 +743,7 @@ class Panel {
         ...own.map((one) => ({ label: isNine ? "" : one.label, kind: "own", points: at(one, way), dots: true, open: isNine })),
       ];
     });
-    const words = own.map(({ parameters, oneView, nineViews, label }) =>
-      `${label}: ${parameters} parameters, ${oneView.toFixed(2)} percent by one view, ${nineViews.toFixed(2)} by nine`);
+    const words = own.map((one) => one.words);
     const least = Math.min(...all), most = Math.max(...all);
     const marks = [500, 1000, 2000, 4000, 8000, 16000, 32000, 64000, 128000, 256000];
     page.frontier.replaceChildren(
@@ -689,7 +754,7 @@ class Panel {
           marks: marks.filter((mark) => mark > least / 1.3 && mark < most * 1.3),
           text: (value) => value.toLocaleString("en"),
         },
-        y: errors(8),
+        y: errors(1.2 * Math.max(...series.flatMap(({ points }) => points.map(([, error]) => error)))),
         series: /** @type {any} */ (series),
         right: 90,
         line: 100 - this.target,
@@ -729,6 +794,10 @@ class Panel {
 
 // --- Small helpers --------------------------------------------------------------------------------
 
+const UNHEARD =
+  "Nothing was heard of the computation for half a minute: it takes long steps, or the browser has put " +
+  "it to sleep or ended it. Wait, or stop it: epochs that are done stay, and it goes on from there.";
+
 /** The site's root: the Lab's scripts say where they lie. @param {HTMLElement} place */
 function rootOf(place) {
   const script = place.ownerDocument.querySelector('script[src*="javascripts/lab/"]');
@@ -736,18 +805,10 @@ function rootOf(place) {
   return found ?? new URL("./", document.baseURI);
 }
 
-/** What a design is known by: its fragment, without the task. @param {Design} design */
-function keyOf({ layers, recipe }) {
-  return write({ layers, recipe });
-}
-
 /** @param {Design} design @param {number} seed @returns {import("./training.js").Plan} */
 function planOf(design, seed) {
   return { layers: networkOf(design), recipe: design.recipe, seed };
 }
-
-/** As training.js counts them. @param {number} batchSize */
-const stepsPerEpoch = (batchSize) => Math.ceil((IMAGES - (IMAGES % TOGETHER)) / batchSize);
 
 /** Nothing to go on from yet. @returns {import("./worker.js").Kept} */
 const none = () => ({ epochs: 0, weights: {}, velocities: {} });
@@ -761,21 +822,27 @@ function readWeights({ kept }) {
   }
 }
 
-/** Mean accuracy of a design's runs, on the test where all were opened. @param {Run[]} runs */
+/** Means over a design's runs, on the test where all were opened. @param {Run[]} runs */
 function ownPoint(runs) {
   const isTest = runs.every(({ test }) => test);
-  /** @param {"oneView" | "nineViews"} way */
+  /** @param {Way} way */
   const mean = (way) => {
-    const judged = runs.map(({ test, epochs }) => (isTest ? test : epochs.at(-1))?.[way]);
-    return meanAndSpread(judged.map((one) => (one ? accuracyOf(one) : 0))).mean;
+    return together(runs.map(({ test, epochs }) => {
+      const judged = isTest ? test : /** @type {Run["epochs"][0]} */ (epochs.at(-1));
+      return /** @type {Judgement} */ (judged?.[way]); // a last epoch has both
+    }));
   };
   const label = isTest ? "yours" : "yours, validation";
-  return { label, parameters: runs[0].parameters, oneView: mean("oneView"), nineViews: mean("nineViews") };
+  const { parameters } = runs[0];
+  const [one, nine] = [mean("oneView"), mean("nineViews")];
+  const words = `${label}: ${parameters} parameters, ${inPercent(one)} by one view, ${inPercent(nine)} by nine`;
+  return { label, parameters, oneView: accuracyOf(one), nineViews: accuracyOf(nine), words };
 }
 
 /** An axis of accuracies, by the share that is read wrongly. @param {number} most in percent */
 function errors(most) {
-  const marks = [0.5, 1, 2, 5, 10, 20, 50, 90].filter((mark) => mark <= most);
+  const all = most > 4 ? [0.5, 1, 2, 5, 10, 20, 50, 90] : [0.5, 0.6, 0.8, 1, 1.5, 2, 3];
+  const marks = all.filter((mark) => mark <= most);
   return { from: most, to: 0.4, log: true, marks, text: (/** @type {number} */ mark) => `${100 - mark}` };
 }
 
@@ -794,10 +861,11 @@ function ofCurve(name, points) {
   return `${name}: from ${first} to ${last}.`;
 }
 
-/** @param {string} name @param {number[]} values */
-function ofAccuracies(name, values) {
+/** @param {string} name @param {number[]} values @param {Judgement} [last] of them, with its error */
+function ofAccuracies(name, values, last) {
   if (!values.length) return "";
-  return `${name}: from ${values[0].toFixed(2)} to ${values[values.length - 1].toFixed(2)} percent.`;
+  const end = last ? inPercent(last) : `${values[values.length - 1].toFixed(2)} %`;
+  return `${name}: from ${values[0].toFixed(2)} % to ${end}.`;
 }
 
 /** @param {number} seconds */

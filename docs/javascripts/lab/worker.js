@@ -4,8 +4,8 @@
  * that is loaded from an address has no policy of the page that starts it.
  *
  * The page sends {kind, …}; what each kind wants and answers stands in WANTED below. While a
- * training runs, "pause", "goOn" and "stop" are heard between its steps. What goes wrong is told
- * in one line: {kind: "problem", text}.
+ * training runs, "pause", "goOn" and "stop" are heard between its steps, and "ask", which is answered
+ * with "here". What goes wrong is told in one line: {kind: "problem", of, text}.
  *
  * @typedef {import("./training.js").Plan} Plan
  * @typedef {import("./training.js").Trained} Trained
@@ -26,7 +26,7 @@ const VALIDATION = 5000; // the last of the training images, as in mnist_steps/d
 
 const CHUNK = 40; // ms of steps between two looks at what the page wants
 const REPORT = 250; // ms between two reports
-const SLEPT = 5000; // ms without a step: the browser let this tab sleep
+const SLEPT = 5000; // ms for a step: rather, the browser let this tab sleep
 const TIMED = 400; // ms for an estimate
 const LAST = 3; // epochs judged by nine views, too: those in which a target has to hold
 const SHOWN = 48; // mistakes, the surest first
@@ -116,22 +116,23 @@ const WANTED = {
 
 let before = Promise.resolve();
 addEventListener("message", ({ data }) => {
-  if (data.kind === "pause") paused = true;
+  if (data.kind === "ask") postMessage({ kind: "here" });
+  else if (data.kind === "pause") paused = true;
   else if (data.kind === "goOn" || data.kind === "stop") {
     stopped = data.kind === "stop";
     paused = false;
     wake();
   } else {
-    before = before.then(() => WANTED[data.kind](data)).catch(complain);
+    before = before.then(() => WANTED[data.kind](data)).catch((error) => complain(error, data.kind));
   }
 });
 
-/** @param {unknown} error */
-function complain(error) {
+/** @param {unknown} error @param {string} of the kind of what was wanted */
+function complain(error, of) {
   const text = error instanceof Error ? error.message : String(error);
   const isMemory = error instanceof RangeError;
-  const line = isMemory ? `this device has no memory for it (${text})` : text;
-  postMessage({ kind: "problem", text: line });
+  const line = `this device has no memory for it (${text}): close other pages, or make the batch smaller`;
+  postMessage({ kind: "problem", of, text: isMemory ? line : text });
 }
 
 /**
@@ -193,9 +194,7 @@ async function run(training) {
       await endOfEpoch(training, ended, recipe);
       since = performance.now();
     } else if (performance.now() - since > REPORT) report();
-    const left = performance.now();
     await breathe();
-    if (performance.now() - left > SLEPT) postMessage({ kind: "slept" });
     if (paused) {
       report();
       await new Promise((done) => (wake = () => done(undefined)));

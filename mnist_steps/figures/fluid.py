@@ -1,0 +1,78 @@
+"""Figures as wide as their place, whose words keep their size: for phones and for desks.
+
+Across, a place is a share of the width in percent; down, it is in pixels.
+"""
+
+import html
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mnist_steps.figures.style import Figure, colour
+
+FLUID_WIDTH = 640  # pixels, of a fluid figure outside a page
+
+
+def fluid(parts: Sequence[str], height: float, alt: str, widest: int = 720) -> Figure:
+    """A figure as wide as its place, whose words keep their size: for phones and for desks.
+
+    parts: SVG elements, colours as `colour` gives them; x in percent of the width, y in pixels
+    height, widest: in pixels
+    """
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{FLUID_WIDTH}" height="{height:.0f}" '
+        f'style="width: 100%; max-width: {widest}px; height: {height:.0f}px" '
+        'font-family="system-ui, sans-serif" font-size="13" role="img" '
+        f'aria-label="{html.escape(alt)}">{"".join(parts)}</svg>'
+    )
+    return Figure(svg, alt)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Values between two ends to percent of a figure's width, logarithmic.
+
+    start, end: percent; first, last: what stands there
+    """
+
+    start: float
+    end: float
+    first: float
+    last: float
+
+    def __call__(self, value: float) -> float:
+        share = math.log(value / self.first) / math.log(self.last / self.first)
+        return self.start + share * (self.end - self.start)
+
+
+def text(
+    x: float,
+    y: float,
+    words: str,
+    name: str,
+    anchor: str = "start",
+    shift: float = 0,
+    small: bool = False,
+) -> str:
+    """x in percent, y and shift in pixels; the shift points away from the anchor."""
+    away = f' dx="{-shift if anchor == "end" else shift:g}"' if shift else ""
+    size = ' font-size="11.5"' if small else ""
+    return (
+        f'<text x="{x:.2f}%" y="{y:g}"{away} text-anchor="{anchor}"{size} '
+        f'fill="{colour(name)}">{html.escape(words)}</text>'
+    )
+
+
+def line(
+    x: float, y: float, to_x: float, to_y: float, name: str, width: float, opacity: float = 1
+) -> str:
+    see_through = f' stroke-opacity="{opacity:g}"' if opacity < 1 else ""
+    return (
+        f'<line x1="{x:.2f}%" y1="{y:g}" x2="{to_x:.2f}%" y2="{to_y:g}" '
+        f'stroke="{colour(name)}" stroke-width="{width:g}"{see_through}/>'
+    )
+
+
+def below(lines: Sequence[str], x: float, top: float) -> list[str]:
+    """Lines of words below each other, such as a legend. top: of the first, in pixels"""
+    return [text(x, top + 17 * place, words, "muted") for place, words in enumerate(lines)]
