@@ -421,14 +421,13 @@ image as it lies, while the student sees it moved: cheap, and a weaker lesson.
 # %% [markdown]
 # ## Redesign: draw it anew
 #
-# The stages as they are, in the order of their bytes. Runs of stages 10 and 11 noted
-# the mean of nine views alone: they have no place among networks that are judged once.
+# The stages as they are, in the order of their bytes.
 
 # %% tags=["hide-input"]
-pages.hold_to("Runs of stages 10 and 11 noted", not {10, 11} & redesign.keys())
 table_of(
     sorted(redesign.values(), key=lambda row: -row.size.least),
-    "Redesign: columns as above, each test image judged once.",
+    "Redesign: columns as above. A stage whose runs noted the mean of nine views alone "
+    "is not among networks that are judged once.",
 )
 
 # %% [markdown]

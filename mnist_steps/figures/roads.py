@@ -7,7 +7,8 @@ from html import escape
 
 from mnist_steps.experiments.evidence import Interval
 from mnist_steps.figures.containers import Beside
-from mnist_steps.figures.style import Figure, colour, fluid
+from mnist_steps.figures.fluid import fluid
+from mnist_steps.figures.style import Figure, colour
 
 # By name: a colour of PALETTE, and a path around (0, 0), about 10 pixels large.
 SHAPES = {
