@@ -426,8 +426,7 @@ image as it lies, while the student sees it moved: cheap, and a weaker lesson.
 # %% tags=["hide-input"]
 table_of(
     sorted(redesign.values(), key=lambda row: -row.size.least),
-    "Redesign: columns as above. A stage whose runs noted the mean of nine views alone "
-    "is not among networks that are judged once.",
+    "Redesign: columns as above, each test image judged once.",
 )
 
 # %% [markdown]
