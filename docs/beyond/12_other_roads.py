@@ -11,10 +11,10 @@ import statistics
 
 from mnist_steps import data, evaluation, figures, pages, runs
 from mnist_steps.experiments import evidence
+from mnist_steps.experiments.roads import arms, chain, found, timing
 from mnist_steps.markup import Text
 from mnist_steps.original import TARGET
 from mnist_steps.pages import export
-from mnist_steps.roads import arms, chain, found, timing
 
 rows = {row.key: row for row in found.rows()}
 times = timing.load()
@@ -436,7 +436,13 @@ table_of(
 import ast
 import inspect
 
-from mnist_steps.roads import distillation, low_rank, pruning, quantization, steps
+from mnist_steps.experiments.roads import (
+    distillation,
+    low_rank,
+    pruning,
+    quantization,
+    steps,
+)
 
 
 def lines_of(*parts):

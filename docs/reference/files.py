@@ -23,8 +23,8 @@ from mnist_steps import runs, stages
 from mnist_steps.assignment import example
 from mnist_steps.assignment.rules import Assignment
 from mnist_steps.experiments import study
+from mnist_steps.experiments.roads import arms, chain
 from mnist_steps.pages import export, formats
-from mnist_steps.roads import arms, chain
 
 stage = stages.get(8)
 record = runs.folder_of(stage, 8)

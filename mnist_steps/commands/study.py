@@ -141,7 +141,7 @@ def make_roads(
     """The runs of `roads.arms`, as other studies are made. how: as for `roads.arms.tasks`"""
     from dataclasses import asdict
 
-    from mnist_steps.roads import arms, chain
+    from mnist_steps.experiments.roads import arms, chain
 
     store = chain.Store(folder or chain.OUTCOMES)
     tasks = arms.tasks(seeds, **how)

@@ -6,7 +6,7 @@ Saves what it finds as mnist_steps/records/benchmarks/roads.json, which the page
 machine that does nothing else, after `mnist-steps study --of roads`.
 """
 
-from mnist_steps.roads import timing
+from mnist_steps.experiments.roads import timing
 
 if __name__ == "__main__":
     times = timing.measure()

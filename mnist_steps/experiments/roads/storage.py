@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mnist_steps.roads.quantization import codes
+from mnist_steps.experiments.roads.quantization import codes
 
 
 @dataclass(frozen=True)

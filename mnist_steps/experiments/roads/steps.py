@@ -18,9 +18,9 @@ from mnist_steps.augment import batch_affine
 from mnist_steps.data import Split
 from mnist_steps.engine.network import IMAGES
 from mnist_steps.evaluation import normalize
+from mnist_steps.experiments.roads.distillation import Teaching
+from mnist_steps.experiments.roads.quantization import convolutions, rounded
 from mnist_steps.recipes import Recipe, make_schedule
-from mnist_steps.roads.distillation import Teaching
-from mnist_steps.roads.quantization import convolutions, rounded
 from mnist_steps.training import train_epoch_in_steps
 
 

@@ -19,7 +19,7 @@ from mnist_steps import data, runs, stages, training
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.experiments.arms import network
 from mnist_steps.experiments.bench import interleave
-from mnist_steps.roads import arms, low_rank, pruning
+from mnist_steps.experiments.roads import arms, low_rank, pruning
 
 TIMES = runs.RECORDS / "benchmarks" / "roads.json"
 BATCH = 100

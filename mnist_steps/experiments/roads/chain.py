@@ -28,12 +28,12 @@ from mnist_steps.data import Split
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.experiments import executors
 from mnist_steps.experiments.arms import network
+from mnist_steps.experiments.roads import distillation, low_rank, pruning, quantization, storage
+from mnist_steps.experiments.roads.steps import Guest, Schooling
+from mnist_steps.experiments.roads.storage import Bytes
 from mnist_steps.experiments.study import Digit, Position
 from mnist_steps.experiments.tasks import Report, perform_all
 from mnist_steps.recipes import Recipe
-from mnist_steps.roads import distillation, low_rank, pruning, quantization, storage
-from mnist_steps.roads.steps import Guest, Schooling
-from mnist_steps.roads.storage import Bytes
 from mnist_steps.stages import Stage
 from mnist_steps.training import Environment, Percent, Seconds
 

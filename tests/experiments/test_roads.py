@@ -13,8 +13,8 @@ from mnist_steps import data, engine, evaluation, stages
 from mnist_steps.engine import compiler
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.experiments.arms import network
-from mnist_steps.roads import distillation, low_rank, pruning, quantization, storage
-from mnist_steps.roads.steps import Guest, Schooling, Trainer
+from mnist_steps.experiments.roads import distillation, low_rank, pruning, quantization, storage
+from mnist_steps.experiments.roads.steps import Guest, Schooling, Trainer
 from mnist_steps.training import Training
 
 CPU = torch.device("cpu")

@@ -12,9 +12,9 @@ from mnist_steps import data, stages
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.experiments import evidence, executors
 from mnist_steps.experiments.arms import network
-from mnist_steps.roads import arms, chain, found, quantization, timing
-from mnist_steps.roads.chain import Begin, Store, Task
-from mnist_steps.roads.storage import Bytes
+from mnist_steps.experiments.roads import arms, chain, found, quantization, timing
+from mnist_steps.experiments.roads.chain import Begin, Store, Task
+from mnist_steps.experiments.roads.storage import Bytes
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from mnist_steps import data, runs, stages
 from mnist_steps.experiments import study
-from mnist_steps.roads import arms, storage, timing
-from mnist_steps.roads.arms import Arm, Point
-from mnist_steps.roads.chain import Outcome, Store
-from mnist_steps.roads.storage import Bytes
+from mnist_steps.experiments.roads import arms, storage, timing
+from mnist_steps.experiments.roads.arms import Arm, Point
+from mnist_steps.experiments.roads.chain import Outcome, Store
+from mnist_steps.experiments.roads.storage import Bytes
 
 
 @dataclass(frozen=True)
