@@ -109,7 +109,7 @@ Text(f"""
 - **Judged once**: one view of each of the 10,000 test images, after the last epoch.
 - **Nothing was tuned**: learning rates, epochs and lessons were fixed beforehand, so
   nothing had to be chosen. Redesign had its choices, made
-  [on validation images](09_reliable.py#the-search) or by the original.
+  [on validation images](09_reliable.py#choose-without-looking) or by the original.
 - **Bytes** are the smallest of three files: all numbers, only those that are not zero
   with their positions, or the former compressed by zlib.
 - **Time** is PyTorch's for one image of a batch of {timing.BATCH}, on one thread of
