@@ -48,7 +48,8 @@ maps = torch.randn(3, 10, 6, 6)  # three images, ten maps each, six by six place
 score = maps.mean(dim=(2, 3))  # (3, 10): one number for each map
 moved = maps.roll((1, 2), dims=(2, 3))  # all maps: one place down, two to the right
 
-assert torch.allclose(nn.AvgPool2d(6)(maps).flatten(1), score)  # PyTorch's name for it
+pooled = nn.AvgPool2d(6)(maps).flatten(1)  # PyTorch's name for it
+assert torch.allclose(pooled, score, atol=1e-6)  # but for rounding
 assert torch.allclose(moved.mean(dim=(2, 3)), score, atol=1e-6)  # the same score
 print("the large kernel:", nn.Conv2d(16, 10, 6, bias=False).weight.numel(), "weights")
 
