@@ -497,7 +497,7 @@ pages.table(
         ],
         [
             "quantization, during training",
-            f"{lines_of(quantization)}, and {lines_of(steps.Trainer)} for the steps",
+            f"{lines_of(quantization, steps.Trainer)}",
             spent("quantization", "stage-8-4-bits-during"),
             "how gradients pass by what is rounded",
         ],
