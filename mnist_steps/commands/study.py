@@ -110,7 +110,7 @@ def make_study(
     if folder is None and not dry_run:
         study.take_over(tasks, store)
     report = study.make(tasks, store, workers, scheduler, dry_run, told=say)
-    left = study.left(tasks, store)
+    left = store.left(tasks)
     rows = study.describe(tasks, store)
     effects = [effect.as_data() for effect in ablation.effects(store)] if of == "ablation" else []
     failures = list(map(str, report.failures))
@@ -146,7 +146,7 @@ def make_roads(
     store = chain.Store(folder or chain.OUTCOMES)
     tasks = arms.tasks(seeds, **how)
     report = chain.make(tasks, store, workers, scheduler, dry_run)
-    left = {task.name: state for task in tasks if (state := store.state(task)) != "done"}
+    left = store.left(tasks)
     rows = []
     for arm in arms.ARMS:
         found = [one for task in arm.tasks(seeds) if (one := store.get(task)) is not None]

@@ -177,6 +177,17 @@ class DaskCluster(Executor):
 
 
 @contextmanager
+def chosen(workers: int | None, scheduler: str | None) -> Iterator[Executor]:
+    """A Dask scheduler's workers, else processes here; workers: None for one a CPU core."""
+    if scheduler is None:
+        with Processes(workers or os.cpu_count() or 1) as processes:
+            yield processes
+    else:
+        with dask_cluster(scheduler) as cluster:
+            yield cluster
+
+
+@contextmanager
 def dask_cluster(scheduler: str, timeout_seconds: float = 10) -> Iterator[Executor]:
     """The workers of a Dask scheduler, such as 'tcp://192.168.0.5:8786', as an executor.
 

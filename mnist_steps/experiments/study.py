@@ -11,7 +11,6 @@ import functools
 import importlib
 import json
 import math
-import os
 import re
 import sys
 import time
@@ -29,7 +28,7 @@ from torch import Tensor, nn
 from mnist_steps import contradictions, data, runs, stages, training
 from mnist_steps.engine import choose
 from mnist_steps.errors import MnistStepsError, RecordMismatch
-from mnist_steps.experiments import evidence, executors
+from mnist_steps.experiments import evidence, executors, stored
 from mnist_steps.experiments.evidence import RunFigures, Summary
 from mnist_steps.experiments.tasks import ATTEMPTS, Report, perform_all
 from mnist_steps.recipes import Recipe
@@ -37,7 +36,6 @@ from mnist_steps.stages import Stage
 from mnist_steps.training import Environment, Epoch, Run, Seconds, Training
 
 STUDIES = runs.RECORDS / "studies"
-FORMAT = 1
 JUDGES = ("test", "validation")
 
 
@@ -354,38 +352,19 @@ def _finite(value: float | None) -> float | None:
 # --- The store ------------------------------------------------------------------------------
 
 
-class Store:
+class Store(stored.Store[Task, Outcome]):
     """Outcomes as files: <folder>/<stage's slug>/seed-N.json, an arm's in a folder below.
 
-    A run is 'done', 'missing', or 'stale' when its file belongs to another recipe, network or
-    data than the task. Tasks that differ in `train_images` or `judged_on` only would share a
-    file: give them an arm's name or a store of their own.
+    Tasks that differ in `train_images` or `judged_on` only would share a file: give them an arm's
+    name or a store of their own.
     """
 
     def __init__(self, folder: Path = STUDIES) -> None:
-        self.folder = folder
+        super().__init__(folder, Outcome)
 
     def path(self, of: Task | Outcome) -> Path:
         folder = self.folder / stages.get(of.number).slug
         return (folder / of.arm if of.arm else folder) / f"seed-{of.seed}.json"
-
-    def get(self, task: Task) -> Outcome | None:
-        """The task's outcome, None unless it is done. Raises MnistStepsError when damaged."""
-        outcome = self._read(task)
-        return outcome if outcome and outcome.digest == task.digest else None
-
-    def state(self, task: Task) -> str:
-        outcome = self._read(task)
-        if outcome is None:
-            return "missing"
-        return "done" if outcome.digest == task.digest else "stale"
-
-    def put(self, outcome: Outcome) -> None:
-        # One line for each field: compact, and a difference between two versions can be read.
-        fields = {"format": FORMAT, **asdict(outcome)}
-        lines = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in fields.items()]
-        content = "{\n" + ",\n".join(lines) + "\n}\n"
-        data.write_atomically(self.path(outcome), content.encode())
 
     def outcomes(self, stage: Stage, arm: str | None = None, **choices: Any) -> list[Outcome]:
         """All runs of a stage, or of its variation `arm`, that belong to today's code, by seed.
@@ -406,53 +385,24 @@ class Store:
         outcomes = self.outcomes(stage, arm, **choices)
         return summary_of(outcomes) if outcomes else None
 
-    def check_writable(self) -> None:
-        """Raises MnistStepsError when outcomes could not be saved."""
-        data.check_writable(self.folder)
-
-    def _read(self, task: Task) -> Outcome | None:
-        """The file's outcome, proven when it is the task's; None where there is no file."""
-        path = self.path(task)
-        try:
-            text = path.read_bytes()
-            version = msgspec.json.decode(text, type=runs.Format).format
-            if version > FORMAT:
-                raise MnistStepsError(
-                    f"{path} has format {version}, this version of mnist_steps reads up to "
-                    f"{FORMAT}. Update mnist_steps."
-                )
-            outcome = msgspec.json.decode(text, type=Outcome)
-            if outcome.digest == task.digest:
-                for problem in _problems(outcome, task):
-                    raise ValueError(problem)
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, RecursionError) as error:
-            raise MnistStepsError(
-                f"{path} cannot be read as a run ({error!r}). Delete it to make the run again."
-            ) from error
-        return outcome
-
-
-def _problems(outcome: Outcome, task: Task) -> Iterator[str]:
-    """What an outcome says that the task's run cannot have been, in words."""
-    names = ("number", "arm", "seed", "recipe", "train_images", "judged_on")
-    wanted = json.loads(json.dumps({name: getattr(task, name) for name in names}))
-    if "seed" in outcome.recipe:  # a part of the recipe in older outcomes
-        wanted["recipe"]["seed"] = task.seed
-    yield from runs.differences(wanted, {name: getattr(outcome, name) for name in names})
-    held_out = data.VALIDATION_SIZE if task.judged_on == "validation" else 0
-    images = held_out or data.TEST_SIZE
-    trained_on = min(data.TRAIN_SIZE - held_out, task.train_images or data.TRAIN_SIZE)
-    if outcome.images != images or any(place >= images for place in outcome.wrong):
-        yield f"it was judged on other images than the {images} that there are"
-    noted = "one_view_accuracy" in outcome.epochs
-    recipe = Recipe.from_data(task.recipe)
-    yield from contradictions.of_epochs(outcome.history, recipe, trained_on, images, noted)
-    right = 100 - 100 * len(outcome.wrong) / images
-    if abs(right - outcome.test_accuracies[-1]) > 1e-5:  # percents are rounded to six digits
-        yield f"the images say {right:.2f} %"
-    msgspec.convert({"seconds": ()} | outcome.environment, Environment)
+    def problems(self, outcome: Outcome, task: Task) -> Iterator[str]:
+        names = ("number", "arm", "seed", "recipe", "train_images", "judged_on")
+        wanted = json.loads(json.dumps({name: getattr(task, name) for name in names}))
+        if "seed" in outcome.recipe:  # a part of the recipe in older outcomes
+            wanted["recipe"]["seed"] = task.seed
+        yield from runs.differences(wanted, {name: getattr(outcome, name) for name in names})
+        held_out = data.VALIDATION_SIZE if task.judged_on == "validation" else 0
+        images = held_out or data.TEST_SIZE
+        trained_on = min(data.TRAIN_SIZE - held_out, task.train_images or data.TRAIN_SIZE)
+        if outcome.images != images or any(place >= images for place in outcome.wrong):
+            yield f"it was judged on other images than the {images} that there are"
+        noted = "one_view_accuracy" in outcome.epochs
+        recipe = Recipe.from_data(task.recipe)
+        yield from contradictions.of_epochs(outcome.history, recipe, trained_on, images, noted)
+        right = 100 - 100 * len(outcome.wrong) / images
+        if abs(right - outcome.test_accuracies[-1]) > 1e-5:  # percents are rounded to six digits
+            yield f"the images say {right:.2f} %"
+        msgspec.convert({"seconds": ()} | outcome.environment, Environment)
 
 
 # --- The study ------------------------------------------------------------------------------
@@ -494,12 +444,6 @@ def runs_of(
     ]
 
 
-def left(tasks: Iterable[Task], store: Store) -> dict[str, str]:
-    """What is to be made: the names of tasks, each with its state, 'missing' or 'stale'."""
-    states = {task.name: store.state(task) for task in tasks}
-    return {name: state for name, state in states.items() if state != "done"}
-
-
 def take_over(tasks: Iterable[Task], store: Store) -> None:
     """Save what the records have of the runs that are to be made."""
     for task in tasks:
@@ -522,16 +466,13 @@ def make(
     dry_run: only count what is there
     told: called with a line that says what computes them
     """
-    missing = left(tasks, store)
+    missing = store.left(tasks)
     if dry_run or not missing:
         return Report(found=len(tasks) - len(missing), made=0, failures=())
     by = Counter(task.engine for task in tasks if task.name in missing)
     told(f"{by['engine']} runs by the engine, {by['torch']} by PyTorch")
-    if scheduler is not None:
-        with executors.dask_cluster(scheduler) as cluster:
-            return run_study(tasks, cluster, store)
-    with executors.Processes(workers or os.cpu_count() or 1) as processes:
-        return run_study(tasks, processes, store)
+    with executors.chosen(workers, scheduler) as executor:
+        return run_study(tasks, executor, store)
 
 
 def describe(tasks: Iterable[Task], store: Store) -> list[dict[str, Any]]:

@@ -10,7 +10,6 @@ import functools
 import io
 import json
 import math
-import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -26,7 +25,7 @@ from torch import Tensor, nn
 from mnist_steps import data, engine, evaluation, graph, runs, stages, training
 from mnist_steps.data import Split
 from mnist_steps.errors import MnistStepsError
-from mnist_steps.experiments import executors
+from mnist_steps.experiments import executors, stored
 from mnist_steps.experiments.arms import network
 from mnist_steps.experiments.roads import distillation, low_rank, pruning, quantization, storage
 from mnist_steps.experiments.roads.steps import Guest, Schooling
@@ -38,7 +37,6 @@ from mnist_steps.stages import Stage
 from mnist_steps.training import Environment, Percent, Seconds
 
 OUTCOMES = runs.RECORDS / "roads"
-FORMAT = 1
 CALIBRATED_ON = 1000  # training images that say how large activations get
 
 
@@ -243,11 +241,10 @@ HOW = ("engine", "threads")  # fields of a task that decide no more than roundin
 
 
 def _from_the_start(task: Task) -> nn.Sequential:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(task.seed)
-        if task.layers:
-            return network(task.layers)
-        model = stages.get(task.recipe_of).build()
+    stage = stages.get(task.recipe_of)
+    if task.layers:
+        stage = replace(stage, model=functools.partial(network, layers=task.layers))
+    model = training.untrained(stage, task.seed)
     assert isinstance(model, nn.Sequential)
     return model
 
@@ -309,9 +306,7 @@ def begun(begin: Begin, judged_on: str, wanted: str) -> tuple[nn.Sequential, dic
     wanted: as for `engine.choose`
     """
     stage = begin.as_stage()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(begin.seed)
-        model = stage.build()
+    model = training.untrained(stage, begin.seed)
     assert isinstance(model, nn.Sequential)
     guest = Guest(bfloat16=begin.bfloat16)
     by = _by(model, stage.recipe, guest, wanted)
@@ -366,78 +361,30 @@ def _read(path: Path) -> dict[str, Any]:
 # --- The store ------------------------------------------------------------------------------
 
 
-class Store:
-    """Outcomes as files: <folder>/<road>/<arm>/seed-N.json.
-
-    A run is 'done', 'missing', or 'stale' when its file belongs to another run than the task's.
-    """
+class Store(stored.Store[Task, Outcome]):
+    """Outcomes as files: <folder>/<road>/<arm>/seed-N.json."""
 
     def __init__(self, folder: Path = OUTCOMES) -> None:
-        self.folder = folder
+        super().__init__(folder, Outcome)
 
     def path(self, of: Task | Outcome) -> Path:
         return self.folder / of.road / of.arm / f"seed-{of.seed}.json"
 
-    def get(self, task: Task) -> Outcome | None:
-        """The task's outcome, None unless it is done. Raises MnistStepsError when damaged."""
-        outcome = self._read(task)
-        return outcome if outcome and outcome.digest == task.digest else None
-
-    def state(self, task: Task) -> str:
-        outcome = self._read(task)
-        if outcome is None:
-            return "missing"
-        return "done" if outcome.digest == task.digest else "stale"
-
-    def put(self, outcome: Outcome) -> None:
-        fields = {"format": FORMAT, **asdict(outcome)}
-        lines = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in fields.items()]
-        content = "{\n" + ",\n".join(lines) + "\n}\n"
-        data.write_atomically(self.path(outcome), content.encode())
-
-    def check_writable(self) -> None:
-        """Raises MnistStepsError when outcomes could not be saved."""
-        data.check_writable(self.folder)
-
-    def _read(self, task: Task) -> Outcome | None:
-        path = self.path(task)
-        try:
-            text = path.read_bytes()
-            version = msgspec.json.decode(text, type=runs.Format).format
-            if version > FORMAT:
-                raise MnistStepsError(
-                    f"{path} has format {version}, this version of mnist_steps reads up to "
-                    f"{FORMAT}. Update mnist_steps."
-                )
-            outcome = msgspec.json.decode(text, type=Outcome)
-            if outcome.digest == task.digest:
-                for problem in _problems(outcome, task):
-                    raise ValueError(problem)
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, RecursionError) as error:
-            raise MnistStepsError(
-                f"{path} cannot be read as a run ({error!r}). Delete it to make the run again."
-            ) from error
-        return outcome
-
-
-def _problems(outcome: Outcome, task: Task) -> Iterator[str]:
-    """What an outcome says that the task's run cannot have been, in words."""
-    wanted = {key: value for key, value in asdict(task).items() if key not in HOW}
-    yield from runs.differences(json.loads(json.dumps(wanted)), outcome.task)
-    images = data.VALIDATION_SIZE if task.judged_on == "validation" else data.TEST_SIZE
-    if outcome.images != images or any(place >= images for place in outcome.wrong):
-        yield f"it was judged on other images than the {images} that there are"
-    right = 100 - 100 * len(outcome.wrong) / images
-    if abs(right - outcome.accuracy) > 1e-5:
-        yield f"the images say {right:.2f} %"
-    epochs = task.recipe["epochs"] if task.recipe else 0
-    if len(outcome.losses) != epochs:
-        yield f"it has {len(outcome.losses)} epochs, its recipe {epochs}"
-    if task.budget is not None and outcome.parameters > task.budget:
-        yield f"it has {outcome.parameters:,} parameters, more than {task.budget:,}"
-    msgspec.convert({"seconds": ()} | outcome.environment, Environment)
+    def problems(self, outcome: Outcome, task: Task) -> Iterator[str]:
+        wanted = {key: value for key, value in asdict(task).items() if key not in HOW}
+        yield from runs.differences(json.loads(json.dumps(wanted)), outcome.task)
+        images = data.VALIDATION_SIZE if task.judged_on == "validation" else data.TEST_SIZE
+        if outcome.images != images or any(place >= images for place in outcome.wrong):
+            yield f"it was judged on other images than the {images} that there are"
+        right = 100 - 100 * len(outcome.wrong) / images
+        if abs(right - outcome.accuracy) > 1e-5:
+            yield f"the images say {right:.2f} %"
+        epochs = task.recipe["epochs"] if task.recipe else 0
+        if len(outcome.losses) != epochs:
+            yield f"it has {len(outcome.losses)} epochs, its recipe {epochs}"
+        if task.budget is not None and outcome.parameters > task.budget:
+            yield f"it has {outcome.parameters:,} parameters, more than {task.budget:,}"
+        msgspec.convert({"seconds": ()} | outcome.environment, Environment)
 
 
 def make(
@@ -448,11 +395,8 @@ def make(
     dry_run: bool = False,
 ) -> Report:
     """Make the runs that the store does not have; the arguments are those of `study.make`."""
-    missing = [task for task in tasks if store.state(task) != "done"]
+    missing = store.left(tasks)
     if dry_run or not missing:
         return Report(found=len(tasks) - len(missing), made=0, failures=())
-    if scheduler is not None:
-        with executors.dask_cluster(scheduler) as cluster:
-            return perform_all(tasks, cluster, store, perform, title="roads")
-    with executors.Processes(workers or os.cpu_count() or 1) as processes:
-        return perform_all(tasks, processes, store, perform, title="roads")
+    with executors.chosen(workers, scheduler) as executor:
+        return perform_all(tasks, executor, store, perform, title="roads")

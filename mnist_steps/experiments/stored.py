@@ -1,0 +1,101 @@
+"""Outcomes as files: one small file a task, marked with the digest of all that decided the run."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+
+from mnist_steps import data, runs
+from mnist_steps.errors import MnistStepsError
+from mnist_steps.experiments import tasks
+
+FORMAT = 1
+
+
+class Task(tasks.Task, Protocol):
+    """digest: of all that decides the run"""
+
+    @property
+    def digest(self) -> str: ...
+
+
+class Outcome(tasks.Outcome, Protocol):
+    """digest: of its task"""
+
+    @property
+    def digest(self) -> str: ...
+
+
+T = TypeVar("T", bound=Task)
+O = TypeVar("O", bound=Outcome)  # noqa: E741
+
+
+class Store(Generic[T, O]):
+    """Outcomes of one kind in a folder, a dataclass each.
+
+    A run is 'done', 'missing', or 'stale' when its file belongs to another run than the task's.
+    A kind of outcome has a subclass, which says where each lies and what it cannot have been.
+    """
+
+    def __init__(self, folder: Path, kind: type[O]) -> None:
+        self.folder, self.kind = folder, kind
+
+    def path(self, of: T | O) -> Path:
+        raise NotImplementedError
+
+    def problems(self, outcome: O, task: T) -> Iterator[str]:
+        """What an outcome says that the task's run cannot have been, in words."""
+        raise NotImplementedError
+
+    def get(self, task: T) -> O | None:
+        """The task's outcome, None unless it is done. Raises MnistStepsError when damaged."""
+        outcome = self._read(task)
+        return outcome if outcome and outcome.digest == task.digest else None
+
+    def state(self, task: T) -> str:
+        outcome = self._read(task)
+        if outcome is None:
+            return "missing"
+        return "done" if outcome.digest == task.digest else "stale"
+
+    def left(self, tasks: Iterable[T]) -> dict[str, str]:
+        """What is to be made: the names of tasks, each with its state, 'missing' or 'stale'."""
+        states = {task.name: self.state(task) for task in tasks}
+        return {name: state for name, state in states.items() if state != "done"}
+
+    def put(self, outcome: O) -> None:
+        # One line for each field: compact, and a difference between two versions can be read.
+        fields = {"format": FORMAT, **asdict(outcome)}  # type: ignore[call-overload]
+        lines = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in fields.items()]
+        content = "{\n" + ",\n".join(lines) + "\n}\n"
+        data.write_atomically(self.path(outcome), content.encode())
+
+    def check_writable(self) -> None:
+        """Raises MnistStepsError when outcomes could not be saved."""
+        data.check_writable(self.folder)
+
+    def _read(self, task: T) -> O | None:
+        """The file's outcome, proven when it is the task's; None where there is no file."""
+        path = self.path(task)
+        try:
+            text = path.read_bytes()
+            version = msgspec.json.decode(text, type=runs.Format).format
+            if version > FORMAT:
+                raise MnistStepsError(
+                    f"{path} has format {version}, this version of mnist_steps reads up to "
+                    f"{FORMAT}. Update mnist_steps."
+                )
+            outcome = msgspec.json.decode(text, type=self.kind)
+            if outcome.digest == task.digest:
+                for problem in self.problems(outcome, task):
+                    raise ValueError(problem)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, RecursionError) as error:
+            raise MnistStepsError(
+                f"{path} cannot be read as a run ({error!r}). Delete it to make the run again."
+            ) from error
+        return outcome
