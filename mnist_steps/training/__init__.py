@@ -23,13 +23,21 @@ from mnist_steps.training.machine import (
     pick_device,
 )
 from mnist_steps.training.outcome import Epoch, Loss, Percent, Run, Step
-from mnist_steps.training.under_way import Training, fit, initialize, run_to_end, untrained
+from mnist_steps.training.under_way import (
+    Resumable,
+    Training,
+    fit,
+    initialize,
+    run_to_end,
+    untrained,
+)
 
 __all__ = [
     "Environment",
     "Epoch",
     "Loss",
     "Percent",
+    "Resumable",
     "Run",
     "Seconds",
     "Step",

@@ -35,7 +35,32 @@ from mnist_steps.training.machine import describe_environment, pick_device
 from mnist_steps.training.outcome import Epoch, Run, Step
 
 
-class Training:
+class Resumable:
+    """What every training moves with each step, so that it can stop after an epoch and go on."""
+
+    model: nn.Module
+    optimizer: Optimizer
+    schedule: LRScheduler | None
+    generator: Generator
+
+    def state(self) -> dict[str, Any]:
+        """Everything needed to go on after a stop, as tensors and plain data."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule and self.schedule.state_dict(),
+            "generator": self.generator.get_state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.schedule:
+            self.schedule.load_state_dict(state["schedule"])
+        self.generator.set_state(state["generator"])
+
+
+class Training(Resumable):
     """A training of one stage under way: everything that the next epoch depends on.
 
     engine: as for `mnist_steps.engine.choose`, which raises MnistStepsError; the choice changes
@@ -130,12 +155,7 @@ class Training:
         return epoch
 
     def state(self) -> dict[str, Any]:
-        """Everything needed to go on after a stop, as tensors and plain data."""
-        return {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule and self.schedule.state_dict(),
-            "generator": self.generator.get_state(),
+        return super().state() | {
             "epochs": [vars(epoch) for epoch in self.epochs],
             "losses": self.losses,
             "learning_rates": self.learning_rates,
@@ -143,11 +163,7 @@ class Training:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.schedule:
-            self.schedule.load_state_dict(state["schedule"])
-        self.generator.set_state(state["generator"])
+        super().restore(state)
         self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
         self.losses = list(state["losses"])
         self.learning_rates = list(state["learning_rates"])

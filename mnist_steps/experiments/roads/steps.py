@@ -21,7 +21,7 @@ from mnist_steps.evaluation import normalize
 from mnist_steps.experiments.roads.distillation import Teaching
 from mnist_steps.experiments.roads.quantization import convolutions, rounded
 from mnist_steps.recipes import Recipe, make_schedule
-from mnist_steps.training import train_epoch_in_steps
+from mnist_steps.training import Resumable, train_epoch_in_steps
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,8 @@ class Trainer(engine.Trainer):
         return F.nll_loss(log_probabilities, labels), recognized
 
 
-class Schooling:
-    """A training under way that can stop after any epoch and go on, as `training.Training` can.
+class Schooling(Resumable):
+    """A training under way, with a guest.
 
     model: trained as it is, in place
     by: 'engine' or 'torch'
@@ -113,12 +113,13 @@ class Schooling:
         self, model: nn.Sequential, recipe: Recipe, seed: int, split: Split, by: str,
         guest: Guest | None = None,
     ) -> None:  # fmt: skip
-        self.model, self.recipe, self.split, self.by = model, recipe, split, by
+        self.model: nn.Sequential = model
+        self.recipe, self.split, self.by = recipe, split, by
         self.guest = guest or Guest()
         model.to(memory_format=torch.channels_last)
         self.generator = Generator().manual_seed(seed)
         self.optimizer = recipe.optimizer.make(model.parameters())
-        steps = -(-len(split) // recipe.batch_size)
+        steps = recipe.steps_per_epoch(len(split))
         self.schedule = make_schedule(recipe, self.optimizer, steps)
         self.losses: list[float] = []
 
@@ -131,19 +132,8 @@ class Schooling:
         self.losses.append(round(trained.losses.mean().item(), 6))
 
     def state(self) -> dict[str, Any]:
-        """Everything needed to go on, as tensors and plain data."""
-        return {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule and self.schedule.state_dict(),
-            "generator": self.generator.get_state(),
-            "losses": self.losses,
-        }
+        return super().state() | {"losses": self.losses}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.schedule:
-            self.schedule.load_state_dict(state["schedule"])
-        self.generator.set_state(state["generator"])
+        super().restore(state)
         self.losses = list(state["losses"])
