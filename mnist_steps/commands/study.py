@@ -4,7 +4,7 @@ import json
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +19,9 @@ from mnist_steps.commands.options import (
     say,
 )
 from mnist_steps.errors import MnistStepsError
+
+if TYPE_CHECKING:  # the command's own start imports no torch
+    from mnist_steps.experiments.tasks import Report
 
 
 def make_study(
@@ -113,20 +116,15 @@ def make_study(
     left = store.left(tasks)
     rows = study.describe(tasks, store)
     effects = [effect.as_data() for effect in ablation.effects(store)] if of == "ablation" else []
-    failures = list(map(str, report.failures))
     if as_json:
         content = {"stages": rows, **({"effects": effects} if effects else {})}
-        counts = {"found": report.found, "made": report.made, "failures": failures, "left": left}
-        print(json.dumps(content | counts, indent=1))
+        print(json.dumps(content | counts_of(report, left), indent=1))
     else:
         print_study(rows, title)
         if effects:
             print_effects(effects)
-        print(f"{report.found} runs found, {report.made} made, {len(left)} left to make.")
-        for name, state in left.items():
-            print(f"  {name}: {state}")
-    if failures:
-        raise MnistStepsError(f"{len(failures)} runs failed: {'; '.join(failures)}.")
+        print_left(report, left)
+    demand_no_failures(report)
 
 
 def make_roads(
@@ -153,15 +151,13 @@ def make_roads(
         if found:
             point = arms.point_of([one.accuracy for one in found])
             rows.append((arm, point, statistics.fmean(one.bytes.least for one in found)))
-    failures = list(map(str, report.failures))
     if as_json:
         roads = [
             {"road": arm.key[0], "arm": arm.key[1], "title": arm.title, **asdict(point),
              "bytes": round(size)}
             for arm, point, size in rows
         ]  # fmt: skip
-        counts = {"found": report.found, "made": report.made, "failures": failures, "left": left}
-        print(json.dumps({"roads": roads} | counts, indent=1))
+        print(json.dumps({"roads": roads} | counts_of(report, left), indent=1))
     else:
         print_table(
             ("road", "network", ">runs", ">mean", ">95 %", ">bytes"),
@@ -178,11 +174,27 @@ def make_roads(
             caption="Accuracy in percent on the test images, each judged once, and the bytes of "
             "the smallest file.",
         )  # fmt: skip
-        print(f"{report.found} runs found, {report.made} made, {len(left)} left to make.")
-        for name, state in left.items():
-            print(f"  {name}: {state}")
-    if failures:
-        raise MnistStepsError(f"{len(failures)} runs failed: {'; '.join(failures)}.")
+        print_left(report, left)
+    demand_no_failures(report)
+
+
+def counts_of(report: "Report", left: dict[str, str]) -> dict[str, Any]:
+    """Of runs found, made, failed and left, as plain data."""
+    failures = list(map(str, report.failures))
+    return {"found": report.found, "made": report.made, "failures": failures, "left": left}
+
+
+def print_left(report: "Report", left: dict[str, str]) -> None:
+    print(f"{report.found} runs found, {report.made} made, {len(left)} left to make.")
+    for name, state in left.items():
+        print(f"  {name}: {state}")
+
+
+def demand_no_failures(report: "Report") -> None:
+    """Raises MnistStepsError when runs failed in every attempt."""
+    if report.failures:
+        failures = "; ".join(map(str, report.failures))
+        raise MnistStepsError(f"{len(report.failures)} runs failed: {failures}.")
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -1,12 +1,13 @@
 """Outcomes as files: one small file a task, marked with the digest of all that decided the run."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
+from torch import Tensor
 
 from mnist_steps import data, runs
 from mnist_steps.errors import MnistStepsError
@@ -31,6 +32,14 @@ class Outcome(tasks.Outcome, Protocol):
 
 T = TypeVar("T", bound=Task)
 O = TypeVar("O", bound=Outcome)  # noqa: E741
+
+
+def predictions(labels: Tensor, wrong: Mapping[int, int]) -> Tensor:
+    """The digit predicted for each image, (N,): the right one, but where `wrong` has another."""
+    predicted = labels.clone()
+    for position, digit in wrong.items():
+        predicted[position] = digit
+    return predicted
 
 
 class Store(Generic[T, O]):

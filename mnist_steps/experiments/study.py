@@ -234,10 +234,7 @@ class Outcome:
 
     def predictions(self, labels: Tensor) -> Tensor:
         """The digit predicted for each image, given the right ones, (N,)."""
-        predicted = labels.clone()
-        for position, digit in self.wrong.items():
-            predicted[position] = digit
-        return predicted
+        return stored.predictions(labels, self.wrong)
 
 
 def summary_of(outcomes: Sequence[Outcome]) -> Summary:
