@@ -13,7 +13,7 @@ from mnist_steps import data, evaluation, figures, pages, runs
 from mnist_steps.experiments import evidence
 from mnist_steps.experiments.roads import arms, chain, found, timing
 from mnist_steps.markup import Text
-from mnist_steps.original import TARGET
+from mnist_steps.original import EPOCHS, TARGET
 from mnist_steps.pages import export
 
 rows = {row.key: row for row in found.rows()}
@@ -490,13 +490,13 @@ pages.table(
             "singular values; which rank each layer deserves",
         ],
         [
-            "quantization, after training",
+            "quantization, after",
             f"{lines_of(quantization)}",
             "none",
             "a few images to see how large activations get",
         ],
         [
-            "quantization, during training",
+            "quantization, during",
             f"{lines_of(quantization, steps.Trainer)}",
             spent("quantization", "stage-8-4-bits-during"),
             "how gradients pass by what is rounded",
@@ -509,8 +509,8 @@ pages.table(
         ],
         [
             "redesign",
-            "the network's own",
-            "fifteen epochs for every attempt",
+            "–",
+            f"{EPOCHS} epochs an attempt",
             "all that eight stages teach",
         ],
     ],
