@@ -29,12 +29,19 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from mnist_steps import contradictions, data, evaluation, graph, stages, training
+from mnist_steps import data, evaluation, graph, stages, training
 from mnist_steps.data import CannotWrite, write_atomically
 from mnist_steps.errors import MnistStepsError, RecordMismatch
-from mnist_steps.original import SEED
-from mnist_steps.stages import Stage
-from mnist_steps.training import Environment, Epoch, Run, Step, Threads, Training
+from mnist_steps.stages import SEED, Stage
+from mnist_steps.training import (
+    Environment,
+    Epoch,
+    Run,
+    Step,
+    Threads,
+    Training,
+    contradictions,
+)
 
 RECORDS = Path(__file__).parent / "records"
 FORMAT = 1

@@ -15,7 +15,7 @@ from mnist_steps import augment, data, evaluation, figures, pages, runs, stages,
 from mnist_steps.experiments import evidence, search, study
 from mnist_steps.experiments.frontier import PUBLISHED
 from mnist_steps.markup import Text
-from mnist_steps.original import BUDGET, TARGET
+from mnist_steps.stages import BUDGET, TARGET
 
 stage, before = stages.get(9), stages.get(8)
 run, old = runs.load_or_train(9), runs.load_or_train(8)

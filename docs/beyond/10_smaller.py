@@ -16,7 +16,7 @@ from torch import nn
 from mnist_steps import data, evaluation, figures, pages, runs, stages, summary
 from mnist_steps.experiments import evidence, frontier, search, study
 from mnist_steps.markup import Text, link
-from mnist_steps.original import TARGET
+from mnist_steps.stages import TARGET
 
 stage, before = stages.get(10), stages.get(9)
 run, old = runs.load_or_train(10), runs.load_or_train(9)

@@ -13,8 +13,9 @@ from mnist_steps import data, evaluation, figures, pages, runs
 from mnist_steps.experiments import evidence
 from mnist_steps.experiments.roads import arms, chain, found, timing
 from mnist_steps.markup import Text
-from mnist_steps.original import EPOCHS, TARGET
 from mnist_steps.pages import export
+from mnist_steps.recipes import EPOCHS
+from mnist_steps.stages import TARGET
 
 rows = {row.key: row for row in found.rows()}
 times = timing.load()

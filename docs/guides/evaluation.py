@@ -22,7 +22,6 @@ from mnist_steps import (
     data,
     evaluation,
     figures,
-    original,
     pages,
     runs,
     stages,
@@ -38,7 +37,7 @@ outcomes = [
     outcome
     for stage in stages.STAGES[:8]
     for outcome in store.outcomes(stage)
-    if outcome.seed != original.SEED
+    if outcome.seed != stages.SEED
 ]
 
 # %% tags=["hide-input"]

@@ -13,7 +13,7 @@ import statistics
 from mnist_steps import data, evaluation, figures, pages, runs, stages, summary
 from mnist_steps.experiments import ablation, evidence, study
 from mnist_steps.markup import Text
-from mnist_steps.original import BUDGET, TARGET
+from mnist_steps.stages import BUDGET, TARGET
 
 stage, before = stages.get(5), stages.get(4)
 run, old = runs.load_or_train(5), runs.load_or_train(4)

@@ -13,7 +13,7 @@ from torch import nn
 from mnist_steps import data, evaluation, figures, pages, runs, stages, summary
 from mnist_steps.experiments import ablation, evidence, study
 from mnist_steps.markup import Text
-from mnist_steps.original import BUDGET
+from mnist_steps.stages import BUDGET
 
 stage, before = stages.get(7), stages.get(6)
 run, old = runs.load_or_train(7), runs.load_or_train(6)

@@ -13,7 +13,8 @@ from mnist_steps import data, evaluation, figures, pages, runs, stages, summary
 from mnist_steps.experiments import evidence, study
 from mnist_steps.experiments.causes import CAUSES
 from mnist_steps.markup import Text
-from mnist_steps.original import BUDGET, EPOCHS, TARGET
+from mnist_steps.recipes import EPOCHS
+from mnist_steps.stages import BUDGET, TARGET
 
 stage, before = stages.get(8), stages.get(7)
 run, old = runs.load_or_train(8), runs.load_or_train(7)

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from mnist_steps import original
+from mnist_steps import recipes, stages
 from mnist_steps.assignment.findings import one_line, shown
 from mnist_steps.errors import MnistStepsError
 
@@ -46,9 +46,9 @@ class Assignment:
     due: when it has to be handed in; only stated, never a change of the mark
     """
 
-    parameters: int = original.BUDGET
-    epochs: int = original.EPOCHS
-    accuracy: float = original.TARGET
+    parameters: int = stages.BUDGET
+    epochs: int = recipes.EPOCHS
+    accuracy: float = stages.TARGET
     accuracy_from: float | None = None
     last_epochs: int = 3
     seeds: int = 3

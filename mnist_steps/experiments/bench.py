@@ -29,8 +29,7 @@ from mnist_steps.experiments.pipelines import (
     Kind,
     kinds,
 )
-from mnist_steps.original import SEED
-from mnist_steps.stages import Stage
+from mnist_steps.stages import SEED, Stage
 from mnist_steps.training import Training
 
 ROUNDS = 5

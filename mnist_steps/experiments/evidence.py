@@ -18,7 +18,7 @@ import numpy as np
 from scipy import special
 
 from mnist_steps.errors import MnistStepsError
-from mnist_steps.original import TARGET
+from mnist_steps.stages import TARGET
 
 # An interval over seeds needs so many runs. A bootstrap of fewer draws the same few means again
 # and again, and promises too much: what it makes of two runs holds the true mean half the time.

@@ -24,9 +24,8 @@ from mnist_steps.augment import (
     Transform,
 )
 from mnist_steps.errors import MnistStepsError
-from mnist_steps.original import SEED
 from mnist_steps.recipes import TRAIN_PIXELS, Normalization, make_schedule
-from mnist_steps.stages import Stage
+from mnist_steps.stages import SEED, Stage
 from mnist_steps.training import Training
 
 CPU = torch.device("cpu")

@@ -25,7 +25,7 @@ import msgspec
 from msgspec import Meta
 from torch import Tensor, nn
 
-from mnist_steps import contradictions, data, runs, stages, training
+from mnist_steps import data, runs, stages, training
 from mnist_steps.engine import choose
 from mnist_steps.errors import MnistStepsError, RecordMismatch
 from mnist_steps.experiments import evidence, executors, stored
@@ -33,7 +33,7 @@ from mnist_steps.experiments.evidence import RunFigures, Summary
 from mnist_steps.experiments.tasks import ATTEMPTS, Report, perform_all
 from mnist_steps.recipes import Recipe
 from mnist_steps.stages import Stage
-from mnist_steps.training import Environment, Epoch, Run, Seconds, Training
+from mnist_steps.training import Environment, Epoch, Run, Seconds, Training, contradictions
 
 STUDIES = runs.RECORDS / "studies"
 JUDGES = ("test", "validation")

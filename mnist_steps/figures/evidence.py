@@ -8,7 +8,7 @@ from mnist_steps.experiments.frontier import Public
 from mnist_steps.figures.containers import Beside
 from mnist_steps.figures.fluid import Axis, below, fluid, line, text
 from mnist_steps.figures.style import Figure, colour, with_colours
-from mnist_steps.original import TARGET
+from mnist_steps.stages import TARGET
 
 
 def _even(low: float, high: float, start: float, end: float) -> Callable[[float], float]:

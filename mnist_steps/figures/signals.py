@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from mnist_steps import data, evaluation, training
 from mnist_steps.figures.containers import Panels
 from mnist_steps.figures.style import PALETTE, Figure, apart, axes_grid, finish, with_colours
-from mnist_steps.original import SEED
 from mnist_steps.recipes import TRAIN_PIXELS
-from mnist_steps.stages import Stage
+from mnist_steps.stages import SEED, Stage
 from mnist_steps.training import Run
 
 LINE_COLOURS = ("test", "train", "muted", "wrong", "ink", "accent")

@@ -14,8 +14,7 @@ from mnist_steps.experiments.evidence import Interval, Verdict
 from mnist_steps.experiments.study import Outcome, Store
 from mnist_steps.figures.fluid import Axis, below, fluid, line, text
 from mnist_steps.figures.style import Figure, colour, with_colours
-from mnist_steps.original import BUDGET, TARGET
-from mnist_steps.stages import Stage
+from mnist_steps.stages import BUDGET, TARGET, Stage
 
 MARKS = (50, 90, 95, 97, 98, 98.5, 99, 99.2, 99.4, 99.5, 99.6, 99.7, 99.8, 99.9)
 ROW = 42  # pixels from one row of dots to the next

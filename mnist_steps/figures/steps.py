@@ -16,8 +16,7 @@ from mnist_steps import data, evaluation, recipes, stages
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.figures.containers import Moving, Panels
 from mnist_steps.figures.style import PALETTE, Figure, axes_grid, finish
-from mnist_steps.original import SEED
-from mnist_steps.stages import Stage
+from mnist_steps.stages import SEED, Stage
 from mnist_steps.training import Training
 
 # --- Batch normalization over the steps -----------------------------------------------------

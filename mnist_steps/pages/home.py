@@ -4,7 +4,7 @@ from mnist_steps import figures, stages
 from mnist_steps.experiments.evidence import Verdict
 from mnist_steps.experiments.study import Store, verdict_of
 from mnist_steps.markup import Html
-from mnist_steps.original import TARGET
+from mnist_steps.stages import TARGET
 
 # What is behind each door, and the pages that it leads to.
 DOORS = (

@@ -22,10 +22,9 @@ from mnist_steps.experiments import evidence
 from mnist_steps.experiments.evidence import Summary
 from mnist_steps.experiments.study import Store
 from mnist_steps.markup import Html, table
-from mnist_steps.original import TARGET
 from mnist_steps.recipes import Recipe, shown
 from mnist_steps.runs import Replay
-from mnist_steps.stages import Stage, claim_of
+from mnist_steps.stages import TARGET, Stage, claim_of
 from mnist_steps.training import Run
 
 # --- Source and differences -----------------------------------------------------------------

@@ -1,8 +1,8 @@
 """The training loop, and what comes out of it: a Run.
 
 `loop` has the loop that every tutorial shows, on tensors in memory; `under_way` a training that
-can stop after any epoch and go on to the same result; `outcome` what it leaves; `machine` where
-it runs.
+can stop after any epoch and go on to the same result; `outcome` what it leaves, `contradictions`
+what that cannot be; `machine` where it runs.
 """
 
 from mnist_steps.training.loop import (

@@ -22,9 +22,8 @@ from mnist_steps.data import Split
 from mnist_steps.engine import winograd
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.evaluation import Evaluation
-from mnist_steps.original import SEED
 from mnist_steps.recipes import INITIALIZATIONS, make_schedule, move_after_epoch
-from mnist_steps.stages import Stage
+from mnist_steps.stages import SEED, Stage
 from mnist_steps.training.loop import (
     TrainedEpoch,
     mean_over_images,

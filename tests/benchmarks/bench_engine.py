@@ -22,7 +22,7 @@ from browser import CHROMIUM, QUIET, served
 from engine_page import floats, network_of, numbers_of, write_page
 from playwright.sync_api import sync_playwright
 
-from mnist_steps import data, original, stages, training
+from mnist_steps import data, stages, training
 from mnist_steps.training import Training
 
 STAGES = (8, 11)
@@ -58,7 +58,7 @@ def native(under_way, threads):
 
 def measure(stage, page, folder):
     recipe, split = stage.recipe, data.mnist().full_train
-    ways = {way: Training(stage, original.SEED, CPU, engine=way) for way in ("torch", "engine")}
+    ways = {way: Training(stage, stages.SEED, CPU, engine=way) for way in ("torch", "engine")}
     batch = torch.arange(recipe.batch_size)
     (maps,) = training.moves([batch], recipe, torch.Generator().manual_seed(0))
     state = floats(ways["engine"].model.state_dict())

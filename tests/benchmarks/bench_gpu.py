@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from mnist_steps import data, original, runs, stages, training
+from mnist_steps import data, runs, stages, training
 from mnist_steps.training import Training
 
 STAGES = (1, 2, 8, 11)
@@ -28,7 +28,7 @@ STEPS = 10
 
 
 def timed(stage, device, compiled):
-    under_way = Training(stage, original.SEED, device, engine="torch")
+    under_way = Training(stage, stages.SEED, device, engine="torch")
     if compiled:
         under_way.model = torch.compile(under_way.model, mode="reduce-overhead")
     seconds = []

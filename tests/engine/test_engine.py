@@ -19,7 +19,7 @@ import torch
 from browser import missing
 from torch import nn
 
-from mnist_steps import augment, data, engine, evaluation, original, recipes, runs, stages, training
+from mnist_steps import augment, data, engine, evaluation, recipes, runs, stages, training
 from mnist_steps.commands import main
 from mnist_steps.engine import compiler, network
 from mnist_steps.engine.network import Misfit, Network, describe, lay_out
@@ -360,7 +360,7 @@ def test_a_network_and_its_gradients_are_those_of_double_precision(stage, few_di
 
 def trained_both_ways(stage, steps, digits=None):
     """Losses of the first steps: the engine's, and PyTorch's in its ordinary memory format."""
-    plain, quick = (Training(stage, original.SEED, CPU, digits, engine=way) for way in WAYS)
+    plain, quick = (Training(stage, stages.SEED, CPU, digits, engine=way) for way in WAYS)
     plain.model.to(memory_format=torch.contiguous_format)
     return [under_way.train_epoch(max_steps=steps).losses for under_way in (quick, plain)]
 

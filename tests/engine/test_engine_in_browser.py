@@ -15,7 +15,7 @@ import torch
 from browser import missing, served, watch
 from engine_page import floats, network_of, numbers_of, write_page
 
-from mnist_steps import data, engine, original, runs, stages, training
+from mnist_steps import data, engine, runs, stages, training
 from mnist_steps.engine import compiler
 from mnist_steps.engine import network as in_c
 from mnist_steps.training import Training
@@ -140,7 +140,7 @@ def native_steps(stage, site, switch):
 
     Returns the losses, and what the page is told.
     """
-    under_way = Training(stage, original.SEED, CPU, engine="engine")
+    under_way = Training(stage, stages.SEED, CPU, engine="engine")
     recipe, split, model = stage.recipe, under_way.train_split, under_way.model
     order = torch.randperm(len(split), generator=under_way.generator)
     batches = order.split(recipe.batch_size)[:STEPS]

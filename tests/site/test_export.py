@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mnist_steps import graph, original, runs, stages
+from mnist_steps import graph, runs, stages
 from mnist_steps.commands import main
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.pages import export
@@ -70,7 +70,7 @@ def test_batch_normalization_is_not_folded(exported):
 def test_the_model_names_its_record_and_the_test_images_normalization(exported):
     number, model, _ = exported
     stage = stages.get(number)
-    record = runs.folder_of(stage, original.SEED) / "run.json"
+    record = runs.folder_of(stage, stages.SEED) / "run.json"
     assert model["record"] == json.loads(record.read_text(encoding="utf-8"))["digest"]
     assert model["stage"] == number and model["title"] == stage.title
     assert model["normalize"] == {

@@ -13,8 +13,8 @@ from typing import Any
 from mnist_steps import stages
 from mnist_steps.experiments import evidence
 from mnist_steps.experiments.roads.chain import BEFORE_ROUNDING, Begin, Outcome, Store, Task
-from mnist_steps.original import BUDGET
 from mnist_steps.recipes import OneCycle, Recipe
+from mnist_steps.stages import BUDGET
 
 SEEDS = 5
 WITHIN = BUDGET - 1  # parameters; the rule is fewer than 8,000

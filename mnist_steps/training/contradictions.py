@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from mnist_steps.recipes import Recipe, optimizer_settings
-from mnist_steps.training import Epoch, mean_over_images
+from mnist_steps.training.loop import mean_over_images
+from mnist_steps.training.outcome import Epoch
 
 CHANCE = math.log(10)  # the loss of an image whose digit gets a tenth, the least with which it wins
 ROUNDING = 1e-4  # of losses, relatively; they are sums of many float32 numbers
