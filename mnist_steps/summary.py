@@ -150,8 +150,7 @@ def of_graph(
     layers: by the names that the graph has for them
     """
     rows = []
-    shapes = {graph.INPUT: traced.input_shape}
-    shapes |= {node.name: node.output_shape for node in traced.nodes}
+    products = graph.count_multiplications(traced)
     for node in traced.nodes:
         if graph.OPERATIONS[node.op].minor and not everything:
             continue
@@ -163,9 +162,7 @@ def of_graph(
                 output_shape=node.output_shape,
                 params=node.params,
                 macs=node.macs,
-                multiplications=graph.count_multiplications(
-                    node, next((shapes[name] for name in node.inputs if name in shapes), ())
-                ),
+                multiplications=products[node.name],
                 size=layer.size if layer else None,
                 jump=layer.jump if layer else None,
             )

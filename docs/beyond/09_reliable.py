@@ -315,7 +315,7 @@ summary.summarize(stage.build(), (1, 28, 28))
 pages.recipe(stage)
 
 # %% tags=["audit", "hide-input"]
-search.results_table(tried)
+pages.candidates(tried)
 
 # %% tags=["audit", "hide-input"]
 pages.results(run)

@@ -371,7 +371,7 @@ pages.table(
 )
 
 # %% tags=["audit", "hide-input"]
-search.results_table(tried)
+pages.candidates(tried)
 
 # %% tags=["audit", "hide-input"]
 pages.results(run)

@@ -7,14 +7,14 @@ input.
 
 from math import prod
 
-from mnist_steps.graph import INPUT, Graph, Node
+from mnist_steps.graph import Graph, Node
 
 BICUBIC = 16  # values that an upsampled value is computed from, at most
 
 
 def work(graph: Graph) -> dict[str, int]:
     """For each operation, by name: how many values it multiplies, reads, copies or writes."""
-    given = _input_shapes(graph)
+    given = graph.input_shapes()
     return {
         node.name: node.macs
         + sum(map(prod, given[node.name]))
@@ -26,7 +26,7 @@ def work(graph: Graph) -> dict[str, int]:
 
 def values(graph: Graph) -> int:
     """How many numbers a training step keeps for one image: outputs, and padded inputs."""
-    given = _input_shapes(graph)
+    given = graph.input_shapes()
     return sum(prod(node.output_shape) + padded(node, given[node.name][0]) for node in graph.nodes)
 
 
@@ -81,9 +81,3 @@ def learns(graph: Graph) -> bool:
                 return True
             waiting += nodes[name].inputs
     return False
-
-
-def _input_shapes(graph: Graph) -> dict[str, list[tuple[int, ...]]]:
-    """By the operation's name, the shapes of its inputs."""
-    shapes = {INPUT: graph.input_shape} | {node.name: node.output_shape for node in graph.nodes}
-    return {node.name: [shapes[one] for one in node.inputs] for node in graph.nodes}

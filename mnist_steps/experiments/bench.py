@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mnist_steps import data, engine, runs, summary, training
+from mnist_steps import data, engine, graph, runs, training
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.experiments import evidence
 from mnist_steps.experiments.pipelines import (
@@ -288,10 +288,11 @@ def breakdown(stage: Stage, steps: int, engine: str = "torch") -> Breakdown:
     timed_steps(trained, 1)
     _, seconds = timed_steps(trained, steps)
     batch_size = stage.recipe.batch_size
+    forward = graph.count_multiplications(graph.trace(stage.build(), runs.INPUT_SHAPE))
     return Breakdown(
         seconds={part: statistics.median(values) for part, values in seconds.items()},
         batch_size=batch_size,
-        multiplications=multiplications(stage),
+        multiplications=3 * sum(forward.values()) * batch_size,
         matrix_rate=matrix_rate(),
     )
 
@@ -325,12 +326,6 @@ def timed_steps(trained: Training, steps: int) -> tuple[Tensor, dict[str, list[f
         trainer, recipe, trained.batch_schedule, trained.generator, steps, end_step, mark
     )
     return trained_epoch.losses, seconds
-
-
-def multiplications(stage: Stage) -> int:
-    """Of a training step, as Breakdown describes them."""
-    forward = summary.summarize(stage.build(), runs.INPUT_SHAPE).total_multiplications
-    return 3 * forward * stage.recipe.batch_size
 
 
 def matrix_rate(size: int = 1024, repeats: int = 5) -> float:

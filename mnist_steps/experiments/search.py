@@ -12,12 +12,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from mnist_steps import markup, stages
+from mnist_steps import stages
 from mnist_steps.augment import RandomResizedCrop, RandomRotation, RandomTranslation
-from mnist_steps.experiments import study
 from mnist_steps.experiments.arms import Arm, Experiment, network, varied
 from mnist_steps.experiments.study import Outcome, Store
-from mnist_steps.markup import Html
 from mnist_steps.recipes import SGD, TRAIN_PIXELS, OneCycle, Recipe
 
 # Where all candidates start, unless they say otherwise. Each test image is judged by nine views
@@ -180,23 +178,3 @@ def groups(found: Sequence[Tried]) -> dict[str, list[tuple[str, float]]]:
         group = networks if one.arm.stage.recipe == START else others
         group.append((label, one.loss))
     return {"networks, all by one recipe": networks, "recipes of two of them": others}
-
-
-def results_table(found: Sequence[Tried]) -> Html:
-    """Candidates with what the validation images said, in their order."""
-    rows = [
-        [
-            one.arm.title,
-            f"{one.loss:.4f}",
-            study.summary_of(one.runs).mean_and_sd,
-            f"{len(one.runs)}",
-            f"{one.arm.stage.parameters:,}",
-            one.arm.layers,
-        ]
-        for one in found
-    ]
-    return markup.table(
-        ["tried", "loss", "accuracy", "seeds", "parameters", "layers"],
-        rows,
-        "On the validation images, after the last epoch: mean loss, and mean accuracy in percent.",
-    )

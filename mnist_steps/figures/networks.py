@@ -78,14 +78,12 @@ def columns_of(model: nn.Module) -> list[Column]:
     analysis = receptive_field.analyze(model, INPUT_SHAPE)
     fields = {layer.name: layer for layer in analysis}
     found: list[Column] = []
-    shapes: dict[str, tuple[int, ...]] = {graph.INPUT: INPUT_SHAPE}
+    taken, products = analysis.graph.input_shapes(), graph.count_multiplications(analysis.graph)
     previous = graph.INPUT
     for node in analysis.graph.nodes:
         alone = node.inputs == (previous,)
-        given = next((shapes[name] for name in node.inputs if name in shapes), ())
-        same = node.output_shape == given or graph.OPERATIONS[node.op].minor
-        products = graph.count_multiplications(node, given)
-        if found and alone and same and not products:
+        same = [node.output_shape] == taken[node.name] or graph.OPERATIONS[node.op].minor
+        if found and alone and same and not products[node.name]:
             found[-1].after.append(WORDS.get(node.op, node.op))
             found[-1].parameters += node.params
         else:
@@ -95,13 +93,13 @@ def columns_of(model: nn.Module) -> list[Column]:
                     node.name,
                     node.output_shape,
                     node.params,
-                    products,
+                    products[node.name],
                     max(layer.size) if layer else None,
                     times(node.attributes.get("kernel_size") or ()) or WORDS.get(node.op, ""),
                     sources=() if alone else node.inputs,
                 )
             )
-        shapes[node.name], previous = node.output_shape, node.name
+        previous = node.name
     return found
 
 

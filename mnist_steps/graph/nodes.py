@@ -76,6 +76,16 @@ class Graph:
     def total_macs(self) -> int:
         return sum(node.macs for node in self.nodes)
 
+    def input_shapes(self) -> dict[str, list[tuple[int, ...]]]:
+        """By the operation's name, the shapes of what it takes, as `output_shape` says them.
+
+        Parameters that it uses directly are left out.
+        """
+        shapes = {INPUT: self.input_shape} | {node.name: node.output_shape for node in self.nodes}
+        return {
+            node.name: [shapes[one] for one in node.inputs if one in shapes] for node in self.nodes
+        }
+
     def as_data(self) -> dict[str, Any]:
         """Plain data for JSON: the same for the same network, wherever and by whatever it ran."""
         return {

@@ -13,7 +13,7 @@ from math import prod
 
 from torch import Tensor, nn
 
-from mnist_steps.graph.nodes import Attributes, Node
+from mnist_steps.graph.nodes import Attributes, Graph, Node
 
 Shape = tuple[int, ...]
 Rule = Callable[[int, Attributes, Shape], Shape | None]
@@ -80,13 +80,19 @@ def count_macs(
     return matrices + vectors if hasattr(nn, op) else 0
 
 
-def count_multiplications(node: Node, input_shape: tuple[int, ...]) -> int:
-    """Multiplications of a convolution or a linear layer for one image; 0 for any other layer.
+def count_multiplications(graph: Graph) -> dict[str, int]:
+    """Of each operation, by name, for one image; 0 for all but convolutions and linear layers.
 
     What the pages count: each weight of its matrix once per position, without biases, which are
     added, and without normalization, which folds into its neighbour after training.
-    input_shape: of what the node takes, without the batch axis
     """
+    taken = graph.input_shapes()
+    return {
+        node.name: _multiplications(node, next(iter(taken[node.name]), ())) for node in graph.nodes
+    }
+
+
+def _multiplications(node: Node, input_shape: tuple[int, ...]) -> int:
     weights = sum(prod(shape) for shape in node.parameters.values() if len(shape) > 1)
     if node.op.startswith("ConvTranspose"):
         return weights * prod(input_shape[1:])

@@ -4,6 +4,7 @@ from mnist_steps.markup import table
 from mnist_steps.pages.digits import newly
 from mnist_steps.pages.home import hero, ladder
 from mnist_steps.pages.parts import (
+    candidates,
     field_claims,
     hold_to,
     model_difference,
@@ -18,6 +19,7 @@ from mnist_steps.pages.parts import (
 from mnist_steps.pages.quiz import check, predict, progress
 
 __all__ = [
+    "candidates",
     "check",
     "field_claims",
     "hero",

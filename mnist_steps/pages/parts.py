@@ -9,7 +9,7 @@ import html
 import inspect
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pygments import highlight
@@ -20,7 +20,8 @@ from mnist_steps import data, figures, receptive_field, runs
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.experiments import evidence
 from mnist_steps.experiments.evidence import Summary
-from mnist_steps.experiments.study import Store
+from mnist_steps.experiments.search import Tried
+from mnist_steps.experiments.study import Store, summary_of
 from mnist_steps.markup import Html, table
 from mnist_steps.recipes import Recipe, shown
 from mnist_steps.runs import Replay
@@ -300,4 +301,24 @@ def verdicts(stage: Stage, store: Store | None = None) -> Html:
         f"{TARGET} or above after the last epoch; hold: after each of the last three.",
         words=(1,),
         wide=(3,),
+    )
+
+
+def candidates(found: Sequence[Tried]) -> Html:
+    """What a search tried, and what the validation images said of it, in the order given."""
+    rows = [
+        [
+            one.arm.title,
+            f"{one.loss:.4f}",
+            summary_of(one.runs).mean_and_sd,
+            f"{len(one.runs)}",
+            f"{one.arm.stage.parameters:,}",
+            one.arm.layers,
+        ]
+        for one in found
+    ]
+    return table(
+        ["tried", "loss", "accuracy", "seeds", "parameters", "layers"],
+        rows,
+        "On the validation images, after the last epoch: mean loss, and mean accuracy in percent.",
     )

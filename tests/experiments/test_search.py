@@ -7,10 +7,10 @@ import sys
 import pytest
 import simulated
 
-from mnist_steps import stages
+from mnist_steps import pages, stages
 from mnist_steps.commands import main
 from mnist_steps.experiments import study
-from mnist_steps.experiments.search import SEARCH, candidates, groups, results_table, tried
+from mnist_steps.experiments.search import SEARCH, candidates, groups, tried
 
 
 def test_every_candidate_stays_within_the_budget():
@@ -49,7 +49,7 @@ def test_the_table_lists_a_stages_candidates_with_runs_the_lowest_loss_first(tmp
     put(store, first, 0.03, 1)
     put(store, third, 0.01, 2)
     put(store, other, 0.02, 1)
-    lines = str(results_table(tried(9, store))).splitlines()
+    lines = str(pages.candidates(tried(9, store))).splitlines()
     places = [
         next(number for number, line in enumerate(lines) if each.title in line)
         for each in (third, first)
