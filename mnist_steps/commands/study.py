@@ -164,8 +164,7 @@ def make_roads(
             [
                 (
                     arm.key[0], arm.title, f"{point.runs}", f"{point.mean:.2f}",
-                    f"{point.interval.low:.2f} to {point.interval.high:.2f}"
-                    if point.interval else "–",
+                    f"{point.interval:.2f}" if point.interval else "–",
                     f"{size:,.0f}",
                 )
                 for arm, point, size in rows

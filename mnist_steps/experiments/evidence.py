@@ -100,6 +100,10 @@ class Interval:
     def __contains__(self, value: float) -> bool:
         return self.low <= value <= self.high
 
+    def __format__(self, form: str) -> str:
+        """Such as '99.40 to 99.47', by the form of each number."""
+        return f"{self.low:{form}} to {self.high:{form}}"
+
 
 # --- Other test images ----------------------------------------------------------------------
 
@@ -216,9 +220,7 @@ class Verdict:
 
     def __str__(self) -> str:
         """Such as 'reached on average: 99.435 % over 10 runs (95 % interval …); 7 of …'."""
-        sure = ""
-        if self.interval is not None:
-            sure = f" (95 % interval {self.interval.low:.3f} to {self.interval.high:.3f})"
+        sure = f" (95 % interval {self.interval:.3f})" if self.interval else ""
         return (
             f"{self.words}: {self.mean:.3f} % over {self.runs} runs{sure}; {self.end} of "
             f"{self.runs} end at {self.target} % or above, {self.hold} hold it in each of their "

@@ -54,21 +54,22 @@ def digit(x: float, y: float, side: float, image: Tensor) -> str:
     """A digit as black ink, which a dark page inverts. image: uint8 tensor (1, H, W)"""
     return (
         f'<image x="{x:.1f}" y="{y:.1f}" width="{side:.1f}" height="{side:.1f}" '
-        f'style="image-rendering: pixelated" href="data:image/png;base64,{_png(image)}"/>'
+        f'style="image-rendering: pixelated" href="{address_of(image)}"/>'
     )
 
 
-def _png(image: Tensor) -> str:
-    return _png_of(bytes(image[0].flatten().tolist()), image.shape[2], image.shape[1])
+def address_of(image: Tensor) -> str:
+    """A digit as the address of a PNG: black ink, as opaque as it was inked. image: as `digit`"""
+    return _address(bytes(image[0].flatten().tolist()), image.shape[2], image.shape[1])
 
 
 @functools.lru_cache(maxsize=32)
-def _png_of(pixels: bytes, width: int, height: int) -> str:
+def _address(pixels: bytes, width: int, height: int) -> str:
     opacity = Image.frombytes("L", (width, height), pixels)
     picture = Image.merge("LA", (Image.new("L", (width, height)), opacity))
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG", optimize=True)
-    return base64.b64encode(buffer.getvalue()).decode()
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def drawn(parts: Iterable[str], width: float, height: float, alt: str) -> Figure:

@@ -6,7 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 
 from mnist_steps.experiments.frontier import Public
 from mnist_steps.figures.containers import Beside
-from mnist_steps.figures.fluid import Axis, below, fluid, line, text
+from mnist_steps.figures.fluid import (
+    Axis,
+    area,
+    below,
+    curve,
+    dot,
+    fluid,
+    level,
+    line,
+    stretched,
+    symbol,
+    text,
+)
 from mnist_steps.figures.style import Figure, colour, with_colours
 from mnist_steps.stages import TARGET
 
@@ -14,28 +26,6 @@ from mnist_steps.stages import TARGET
 def _even(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
     """Values to percent of the width, evenly."""
     return lambda value: start + (end - start) * (value - low) / (high - low)
-
-
-def _area(points: Sequence[tuple[float, float]], name: str, opacity: float) -> str:
-    """Points in percent and pixels; drawn in a frame that is stretched with the page."""
-    corners = " ".join(f"{10 * x:.1f},{y:.1f}" for x, y in points)
-    return f'<polygon points="{corners}" fill="{colour(name)}" fill-opacity="{opacity:g}"/>'
-
-
-def _path(points: Sequence[tuple[float, float]], name: str, width: float) -> str:
-    places = " ".join(f"{10 * x:.1f},{y:.1f}" for x, y in points)
-    return (
-        f'<polyline points="{places}" fill="none" stroke="{colour(name)}" '
-        f'stroke-width="{width:g}" vector-effect="non-scaling-stroke"/>'
-    )
-
-
-def _stretched(parts: Sequence[str], height: float) -> str:
-    """Lines and areas whose places across are in percent."""
-    return (
-        f'<svg width="100%" height="{height:g}" viewBox="0 0 1000 {height:g}" '
-        f'preserveAspectRatio="none" overflow="visible">{"".join(parts)}</svg>'
-    )
 
 
 # --- How far above ----------------------------------------------------------------------------
@@ -62,18 +52,13 @@ def bells(named: Mapping[str, Sequence[float]], target: float = TARGET) -> Figur
     for row, (name, finals) in enumerate(named.items()):
         bell, ground = spreads[name], 22 + BELL * (row + 1) - 18
         steps = [low + (high - low) * place / 160 for place in range(161)]
-        curve = [(across(at), ground - (BELL - 62) * bell.pdf(at) / tallest) for at in steps]
-        short = [point for at, point in zip(steps, curve, strict=True) if at <= target]
+        points = [(across(at), ground - (BELL - 62) * bell.pdf(at) / tallest) for at in steps]
+        short = [point for at, point in zip(steps, points, strict=True) if at <= target]
         missed = [(across(low), ground), *short, (across(target), ground)]
-        drawn = [_area(missed, "wrong", 0.3), _path(curve, "test", 2)]
-        parts.append(_stretched(drawn, bottom))
+        parts.append(stretched([area(missed, "wrong", 0.3), curve(points, "test", 2)], bottom))
         parts.append(line(2, ground, 98, ground, "grid", 1))
         for place, final in enumerate(sorted(finals)):
-            y = ground + 8 + (place % 2) * 5
-            parts.append(
-                f'<circle cx="{across(final):.2f}%" cy="{y}" r="3" fill="{colour("test")}" '
-                'fill-opacity="0.65"/>'
-            )
+            parts.append(dot(across(final), ground + 8 + (place % 2) * 5, 3, "test", 0.65))
         share, below = bell.cdf(target), sum(final < target for final in finals)
         parts.append(text(0, ground - BELL + 30, name, "ink"))
         words = f"below: {share:.0%} of the bell, {below} of {len(finals)} runs"
@@ -135,10 +120,7 @@ def _tried(
         name = "accent" if loss == best else "ink"
         parts.append(text(2, y + 11, label, name))
         parts.append(line(2, y + 20, 84, y + 20, "grid", 0.8))
-        dot = "accent" if loss == best else "test"
-        parts.append(
-            f'<circle cx="{across(loss):.2f}%" cy="{y + 20}" r="4.5" fill="{colour(dot)}"/>'
-        )
+        parts.append(dot(across(loss), y + 20, 4.5, "accent" if loss == best else "test"))
         parts.append(text(98, y + 22, f"{loss:.4f}", name, "end"))
         described.append(f"{label} {loss:.4f}{', the lowest' if loss == best else ''}")
     parts.append(text(0, bottom + 14, "← better", "muted", small=True))
@@ -153,6 +135,7 @@ def _tried(
 # --- What a parameter buys --------------------------------------------------------------------
 
 MARKS = (90, 95, 97, 98, 98.5, 99, 99.2, 99.4, 99.5, 99.6, 99.7, 99.8)
+DIAMOND = "M0 -6L5 0L0 6L-5 0Z"
 SIZES = (250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000)
 
 
@@ -184,22 +167,27 @@ def frontier(
         if not aim and not (26 <= y <= height and min(abs(y - at) for at in taken) > 17):
             continue
         taken.append(y)
-        parts.append(line(11, y, 82, y, *(("accent", 1.4) if aim else ("grid", 0.8))))
-        parts.append(text(9.5, y + 4, f"{mark:g}", "accent" if aim else "muted", "end"))
+        parts += level(y, 11, 82, f"{mark:g}", aim)
     for size in SIZES:
         if across.first <= size <= across.last:
             parts.append(text(across(size), height + 18, f"{size:,}", "muted", "middle"))
     parts.append(text(46, height + 36, "parameters", "muted", "middle"))
     means = [(across(count), down(100 - statistics.fmean(finals))) for count, finals in family]
-    parts.append(_stretched([_path(means, "test", 1.8)], height))
+    parts.append(stretched([curve(means, "test", 1.8)], height))
     for one in published:
-        parts += _diamonds(across(one.parameters), down, one)
+        x = across(one.parameters)
+        parts += [
+            symbol(x, down(100 - accuracy), DIAMOND,
+                   f'fill="{fill}" stroke="{colour("muted")}" stroke-width="1.5"')
+            for accuracy, fill in ((one.best, "none"), (one.final, colour("muted")))
+            if accuracy is not None
+        ]  # fmt: skip
     drawn = [("test", count, finals) for count, finals in family]
     drawn += [("train", count, finals) for _, count, finals in others]
     for name, count, finals in drawn:
         x = across(count)
-        parts += [_dot(x, down(100 - final), 2.2, name, 0.45) for final in finals]
-        parts.append(_dot(x, down(100 - statistics.fmean(finals)), 5, name, 1))
+        parts += [dot(x, down(100 - final), 2.2, name, 0.45) for final in finals]
+        parts.append(dot(x, down(100 - statistics.fmean(finals)), 5, name))
     for label, count, finals in others:
         y = down(100 - statistics.fmean(finals)) + 4
         parts.append(text(across(count), y, label, "train", shift=9))
@@ -226,27 +214,6 @@ def frontier(
     )  # fmt: skip
 
 
-def _dot(x: float, y: float, radius: float, name: str, opacity: float) -> str:
-    return (
-        f'<circle cx="{x:.2f}%" cy="{y:.1f}" r="{radius:g}" fill="{colour(name)}" '
-        f'fill-opacity="{opacity:g}"/>'
-    )
-
-
-def _diamonds(x: float, down: Axis, run: Public) -> list[str]:
-    parts = [_diamond(x, down(100 - run.best), 'fill="none"')]
-    if run.final is not None:
-        parts.append(_diamond(x, down(100 - run.final), f'fill="{colour("muted")}"'))
-    return parts
-
-
-def _diamond(x: float, y: float, fill: str) -> str:
-    return (
-        f'<svg x="{x:.2f}%" y="{y:.1f}" overflow="visible"><path d="M0 -6L5 0L0 6L-5 0Z" {fill} '
-        f'stroke="{colour("muted")}" stroke-width="1.5"/></svg>'
-    )
-
-
 # --- Picked runs ------------------------------------------------------------------------------
 
 
@@ -267,15 +234,13 @@ def picked(above: Mapping[str, Mapping[int, float]]) -> Figure:
     parts = [text(0, 14, "best run above the mean, in points", "muted")]
     step = 0.05 if highest < 0.3 else 0.1
     for place in range(math.floor(1.08 * highest / step) + 1):
-        y = down(place * step)
-        parts.append(line(13, y, 70, y, "grid", 0.8))
-        parts.append(text(11, y + 4, f"{place * step:.2f}", "muted", "end"))
+        parts += level(down(place * step), 13, 70, f"{place * step:.2f}")
     described, lowest = [], 0.0
     from_above = sorted(above.items(), key=lambda one: -max(one[1].values()))
     for (name, values), ink in with_colours(from_above, ("test", "train")):
         points = [(across(count), down(value)) for count, value in values.items()]
-        parts.append(_stretched([_path(points, ink, 2)], height))
-        parts += [_dot(x, y, 4, ink, 1) for x, y in points]
+        parts.append(stretched([curve(points, ink, 2)], height))
+        parts += [dot(x, y, 4, ink) for x, y in points]
         lowest = max(points[-1][1] + 4, lowest + 17)
         parts.append(text(points[-1][0], lowest, name, ink, shift=8))
         each = ", ".join(f"{count}: {value:+.3f}" for count, value in values.items())

@@ -26,20 +26,15 @@ def _rounded(values: Tensor) -> list[int]:
     return [round(value) for value in (values.flatten() / ROUNDING).tolist()]
 
 
-def _pixels(image: Tensor) -> list[int]:
-    """uint8 (1, 28, 28) as a flat list from 0 to 255."""
-    return [int(value) for value in image.flatten().tolist()]
-
-
 def _test_digit(label: int) -> Tensor:
     """The first of this kind among the test set's images: uint8 (1, 28, 28)."""
     test = data.mnist().test
     return test.images[int((test.labels == label).nonzero()[0])]
 
 
-def _input(image: Tensor, run: Run) -> Tensor:
-    """A digit as the run's network takes it: float (1, 1, 28, 28)."""
-    return evaluation.normalize(image[None].float() / 255, run.stage.recipe.normalize_test)
+def _taken(images: Tensor, run: Run) -> Tensor:
+    """Digits as the run's network takes them, float (N, 1, 28, 28). images: uint8, likewise"""
+    return evaluation.normalize(images.float() / 255, run.stage.recipe.normalize_test)
 
 
 def _signed(value: float, digits: int = 2) -> str:
@@ -65,7 +60,7 @@ def sliding_kernel(run: Run, label: int = 7, row: int = 8, column: int = 14) -> 
             "without bias, padding and stride, as stages 2 to 10 begin with."
         )
     image = _test_digit(label)
-    values = _input(image, run)
+    values = _taken(image[None], run)
     with torch.no_grad():
         maps = layer(values)[0]
     normalization = run.stage.recipe.normalize_test
@@ -79,7 +74,7 @@ def sliding_kernel(run: Run, label: int = 7, row: int = 8, column: int = 14) -> 
             "layer": name,
             "stage": run.stage.number,
             "label": label,
-            "pixels": _pixels(image),
+            "pixels": image.flatten().tolist(),
             "mean": normalization.mean,
             "sd": normalization.sd,
             "side": side,
@@ -198,7 +193,7 @@ def affine_map(label: int = 4, degrees: float = 20, scale: float = 1.2) -> Movin
             f"{scale:g}: there the output looks, so the output is the digit turned and enlarged. "
             f"The matrix has the rows {' '.join(numbers[0])} and {' '.join(numbers[1])}.",
         ),
-        {"label": label, "pixels": _pixels(image), "degrees": degrees, "scale": scale},
+        {"label": label, "pixels": image.flatten().tolist(), "degrees": degrees, "scale": scale},
     )  # fmt: skip
 
 
@@ -218,17 +213,6 @@ def affine_matrix(degrees: float, scale: float, right: float, down: float) -> Te
 SHIFTS = (-3, -2, -1, 0, 1, 2, 3)  # pixels to the right
 
 
-def shifted(image: Tensor, right: int) -> Tensor:
-    """A digit moved by whole pixels, paper coming in: (1, H, W)"""
-    moved = torch.zeros_like(image)
-    width = image.shape[2]
-    if right >= 0:
-        moved[:, :, right:] = image[:, :, : width - right]
-    else:
-        moved[:, :, :right] = image[:, :, -right:]
-    return moved
-
-
 def forgetting(before: Run, after: Run, label: int = 4, pooled: str = "gap") -> Moving:
     """Ten maps and their averages for a digit, shifted: what the scores make of it.
 
@@ -236,10 +220,9 @@ def forgetting(before: Run, after: Run, label: int = 4, pooled: str = "gap") -> 
     pooled: the name of the averaging layer in `after`
     """
     image = _test_digit(label)
-    shifts = torch.stack([shifted(image, right) for right in SHIFTS])
+    shifts = torch.stack([evaluation.shifted(image, 0, right) for right in SHIFTS])
     maps, averages = _before_and_behind(after, pooled, shifts)
-    old = _scores(before, shifts)
-    new = _scores(after, shifts)
+    old, new = (_before_and_behind(run, "log_softmax", shifts)[0] for run in (before, after))
     assert torch.allclose(new, averages.flatten(1), atol=1e-4), "the averages are the scores"
     middle, end = SHIFTS.index(0), len(SHIFTS) - 1
     return Moving(
@@ -258,7 +241,7 @@ def forgetting(before: Run, after: Run, label: int = 4, pooled: str = "gap") -> 
         ),
         {
             "label": label,
-            "pixels": _pixels(image),
+            "pixels": image.flatten().tolist(),
             "shifts": SHIFTS,
             "unit": ROUNDING,
             "side": maps.shape[2],
@@ -272,22 +255,12 @@ def forgetting(before: Run, after: Run, label: int = 4, pooled: str = "gap") -> 
 @torch.no_grad()
 def _before_and_behind(run: Run, name: str, images: Tensor) -> tuple[Tensor, Tensor]:
     """What a layer takes and what it gives. images: uint8 (N, 1, 28, 28)"""
-    signal = evaluation.normalize(images.float() / 255, run.stage.recipe.normalize_test)
+    signal = _taken(images, run)
     for child, layer in run.build().named_children():
         before, signal = signal, layer(signal)
         if child == name:
             return before, signal
     raise MnistStepsError(f"stage {run.stage.number} has no layer {name!r}.")
-
-
-@torch.no_grad()
-def _scores(run: Run, images: Tensor) -> Tensor:
-    """What the network gives before its log-softmax: (N, 10)"""
-    signal = evaluation.normalize(images.float() / 255, run.stage.recipe.normalize_test)
-    for child, layer in run.build().named_children():
-        if child != "log_softmax":
-            signal = layer(signal)
-    return signal
 
 
 def _still_maps(image: Tensor, maps: Tensor, averages: Tensor, label: int, run: Run) -> Figure:

@@ -12,8 +12,18 @@ from dataclasses import dataclass
 from mnist_steps.experiments import evidence
 from mnist_steps.experiments.evidence import Interval, Verdict
 from mnist_steps.experiments.study import Outcome, Store
-from mnist_steps.figures.fluid import Axis, below, fluid, line, text
-from mnist_steps.figures.style import Figure, colour, with_colours
+from mnist_steps.figures.fluid import (
+    Axis,
+    below,
+    curve,
+    dot,
+    fluid,
+    level,
+    line,
+    stretched,
+    text,
+)
+from mnist_steps.figures.style import Figure, with_colours
 from mnist_steps.stages import BUDGET, TARGET, Stage
 
 MARKS = (50, 90, 95, 97, 98, 98.5, 99, 99.2, 99.4, 99.5, 99.6, 99.7, 99.8, 99.9)
@@ -44,7 +54,7 @@ class Row:
             return f"{name}: by {views} no run was judged."
         found = self.verdict
         sure = found.interval
-        interval = f", 95 % interval {sure.low:.3f} to {sure.high:.3f}" if sure else ""
+        interval = f", 95 % interval {sure:.3f}" if sure else ""
         return (
             f"{name}, by {views}: mean {found.mean:.3f} %{interval}, runs from "
             f"{min(self.finals):.2f} to {max(self.finals):.2f}; {found.end} of {found.runs} end at "
@@ -155,7 +165,7 @@ def _sizes(rows: Sequence[Row]) -> list[str]:
     ]
     for position, count in enumerate(counts):
         x, y = axis(count), TOP + ROW * position + 28
-        parts.append(f'<circle cx="{x:.2f}%" cy="{y}" r="4.5" fill="{colour("ink")}"/>')
+        parts.append(dot(x, y, 4.5, "ink"))
         # The number stands where it does not run over the budget's line, nor out of the figure.
         right = count < BUDGET or x < (axis.start + axis.end) / 2
         parts.append(text(x, y + 4, f"{count:,}", "ink", "start" if right else "end", 8, True))
@@ -183,13 +193,9 @@ def _dots(
     if interval:
         low, high = (axis(100 - value) for value in (interval.low, interval.high))
         parts.append(line(low, y, high, y, "muted", 6, 0.45))
-    fill = f'fill="{colour("test")}" fill-opacity="0.65"'
-    if ring:
-        fill = f'fill="none" stroke="{colour("test")}" stroke-width="1.4"'
     for place, final in enumerate(sorted(finals)):
         height = y + (place % 3 - 1) * DOT  # neighbours do not hide each other
-        x = axis(max(100 - final, 0.01))
-        parts.append(f'<circle cx="{x:.2f}%" cy="{height:.1f}" r="{DOT}" {fill}/>')
+        parts.append(dot(axis(max(100 - final, 0.01)), height, DOT, "test", 0.65, ring))
     x = axis(100 - statistics.fmean(finals))
     return [*parts, line(x, y - 9, x, y + 9, "ink", 2.4)]
 
@@ -235,7 +241,7 @@ def rungs(steps: Sequence[Rung]) -> Figure:
         parts += _dots(axis, top + 28, step.finals, interval, ring=step.views > 1)
         for x, figure in ((82, f"{mean:.3f}"), (98, f"{step.seconds:.1f}")):
             parts.append(text(x, top + 32, figure, "ink", "end"))
-        sure = f", 95 % interval {interval.low:.3f} to {interval.high:.3f}" if interval else ""
+        sure = f", 95 % interval {interval:.3f}" if interval else ""
         described.append(
             f"{place + 1}, {step.title}: mean {mean:.3f} %{sure}, {len(step.finals)} runs, "
             f"{step.seconds:.1f} seconds"
@@ -296,30 +302,28 @@ def all_curves(
         y = down(value)
         if low < value < high and y - last > 20:
             last = y
-            parts.append(line(PLOT[0], y, PLOT[1], y, "grid", 0.8))
-            parts.append(text(PLOT[0] - 1.5, y + 4, words, "muted", "end"))
-    for epoch in _epochs_named(epochs):
-        x = PLOT[0] + (PLOT[1] - PLOT[0]) * _share(epoch, epochs)
-        parts.append(text(x, HEIGHT + 20, f"{epoch}", "muted", "middle"))
+            parts += level(y, *PLOT, words)
+
+    def across(epoch: int) -> float:
+        return PLOT[0] + (PLOT[1] - PLOT[0]) * (epoch - 1) / max(epochs - 1, 1)
+
+    for epoch in range(1, epochs + 1):
+        if epochs <= 8 or epoch % 5 == 0 or epoch == 1:
+            parts.append(text(across(epoch), HEIGHT + 20, f"{epoch}", "muted", "middle"))
     parts.append(text(sum(PLOT) / 2, HEIGHT + 38, "epoch", "muted", "middle"))
     parts.append(text(0, 14, KINDS[of], "muted"))
     lines = []
     for _, name, runs, means in drawn:
         thin = [(run, 0.8, 0.55) for run in runs]
         for values, width, opacity in [*thin, (means, 2.6, 1)]:
-            lines.append(_polyline(values, epochs, down, name, width, opacity))
-    # Stretched sideways with the page, while a line stays as thick as it is.
-    parts.append(
-        f'<svg x="{PLOT[0]}%" width="{PLOT[1] - PLOT[0]}%" height="{HEIGHT}" '
-        f'viewBox="0 0 1000 {HEIGHT}" preserveAspectRatio="none" overflow="visible">'
-        f"{''.join(lines)}</svg>"
-    )
+            points = [(across(epoch), down(value)) for epoch, value in enumerate(values, start=1)]
+            lines.append(curve(points, name, width, opacity))
+    parts.append(stretched(lines, HEIGHT))
     taken: list[float] = []
     for stage, name, _, means in sorted(drawn, key=lambda each: down(each[3][-1])):
         y = max(down(means[-1]) + 4, (taken[-1] + 16) if taken else 0)
         taken.append(y)
-        x = PLOT[0] + (PLOT[1] - PLOT[0]) * _share(len(means), epochs)
-        parts.append(text(x, y, f"stage {stage.number}", name, shift=6))
+        parts.append(text(across(len(means)), y, f"stage {stage.number}", name, shift=6))
     described = "; ".join(
         f"stage {stage.number}, {len(runs)} runs: the mean goes from {_shown(means[0], accuracy)} "
         f"over {_shown(means[len(means) // 2], accuracy)} in epoch {len(means) // 2 + 1} to "
@@ -338,27 +342,6 @@ def _height(value: float | None, accuracy: bool) -> float:
 
 def _shown(height: float, accuracy: bool) -> str:
     return f"{100 - height:.2f}" if accuracy else f"{height:.3f}"
-
-
-def _share(epoch: int, epochs: int) -> float:
-    return (epoch - 1) / max(epochs - 1, 1)
-
-
-def _epochs_named(epochs: int) -> list[int]:
-    return [epoch for epoch in range(1, epochs + 1) if epochs <= 8 or epoch % 5 == 0 or epoch == 1]
-
-
-def _polyline(
-    values: Sequence[float], epochs: int, down: Axis, name: str, width: float, opacity: float
-) -> str:
-    points = " ".join(
-        f"{1000 * _share(place + 1, epochs):.0f},{down(value):.1f}"
-        for place, value in enumerate(values)
-    )
-    return (
-        f'<polyline points="{points}" fill="none" stroke="{colour(name)}" '
-        f'stroke-width="{width}" stroke-opacity="{opacity}" vector-effect="non-scaling-stroke"/>'
-    )
 
 
 # --- What a change did ----------------------------------------------------------------------
@@ -453,7 +436,5 @@ def _effect(
     if interval is not None:
         low, high = (axis(end) for end in interval)
         parts.append(line(low, y + 9, high, y + 9, name, 3))
-    parts.append(
-        f'<circle cx="{axis(difference):.2f}%" cy="{y + 9:g}" r="4.5" fill="{colour(name)}"/>'
-    )
+    parts.append(dot(axis(difference), y + 9, 4.5, name))
     return [*parts, text(98, y + 13, f"{difference:+.2f}", name, "end")]

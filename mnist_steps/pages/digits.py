@@ -1,17 +1,14 @@
 """Test digits as pictures on a page: which a change has taught a network, and which it has cost."""
 
-import base64
 import html
-import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from PIL import Image
-
 from mnist_steps import data
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.experiments.study import Store
+from mnist_steps.figures.drawing import address_of
 from mnist_steps.markup import Html
 from mnist_steps.stages import Stage
 
@@ -84,23 +81,14 @@ def _turned(old: Misread, new: Misread) -> list[int]:
 
 
 def _pictures(positions: Sequence[int], old: Misread, new: Misread) -> str:
-    labels = data.mnist().test.labels
+    mnist = data.mnist().test
     shown = []
     for at in positions[:SHOWN]:
         words = f"{old.times[at]}/{old.runs} → {new.times[at]}/{new.runs}"
-        alt = f"Test digit {at}, a {labels[at]}"
+        label = mnist.labels[at]
+        alt = f"Test digit {at}, a {label}"
         shown.append(
-            f'<li><img src="{_picture(at)}" alt="{html.escape(alt)}" width="56" height="56">'
-            f"<span><strong>{labels[at]}</strong> {words}</span></li>"
+            f'<li><img src="{address_of(mnist.images[at])}" alt="{html.escape(alt)}" '
+            f'width="56" height="56"><span><strong>{label}</strong> {words}</span></li>'
         )
     return f'<ul class="digits" role="list">{"".join(shown)}</ul>' if shown else "<p>None.</p>"
-
-
-def _picture(position: int) -> str:
-    """A test digit as the address of a PNG: black ink, as opaque as it was inked."""
-    ink = Image.fromarray(data.mnist().test.images[position, 0].numpy(), mode="L")
-    picture = Image.new("LA", ink.size, 0)
-    picture.putalpha(ink)
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

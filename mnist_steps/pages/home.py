@@ -69,7 +69,7 @@ def answer_of(found: Verdict) -> tuple[str, str]:
     if found.beyond_doubt:
         answer = "Yes, on average, and beyond doubt."
     interval = found.interval
-    sure = f" (95 % interval {interval.low:.3f} to {interval.high:.3f})" if interval else ""
+    sure = f" (95 % interval {interval:.3f})" if interval else ""
     return answer, (
         f"Over {found.runs} trainings the mean is {found.mean:.3f} %{sure}; {found.end} of them "
         f"end at {found.target} % or above, {found.hold} hold it in each of their last three "

@@ -288,7 +288,7 @@ def verdicts(stage: Stage, store: Store | None = None) -> Html:
                 name,
                 found.words,
                 f"{found.mean:.3f}",
-                f"{sure.low:.3f} to {sure.high:.3f}" if sure else "too few runs",
+                f"{sure:.3f}" if sure else "too few runs",
                 f"{found.end} of {found.runs}",
                 f"{found.hold} of {found.runs}",
             ]
