@@ -19,7 +19,7 @@ from mnist_steps.augment import RandomResizedCrop, RandomRotation
 from mnist_steps.experiments import evidence
 from mnist_steps.experiments.arms import Arm, Experiment, network, varied
 from mnist_steps.experiments.evidence import Comparison
-from mnist_steps.experiments.study import Store
+from mnist_steps.experiments.study import OURS, Store
 from mnist_steps.recipes import OneCycle
 
 EPOCHS = 5
@@ -228,12 +228,8 @@ class Effect:
         }
 
 
-def effects(store: Store | None = None) -> list[Effect]:
-    """Every arm against the baseline, in the order of FACTORS, with all runs that are there.
-
-    store: of the runs; None for the package's own
-    """
-    store = store or Store()
+def effects(store: Store = OURS) -> list[Effect]:
+    """Every arm against the baseline, in the order of FACTORS, with all runs that are there."""
     base = _finals(store, BASELINE)
     found = []
     for factor in FACTORS:

@@ -14,7 +14,7 @@ from typing import Any
 from torch import nn
 
 from mnist_steps.errors import MnistStepsError
-from mnist_steps.experiments.study import Outcome, Store, Task, tasks_for
+from mnist_steps.experiments.study import OURS, Outcome, Store, Task, tasks_for
 from mnist_steps.stages import Stage
 
 
@@ -62,10 +62,9 @@ class Experiment:
         ]
 
     def outcomes(
-        self, arms: Iterable[Arm] | None = None, store: Store | None = None
+        self, arms: Iterable[Arm] | None = None, store: Store = OURS
     ) -> list[tuple[Arm, list[Outcome]]]:
-        """Arms with their runs; arms: all when None; store: None for the package's own."""
-        store = store or Store()
+        """Arms with their runs; arms: all when None."""
         return [
             (arm, store.outcomes(arm.stage, arm.name, judged_on=self.judged_on))
             for arm in (self.arms if arms is None else arms)

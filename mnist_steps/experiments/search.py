@@ -15,7 +15,7 @@ from typing import Any
 from mnist_steps import stages
 from mnist_steps.augment import RandomResizedCrop, RandomRotation, RandomTranslation
 from mnist_steps.experiments.arms import Arm, Experiment, network, varied
-from mnist_steps.experiments.study import Outcome, Store
+from mnist_steps.experiments.study import OURS, Outcome, Store
 from mnist_steps.recipes import SGD, TRAIN_PIXELS, OneCycle, Recipe
 
 # Where all candidates start, unless they say otherwise. Each test image is judged by nine views
@@ -155,11 +155,8 @@ class Tried:
 NAMES = {DEEP: "deep", WIDE: "wide", SMALL: "deep", SMALL_WIDE: "wide"}
 
 
-def tried(number: int, store: Store | None = None) -> list[Tried]:
-    """The candidates for a stage that have runs, the lowest loss first.
-
-    store: None for the package's own
-    """
+def tried(number: int, store: Store = OURS) -> list[Tried]:
+    """The candidates for a stage that have runs, the lowest loss first."""
     found = [
         Tried(arm, made, statistics.fmean(one.history[-1].test_loss for one in made))
         for arm, made in SEARCH.outcomes(candidates(number), store)

@@ -402,6 +402,9 @@ class Store(stored.Store[Task, Outcome]):
         msgspec.convert({"seconds": ()} | outcome.environment, Environment)
 
 
+OURS = Store()  # the runs that come with the package
+
+
 # --- The study ------------------------------------------------------------------------------
 
 

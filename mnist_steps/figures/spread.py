@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from mnist_steps.experiments import evidence
 from mnist_steps.experiments.evidence import Interval, Verdict
-from mnist_steps.experiments.study import Outcome, Store
+from mnist_steps.experiments.study import OURS, Outcome, Store
 from mnist_steps.figures.fluid import (
     Axis,
     below,
@@ -88,15 +88,13 @@ def seeds(
     stages: Sequence[Stage],
     views: int | None = None,
     sizes: bool = False,
-    store: Store | None = None,
+    store: Store = OURS,
 ) -> Figure:
     """Each run a dot where it ended; the mean with its 95 % interval; how many end and hold.
 
     views: as for `rows_of`
     sizes: the number of parameters beside it
-    store: of the study; None for the package's own
     """
-    store = store or Store()
     rows = [row for stage in stages for row in rows_of(stage, store.outcomes(stage), views)]
     errors = [100 - final for row in rows for final in row.finals] + [100 - TARGET]
     axis = Axis(30 if sizes else 1.5, 76, 1.12 * max(errors), 0.88 * max(min(errors), 0.01))
@@ -271,16 +269,12 @@ KINDS = {
 LOSS_MARKS = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 
 
-def all_curves(
-    stages: Sequence[Stage], of: str = "test_accuracy", store: Store | None = None
-) -> Figure:
+def all_curves(stages: Sequence[Stage], of: str = "test_accuracy", store: Store = OURS) -> Figure:
     """Each run a thin line over its epochs, the mean of a stage's runs a thick one.
 
     of: one of KINDS; runs are drawn as their recipe judges them
-    store: of the study; None for the package's own
     Raises MnistStepsError for more stages than CURVE_COLOURS.
     """
-    store = store or Store()
     accuracy = of.endswith("accuracy")
     drawn = []
     for stage, name in with_colours(stages, CURVE_COLOURS):

@@ -18,7 +18,7 @@ from PIL import Image
 
 from mnist_steps import data, markup, runs, stages, summary
 from mnist_steps.experiments import evidence, study
-from mnist_steps.experiments.study import Outcome, Store
+from mnist_steps.experiments.study import OURS, Outcome, Store
 from mnist_steps.markup import Html
 from mnist_steps.pages.parts import describe_recipe
 from mnist_steps.summary import Table
@@ -48,13 +48,12 @@ class Entry:
     outcomes: Sequence[Outcome]
 
 
-def entries(store: Store | None = None) -> list[Entry]:
+def entries(store: Store = OURS) -> list[Entry]:
     """All stages that have a record, by number; those that follow the original need one.
 
-    store: of the study; None for the package's own
     Raises what `runs.load` and `Store.outcomes` raise.
     """
-    store, labels = store or Store(), data.mnist().test.labels
+    labels = data.mnist().test.labels
     return [
         Entry(
             run,

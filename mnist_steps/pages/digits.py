@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mnist_steps import data
 from mnist_steps.errors import MnistStepsError
-from mnist_steps.experiments.study import Store
+from mnist_steps.experiments.study import OURS, Store
 from mnist_steps.figures.drawing import address_of
 from mnist_steps.markup import Html
 from mnist_steps.stages import Stage
@@ -30,9 +30,9 @@ class Misread:
         return self.times[position] / self.runs
 
 
-def misread(stage: Stage, store: Store | None = None) -> Misread:
+def misread(stage: Stage, store: Store = OURS) -> Misread:
     """By the runs of the study. Raises MnistStepsError where there are none."""
-    outcomes = (store or Store()).outcomes(stage)
+    outcomes = store.outcomes(stage)
     if not outcomes:
         raise MnistStepsError(
             f"stage {stage.number} has no study to look at. Make it with: mnist-steps study "
@@ -41,12 +41,11 @@ def misread(stage: Stage, store: Store | None = None) -> Misread:
     return Misread(len(outcomes), Counter(place for one in outcomes for place in one.wrong))
 
 
-def newly(before: Stage, after: Stage, store: Store | None = None) -> Html:
+def newly(before: Stage, after: Stage, store: Store = OURS) -> Html:
     """Which test digits most runs of a stage read and most of the stage before did not; and back.
 
     A digit is newly right when at least half of the runs before misread it and fewer than half
     of those after do; newly wrong the other way. Those with the largest change are shown.
-    store: of the study; None for the package's own
     """
     old, new = misread(before, store), misread(after, store)
     right, wrong = (_turned(*pair) for pair in ((old, new), (new, old)))

@@ -2,7 +2,7 @@
 
 from mnist_steps import figures, stages
 from mnist_steps.experiments.evidence import Verdict
-from mnist_steps.experiments.study import Store, verdict_of
+from mnist_steps.experiments.study import OURS, Store, verdict_of
 from mnist_steps.markup import Html
 from mnist_steps.stages import TARGET
 
@@ -35,18 +35,15 @@ finger or pen. With the keyboard, take an example digit in the playground."></ca
 </div>"""
 
 
-def hero(store: Store | None = None) -> Html:
-    """What the eight stages are about, whether they get there, three doors, and the drawing pad.
-
-    store: of the study; None for the package's own
-    """
+def hero(store: Store = OURS) -> Html:
+    """What the eight stages are about, whether they get there, three doors, and the drawing pad."""
     first, last = stages.ORIGINAL[0], stages.ORIGINAL[-1]
     promise = (
         f"Eight steps take a network that reads handwritten digits from {first.parameters:,} "
         f"parameters to {last.parameters:,}. Each step teaches one idea, and how sure one can be "
         "of it."
     )
-    found = verdict_of((store or Store()).outcomes(last))
+    found = verdict_of(store.outcomes(last))
     question = f"Does it still read {TARGET} % of the test digits?"
     answer, evidence = ("That is not known yet.", "") if found is None else answer_of(found)
     doors = "".join(
@@ -77,13 +74,11 @@ def answer_of(found: Verdict) -> tuple[str, str]:
     )
 
 
-def ladder(store: Store | None = None) -> Html:
+def ladder(store: Store = OURS) -> Html:
     """Accuracy beside size: every seed of every stage, by one view of each digit or by nine.
 
     A switch that needs no script shows one of two figures.
-    store: of the study; None for the package's own
     """
-    store = store or Store()
     shown = [stage for stage in stages.STAGES if store.outcomes(stage)]
     choices = ((1, "once, as it is"), (9, "by the mean of nine shifts, in stages that have them"))
     switches = "".join(

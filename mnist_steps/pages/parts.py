@@ -21,7 +21,7 @@ from mnist_steps.errors import MnistStepsError
 from mnist_steps.experiments import evidence
 from mnist_steps.experiments.evidence import Summary
 from mnist_steps.experiments.search import Tried
-from mnist_steps.experiments.study import Store, summary_of
+from mnist_steps.experiments.study import OURS, Store, summary_of
 from mnist_steps.markup import Html, table
 from mnist_steps.recipes import Recipe, shown
 from mnist_steps.runs import Replay
@@ -108,17 +108,16 @@ def standard_error(accuracy: float, images: int = data.TEST_SIZE) -> float:
     return 100 * math.sqrt(share * (1 - share) / images)
 
 
-def results(run: Run, store: Store | None = None) -> Html:
+def results(run: Run, store: Store = OURS) -> Html:
     """This run beside what the original claimed, the difference, and whether the two agree.
 
     Below, what the study over many seeds says, when it has runs of this stage. For a stage of our
     own, which nobody claimed anything of, there are just our figures.
-    store: of the study; None for the package's own
 
     Two accuracies agree here when they differ by at most three standard errors of a difference.
     Raises MnistStepsError when the number of parameters, which chance cannot change, differs.
     """
-    summary = (store or Store()).summary(run.stage)
+    summary = store.summary(run.stage)
     if run.stage.claim is None:
         return _own_results(run, summary)
     claim = run.stage.claim
@@ -269,12 +268,9 @@ def describe_seconds(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
-def verdicts(stage: Stage, store: Store | None = None) -> Html:
-    """How a stage's runs are judged by the target: by one view of each digit, and by several.
-
-    store: of the study; None for the package's own
-    """
-    outcomes = (store or Store()).outcomes(stage)
+def verdicts(stage: Stage, store: Store = OURS) -> Html:
+    """How a stage's runs are judged by the target: by one view of each digit, and by several."""
+    outcomes = store.outcomes(stage)
     rows = []
     for row in figures.rows_of(stage, outcomes):
         name = "one view" if row.views == 1 else f"the mean of {row.views} views"
