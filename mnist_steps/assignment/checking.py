@@ -4,11 +4,10 @@ import json
 import platform
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import torch
 
 from mnist_steps import __version__, runs
@@ -285,17 +284,20 @@ class CheckTask:
 
 @dataclass(frozen=True)
 class CheckOutcome:
-    """A `Checked` as plain data. graph: the network's description, JSON"""
+    """A `Checked` that can be written down.
+
+    graph: the network's description, JSON; recipe: as `Recipe.as_data` gives it
+    """
 
     key: str
-    findings: list[dict[str, str]]
+    findings: tuple[Finding, ...]
     graph: str | None
     recipe: dict[str, Any] | None
     affordable: bool
-    facts: dict[str, Any] | None
+    facts: Facts | None
     level: str | None
     digest: str | None
-    notes: list[dict[str, str]] = field(default_factory=list)
+    notes: tuple[Finding, ...] = ()
 
     @property
     def headline(self) -> str:
@@ -313,14 +315,14 @@ class CheckOutcome:
     def checked(self) -> Checked:
         """Raises MnistStepsError when a description is not one that `perform` made."""
         return Checked(
-            findings=tuple(Finding(**one) for one in self.findings),
+            findings=self.findings,
             network=None if self.graph is None else rebuild.read(self.graph),
             recipe=None if self.recipe is None else Recipe.from_data(self.recipe),
             affordable=self.affordable,
-            facts=None if self.facts is None else msgspec.convert(self.facts, Facts),
+            facts=self.facts,
             level=self.level,
             digest=self.digest,
-            notes=tuple(Finding(**one) for one in self.notes),
+            notes=self.notes,
         )
 
 
@@ -344,14 +346,14 @@ def perform(task: CheckTask) -> CheckOutcome:
         found = Checked((unforeseen(error),), level=sandbox.level(), digest=task.files.digest)
     return CheckOutcome(
         key=task.key,
-        findings=[asdict(one) for one in found.findings],
+        findings=found.findings,
         graph=None if found.network is None else description(found.network),
         recipe=None if found.recipe is None else found.recipe.as_data(),
         affordable=found.affordable,
-        facts=None if found.facts is None else asdict(found.facts),
+        facts=found.facts,
         level=found.level,
         digest=found.digest,
-        notes=[asdict(one) for one in found.notes],
+        notes=found.notes,
     )
 
 

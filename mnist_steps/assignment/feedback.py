@@ -87,7 +87,7 @@ def class_page(grading: Grading, notes: Sequence[str] = ()) -> str:
     notes: what a person should look at
     """
     graded = [grade for grade in grading.grades if grade.status in (PASS, FAIL)]
-    trained = [grade for grade in grading.grades if grade.accuracy is not None]
+    trained, _ = grading.ranked
     return _page(
         "class",
         title="The class",
@@ -104,9 +104,7 @@ def class_page(grading: Grading, notes: Sequence[str] = ()) -> str:
 
 def screening_page(grading: Grading) -> str:
     """The class after one short run each: a ranking, what went wrong, and no marks."""
-    trained = [grade for grade in grading.grades if grade.accuracy is not None]
-    others = [grade for grade in grading.grades if grade.accuracy is None]
-    ranked = sorted(trained, key=lambda grade: -(grade.accuracy or 0))
+    trained, others = grading.ranked
     return _page(
         "screening",
         title="The class, screened",
@@ -118,10 +116,10 @@ def screening_page(grading: Grading) -> str:
                 f"{rank}",
                 grade.entry.name,
                 f"{grade.accuracy:.2f}",
-                f"{grading.as_data(grade)['parameters']:,}",
+                f"{grade.parameters:,}",
                 _count(len(grade.findings)),
             ]
-            for rank, grade in enumerate(ranked, start=1)
+            for rank, grade in enumerate(trained, start=1)
         ],
         others=[
             [grade.entry.name, WORDS[grade.status], grade.cause]
@@ -227,7 +225,6 @@ def _count(findings: int) -> str:
 
 
 def _submission(grading: Grading, grade: Grade) -> list[str | Html]:
-    data = grading.as_data(grade)
     word = WORDS[grade.status].partition(":")[0]
     return [
         markup.link(f"students/{grade.entry.folder}/feedback.html", grade.entry.name),
@@ -235,6 +232,6 @@ def _submission(grading: Grading, grade: Grade) -> list[str | Html]:
         grade.cause or _count(len(grade.findings)),
         "" if grade.points is None else f"{grade.points:g} of {grade.possible:g}",
         "" if grade.accuracy is None else f"{grade.accuracy:.2f}",
-        "" if data["parameters"] is None else f"{data['parameters']:,}",
-        data["late"] or "",
+        "" if grade.parameters is None else f"{grade.parameters:,}",
+        lateness(grade.entry, grading.assignment) or "",
     ]

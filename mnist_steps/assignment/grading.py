@@ -61,6 +61,13 @@ class Grade:
     problem: str | None = None
 
     @property
+    def parameters(self) -> int | None:
+        """Of the network; None without one."""
+        if self.checked is None or self.checked.network is None:
+            return None
+        return self.checked.network.parameters
+
+    @property
     def points(self) -> float | None:
         """Given so far; None without a mark."""
         given = [part.points for part in self.parts if part.points is not None]
@@ -98,12 +105,12 @@ class Grade:
 
     def reaches_target(self, assignment: Assignment) -> bool:
         """The exercise in one word: the budget kept, and every last epoch of every seed there."""
-        if self.checked is None or self.checked.network is None or not self.runs:
+        if self.parameters is None or not self.runs:
             return False
         reached, expected = rubric.epochs_at_target(
             [run.test_accuracies for run in self.runs], assignment
         )
-        return self.checked.network.parameters < assignment.parameters and reached == expected
+        return self.parameters < assignment.parameters and reached == expected
 
 
 @dataclass(frozen=True)
@@ -120,6 +127,13 @@ class Grading:
     sandbox: dict[str, Any]
     versions: dict[str, str]
     alike: tuple[Alike, ...] = ()
+
+    @property
+    def ranked(self) -> tuple[list[Grade], list[Grade]]:
+        """Those whose networks were trained, the most accurate first; and the others."""
+        trained = [grade for grade in self.grades if grade.accuracy is not None]
+        others = [grade for grade in self.grades if grade.accuracy is None]
+        return sorted(trained, key=lambda grade: -(grade.accuracy or 0)), others
 
     def as_data(self, grade: Grade) -> dict[str, Any]:
         """One grade as plain data, with all that is needed to repeat it."""
@@ -142,7 +156,7 @@ class Grading:
             "notes": [asdict(note) for note in grade.checked.notes] if grade.checked else [],
             "problem": grade.problem,
             "digest": grade.digest,
-            "parameters": network and network.parameters,
+            "parameters": grade.parameters,
             "macs": network and network.graph.total_macs,
             "recipe": checked and checked.recipe and checked.recipe.as_data(),
             "runs": [asdict(run) for run in grade.runs],

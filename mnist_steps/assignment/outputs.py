@@ -78,12 +78,11 @@ def write_filled(
 def write_screening(grading: Grading, out: Path) -> Table:
     """The submissions by the accuracy of their short runs, best first."""
     header = ["rank", "submission", "accuracy of a short run", "parameters", "status"]
-    trained = [grade for grade in grading.grades if grade.accuracy is not None]
-    others = [grade for grade in grading.grades if grade.accuracy is None]
-    rows = []
-    for rank, grade in enumerate(sorted(trained, key=lambda one: -(one.accuracy or 0)), start=1):
-        count = grading.as_data(grade)["parameters"]
-        rows.append([f"{rank}", grade.entry.name, f"{grade.accuracy:.2f}", f"{count}", "trained"])
+    trained, others = grading.ranked
+    rows = [
+        [f"{rank}", grade.entry.name, f"{grade.accuracy:.2f}", f"{grade.parameters}", "trained"]
+        for rank, grade in enumerate(trained, start=1)
+    ]
     rows += [["", grade.entry.name, "", "", grade.status] for grade in others]
     table = Table(header, rows)
     write_table(out / "screening.csv", table)

@@ -73,7 +73,7 @@ def distribution(grades: Sequence[Grade], assignment: Assignment) -> Figure:
 
 def frontier(grades: Sequence[Grade], assignment: Assignment) -> Figure:
     """Parameters against the accuracy of the worst seed; a line joins what nobody beats in both."""
-    points = sorted((_parameters(grade), grade.accuracy or 0.0) for grade in grades)
+    points = sorted((grade.parameters or 0, grade.accuracy or 0.0) for grade in grades)
     best: list[tuple[int, float]] = []
     for parameters, accuracy in points:
         if not best or accuracy > best[-1][1]:
@@ -108,8 +108,3 @@ def frontier(grades: Sequence[Grade], assignment: Assignment) -> Figure:
         f"Parameters against test accuracy of {len(points)} submissions. The line joins those that "
         f"no other beats with as few parameters: {described}.",
     )
-
-
-def _parameters(grade: Grade) -> int:
-    assert grade.checked is not None and grade.checked.network is not None
-    return grade.checked.network.parameters

@@ -14,6 +14,7 @@ from mnist_steps.commands.options import (
     Engine,
     Json,
     Workers,
+    or_dash,
     print_table,
     refuse_workers_of_a_cluster,
     say,
@@ -322,13 +323,9 @@ def parse_seeds(text: str | None) -> tuple[int, ...] | None:
 def print_grades(made: "Grading", out: Path, notes: list[str]) -> None:
     rows = []
     for grade in made.grades:
-        data = made.as_data(grade)
-        points = [
-            "–" if data[name] is None else f"{data[name]:g}" for name in ("points", "possible")
-        ]
-        accuracy = "–" if grade.accuracy is None else f"{grade.accuracy:.2f}"
-        parameters = "–" if data["parameters"] is None else f"{data['parameters']:,}"
-        rows.append((grade.entry.name, grade.status, *points, accuracy, parameters))
+        points, possible = or_dash(grade.points, "g"), or_dash(grade.possible, "g")
+        figures = (or_dash(grade.accuracy, ".2f"), or_dash(grade.parameters, ","))
+        rows.append((grade.entry.name, grade.status, points, possible, *figures))
     print_table(
         ("submission", "status", ">points", ">of", ">accuracy", ">parameters"),
         rows,

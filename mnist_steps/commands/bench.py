@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from mnist_steps.commands.options import Json, output, parse_numbers
+from mnist_steps.commands.options import Json, or_dash, output, parse_numbers, print_table
 
 if TYPE_CHECKING:
     from mnist_steps.experiments.bench import Row
@@ -74,29 +73,26 @@ def print_bench(rows: Sequence["Row"]) -> None:
     last = rows[-1]
     kinds = bench.kinds()
     names = dict.fromkeys(row.pipeline for row in rows)
-    table = Table(
+    print_table(
+        ("stage", "pipeline", ">seconds per epoch", ">ratio", ">to better", ">to 99.4 %"),
+        (
+            (
+                f"{row.stage}",
+                row.pipeline,
+                f"{row.seconds_per_epoch:.1f} "
+                f"({row.seconds_per_epoch_least:.1f}–{row.seconds_per_epoch_most:.1f})",
+                or_dash(row.ratio_to_original, ".2f"),
+                or_dash(row.ratio_to_better_original, ".2f"),
+                or_dash(row.seconds_to_target, ".0f"),
+            )
+            for row in rows
+        ),
         caption=f"On {last.processor}, {last.threads} threads, torch {last.torch}. Seconds for "
         f"60,000 training and 10,000 test images: median of {last.rounds} rounds in turns (least "
         "to most). Ratios: how many times as fast as the original without workers, and as the "
         "better of the original with and without. To 99.4 %: seconds until the stage's record "
-        "first has it."
+        "first has it.",
     )
-    table.add_column("stage")
-    table.add_column("pipeline", no_wrap=True)
-    for heading in ("seconds per epoch", "ratio", "to better", "to 99.4 %"):
-        table.add_column(heading, justify="right")
-    for row in rows:
-        ratios = (row.ratio_to_original, row.ratio_to_better_original)
-        table.add_row(
-            str(row.stage),
-            row.pipeline,
-            f"{row.seconds_per_epoch:.1f} "
-            f"({row.seconds_per_epoch_least:.1f}–{row.seconds_per_epoch_most:.1f})",
-            *("–" if ratio is None else f"{ratio:.2f}" for ratio in ratios),
-            "–" if row.seconds_to_target is None else f"{row.seconds_to_target:.0f}",
-            end_section=row.pipeline == list(names)[-1],
-        )
-    output.print(table)
     for name in names:
         output.print(f"{name}: {kinds[name].about}", highlight=False)
     for row in rows:

@@ -81,6 +81,11 @@ def say(line: str) -> None:
     print(f"mnist-steps: {line}", file=sys.stderr)
 
 
+def or_dash(value: float | None, form: str) -> str:
+    """A figure in its form, such as '.2f'; a dash where there is none."""
+    return "–" if value is None else f"{value:{form}}"
+
+
 def print_table(headings: Iterable[str], rows: Iterable[Iterable[str]], **options: Any) -> None:
     """headings: with a '>' before that of a column of figures, which stand to the right.
 

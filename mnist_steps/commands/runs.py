@@ -14,6 +14,7 @@ from mnist_steps.commands.options import (
     Json,
     Number,
     Seed,
+    or_dash,
     output,
     print_table,
     say,
@@ -36,34 +37,28 @@ def list_stages(as_json: Json = False) -> None:
         return
     shown = []
     for row in rows:
-        recorded = row["record"]
-        figures = [f"{recorded[name]:.2f}" for name in ("final", "best")] if recorded else ["–"] * 2
-        claimed = f"{row['claim']['best_test_accuracy']:.2f}" if row["claim"] else "–"
-        studied = f"{row['study']['mean']:.2f}" if row["study"] else "–"
+        known = [
+            (row["claim"] or {}).get("best_test_accuracy"),
+            *((row["record"] or {}).get(name) for name in ("final", "best")),
+            (row["study"] or {}).get("mean"),
+        ]
         number, count = str(row["number"]), f"{row['parameters']:,}"
         reached = "–"
         if (verdict := row["verdict"]) is not None:
             reached = "yes" if verdict["reached"] else "no"
             if verdict["beyond_doubt"]:
                 reached = "beyond doubt"
-        shown.append((number, row["title"], count, claimed, *figures, studied, reached))
+        figures = [or_dash(figure, ".2f") for figure in known]
+        shown.append((number, row["title"], count, *figures, reached))
     print_table(
-        (
-            "stage",
-            "title",
-            ">parameters",
-            ">original's best",
-            ">record: final",
-            ">best",
-            ">study",
-            ">reached",
-        ),
+        ("stage", "title", ">parameters", ">original's best", ">record: final", ">best", ">study",
+         ">reached"),
         shown,
         caption="Test accuracy in percent. The original reported its best epoch. Study: mean of "
         "the final epoch over several seeds; `mnist-steps study` says how sure that is. Reached: "
         "whether that mean is at the target, each image judged once; beyond doubt when its whole "
         "95 % interval is. A dash: only several views of each image were judged.",
-    )
+    )  # fmt: skip
 
 
 def describe_stage(stage: "Stage") -> dict[str, Any]:
