@@ -24,6 +24,7 @@ from mkdocs.plugins import get_plugin_logger
 from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 from mkdocs.structure.toc import get_toc
+from mkdocs.utils import get_relative_url
 from mkdocs_jupyter.plugin import NotebookFile
 
 # MkDocs loads this file by its path: the project's folder need not be where Python looks.
@@ -35,7 +36,10 @@ from site_tools import (  # noqa: E402
     execution,
     glossary,
     kernels,
+    lab_presets,
+    made,
     offline,
+    playground_assets,
     privacy,
     rendering,
 )
@@ -49,6 +53,10 @@ PAGE_LINK = re.compile(r'\b(href|src)="([^"#:?]+)(#[^"]*)?"')
 FIGURE = re.compile(r'(<figure class="plot">.*?)</figure>', re.DOTALL)
 STEP = re.compile(r'<li data-page="([^"]+)"')
 QUESTION = re.compile(r'data-kind="(\w+)"[^>]*? data-question="(\w+)"')
+
+# Pages whose own HTML names the site's files, by the folders that these lie in.
+OWN_HTML = (playground_assets.PAGE, lab_presets.PAGE)
+FOLDERS = ("stylesheets/", "javascripts/", "assets/", "assignment/")
 
 # The executed pages of this build, by their path under docs/.
 rendered: dict[str, Rendered] = {}
@@ -92,20 +100,20 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Execute each page that has no entry in the cache; raise PluginError when one fails."""
-    cache = _project(config) / ".cache" / "pages"
+    cache = made.project_of(config) / ".cache" / "pages"
     names = [
         file.src_uri
         for file in files
         # A NotebookFile wraps MkDocs' own, which knows whether it is left out of the site.
         if isinstance(file, NotebookFile) and not file.file.inclusion.is_excluded()
     ]
-    imports = Imports(_project(config), config.extra["executed_pages_use"])
+    imports = Imports(made.project_of(config), config.extra["executed_pages_use"])
     digests = digests_of(Path(config.docs_dir), names, imports)
     entries = {name: cache / f"{digest}.json" for name, digest in digests.items()}
     stale = [name for name, entry in entries.items() if not entry.is_file()]
     outcomes = execution.execute_all(
         [Path(config.docs_dir, name) for name in stale],
-        _project(config),
+        made.project_of(config),
         imports=config.extra.get("executed_pages_import", []),
         then=rendering.render,
     )
@@ -161,6 +169,9 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
             html = formulas[source].put_back(html)
         except FormulaError as error:
             raise PluginError(f"{source}: {error}") from error
+    if source in OWN_HTML:  # MkDocs points only what is Markdown at files
+        for folder in FOLDERS:
+            html = html.replace(f'="{folder}', f'="{get_relative_url(folder, page.url)}')
     words = files.get_file_from_path(glossary.SOURCE)
     if words is None or source in glossary.LEFT_OUT:
         return html
@@ -254,10 +265,6 @@ def on_post_build(config: MkDocsConfig) -> None:
     found = list(checks.problems(Path(config.site_dir), base))
     if found:
         raise PluginError("the built site is not whole:\n  " + "\n  ".join(found))
-
-
-def _project(config: MkDocsConfig) -> Path:
-    return Path(config.config_file_path).resolve().parent
 
 
 def _write(file: Path, text: str) -> None:

@@ -16,6 +16,7 @@ from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 
 from site_tools.dependencies import Imports
+from site_tools.made import project_of
 
 PAGE = "contributing.md"
 PLACE = "<!-- the house -->"
@@ -33,7 +34,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     """Put picture and table where the page asks for them."""
     if page.file.src_uri != PAGE:
         return None
-    project = Path(config.config_file_path).resolve().parent
+    project = project_of(config)
     floors, arrows = floors_of(project), arrows_of(project)
     purposes = {room: purpose(project / PACKAGE, room) for room in arrows}
     return markdown.replace(

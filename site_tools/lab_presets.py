@@ -13,8 +13,6 @@ from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
-from mkdocs.structure.pages import Page
-from mkdocs.utils import get_relative_url
 
 from site_tools import made, playground_assets
 
@@ -35,21 +33,11 @@ PIXELS = 28
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the presets to the site, and folder.js, the Lab for pages opened from a folder."""
-    cache = Path(config.config_file_path).resolve().parent / ".cache" / "lab"
-    data = made.kept(cache, "site_tools.lab_presets", "the Lab's presets")
+    data = made.kept(made.cache_of(config, "lab"), "site_tools.lab_presets", "the Lab's presets")
     files.append(File.generated(config, f"{DATA}/{NAME}", abs_src_path=str(data / NAME)))
     packed = playground_assets.pack(Path(config.docs_dir, SCRIPTS, "start.js"), data)
     files.append(File.generated(config, f"{SCRIPTS}/folder.js", content=packed))
     return files
-
-
-def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str | None:
-    """Point the page's own HTML at the site's files; MkDocs does so only for Markdown."""
-    if page.file.src_uri != PAGE:
-        return None
-    for folder in ("stylesheets/", "javascripts/", "assets/", "assignment/"):
-        html = html.replace(f'="{folder}', f'="{get_relative_url(folder, page.url)}')
-    return html
 
 
 # --- The presets ----------------------------------------------------------------------------------

@@ -10,11 +10,22 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 
 from site_tools.dependencies import Imports
 
 ROOT = Path(__file__).parents[1]
+
+
+def project_of(config: MkDocsConfig) -> Path:
+    """The folder in which mkdocs.yml lies."""
+    return Path(config.config_file_path).resolve().parent
+
+
+def cache_of(config: MkDocsConfig, name: str) -> Path:
+    """The folder for what a module of this name makes."""
+    return project_of(config) / ".cache" / name
 
 
 def kept(cache: Path, module: str, what: str) -> Path:

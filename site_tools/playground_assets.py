@@ -14,7 +14,6 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
-from mkdocs.utils import get_relative_url
 
 from site_tools import made, packing
 
@@ -38,8 +37,11 @@ SOURCE = re.compile(r"^<!-- source: ([\w-]+\.js) (\w+) -->$", re.MULTILINE)
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the exported networks and the examples to the site, and folder.js with all of them."""
-    cache = Path(config.config_file_path).resolve().parent / ".cache" / "playground"
-    data = made.kept(cache, "site_tools.playground_assets", "the playground's networks")
+    data = made.kept(
+        made.cache_of(config, "playground"),
+        "site_tools.playground_assets",
+        "the playground's networks",
+    )
     for path in sorted(data.rglob("*")):
         if path.is_file():
             address = f"{DATA}/{path.relative_to(data).as_posix()}"
@@ -62,20 +64,12 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     )
 
 
-def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str | None:
-    """Point the page's own HTML at the site's files; MkDocs does so only for Markdown."""
-    if page.file.src_uri != PAGE:
-        return None
-    for folder in ("stylesheets/", "javascripts/", "assets/"):
-        html = html.replace(f'="{folder}', f'="{get_relative_url(folder, page.url)}')
-    return html
-
-
 # --- The data ------------------------------------------------------------------------------
 
 
 def write_data(folder: Path) -> None:
     """Write stage-N/model.json and weights.bin for each stage, and playground.json."""
+    from mnist_steps import runs
     from mnist_steps.pages import export
 
     chosen = []
@@ -86,7 +80,8 @@ def write_data(folder: Path) -> None:
                 "number": number,
                 "title": description["title"],
                 "parameters": sum(layer["params"] for layer in description["layers"]),
-                "test_accuracy": one_view_accuracy(number),
+                # As the playground judges a drawing: once.
+                "test_accuracy": runs.load(number).epochs[-1].by_one_view,
                 "leastEvidence": least_evidence(number),
             }
         )
@@ -97,14 +92,6 @@ def write_data(folder: Path) -> None:
         "usual": usual(),
     }
     (folder / "playground.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
-
-
-def one_view_accuracy(number: int) -> float:
-    """Percent of the test digits, each judged once, as the playground judges a drawing."""
-    from mnist_steps import runs
-
-    last = runs.load(number).epochs[-1]
-    return last.test_accuracy if last.one_view_accuracy is None else last.one_view_accuracy
 
 
 def usual() -> dict[str, float]:

@@ -16,6 +16,8 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+from site_tools.made import project_of
+
 COMMANDS, COMMANDS_PLACE = "reference/commands.md", "<!-- the commands -->"
 CITATION, CITATION_PLACE = "cite.md", "<!-- the citation -->"
 
@@ -25,7 +27,7 @@ CITATION, CITATION_PLACE = "cite.md", "<!-- the citation -->"
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """The changelog lies where people and tools look for it, and is a page too."""
-    text = (_project(config) / "CHANGELOG.md").read_text(encoding="utf-8")
+    text = (project_of(config) / "CHANGELOG.md").read_text(encoding="utf-8")
     page = File.generated(config, "changelog.md", content=text)
     page.edit_uri = None
     files.append(page)
@@ -35,17 +37,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str | None:
     """Put the commands, or the citation, where a page asks for them."""
     if page.file.src_uri == COMMANDS:
-        return markdown.replace(COMMANDS_PLACE, _commands(_project(config)))
+        return markdown.replace(COMMANDS_PLACE, _commands(project_of(config)))
     if page.file.src_uri == CITATION:
-        file = _project(config) / "CITATION.cff"
+        file = project_of(config) / "CITATION.cff"
         citation = yaml.safe_load(file.read_text(encoding="utf-8"))
         address = config.extra["repository"] or config.site_url or ""
         return markdown.replace(CITATION_PLACE, citation_as_markdown(citation, address))
     return None
-
-
-def _project(config: MkDocsConfig) -> Path:
-    return Path(config.config_file_path).resolve().parent
 
 
 # --- The citation ---------------------------------------------------------------------------

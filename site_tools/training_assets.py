@@ -28,8 +28,9 @@ POINTS = 150  # of a loss curve, each the mean of several steps
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the digits, what they have to be, and the recorded trainings to the site."""
-    cache = Path(config.config_file_path).resolve().parent / ".cache" / "training"
-    data = made.kept(cache, "site_tools.training_assets", "the Lab's data")
+    data = made.kept(
+        made.cache_of(config, "training"), "site_tools.training_assets", "the Lab's data"
+    )
     for path in sorted(data.iterdir()):
         address = RECORDS if path.name == Path(RECORDS).name else f"{DIGITS}/{path.name}"
         files.append(File.generated(config, address, abs_src_path=str(path)))
@@ -85,11 +86,7 @@ def _curve(number: int) -> dict[str, Any]:
         "parameters": run.stage.parameters,
         "seed": run.seed,
         "train": [round(epoch.train_accuracy, 2) for epoch in run.epochs],
-        "test": [
-            round(epoch.test_accuracy if epoch.one_view_accuracy is None
-                  else epoch.one_view_accuracy, 2)
-            for epoch in run.epochs
-        ],
+        "test": [round(epoch.by_one_view, 2) for epoch in run.epochs],
         "loss": [
             [round((index * together + len(part) / 2) / of_epoch, 3),
              float(f"{statistics.fmean(part):.4g}")]

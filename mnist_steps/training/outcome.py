@@ -31,6 +31,11 @@ class Epoch:
     one_view_loss: Loss | None = None
     one_view_accuracy: Percent | None = None
 
+    @property
+    def by_one_view(self) -> float:
+        """Test accuracy in percent, each image judged once."""
+        return self.test_accuracy if self.one_view_accuracy is None else self.one_view_accuracy
+
     def as_data(self) -> dict[str, float]:
         """The figures by name, without those that are not there, for JSON."""
         return {name: round(value, 6) for name, value in vars(self).items() if value is not None}
