@@ -8,7 +8,7 @@
 
 import { curves } from "./curves.js";
 import { difference } from "./diff.js";
-import { make, table } from "./make.js";
+import { make, table } from "../elements.js";
 import { letReadersSort } from "./stages.js";
 
 /**

@@ -3,6 +3,8 @@
  * Two trainings in one chart: test accuracy epoch by epoch, and how far other seeds spread.
  */
 
+import { svg } from "../elements.js";
+
 /** @typedef {import("./compare.js").Stage} Stage */
 
 const WIDEST = 720;
@@ -35,32 +37,32 @@ export function curves(stages, room) {
   /** @param {number[]} values */
   const line = (values) => values.map((value, i) => `${x(i + 1).toFixed(1)},${y(value).toFixed(1)}`);
 
-  const svg = draw("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": inWords(stages) });
+  const drawing = svg("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": inWords(stages) });
   for (const error of MARKS) {
     const at = y(100 - error);
-    svg.append(draw("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: at, y2: at }));
-    svg.append(draw("text", { class: "mark", x: LEFT - 8, y: at + 4, "text-anchor": "end" }, `${100 - error}`));
+    drawing.append(svg("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: at, y2: at }));
+    drawing.append(svg("text", { class: "mark", x: LEFT - 8, y: at + 4, "text-anchor": "end" }, `${100 - error}`));
   }
   for (let epoch = 1; epoch <= epochs; epoch += epochs > 8 ? 2 : 1) {
     const place = { class: "mark", x: x(epoch), y: HEIGHT - BOTTOM + 18, "text-anchor": "middle" };
-    svg.append(draw("text", place, `${epoch}`));
+    drawing.append(svg("text", place, `${epoch}`));
   }
-  svg.append(draw("text", { class: "mark", x: LEFT, y: HEIGHT - 4 }, "epoch; test accuracy in percent"));
+  drawing.append(svg("text", { class: "mark", x: LEFT, y: HEIGHT - 4 }, "epoch; test accuracy in percent"));
 
   const ends = labelPlaces(stages.map((stage) => y(stage.test.at(-1) ?? 0)));
   stages.forEach((stage, i) => {
-    const group = draw("g", { class: i ? "is-b" : "is-a" });
+    const group = svg("g", { class: i ? "is-b" : "is-a" });
     if (stage.study) {
       const band = [...line(stage.study.high), ...line(stage.study.low).reverse()];
-      group.append(draw("polygon", { class: "spread", points: band.join(" ") }));
-      group.append(draw("polyline", { class: "mean", points: line(stage.study.mean).join(" ") }));
+      group.append(svg("polygon", { class: "spread", points: band.join(" ") }));
+      group.append(svg("polyline", { class: "mean", points: line(stage.study.mean).join(" ") }));
     }
-    group.append(draw("polyline", { class: "run", points: line(stage.test).join(" ") }));
+    group.append(svg("polyline", { class: "run", points: line(stage.test).join(" ") }));
     const end = { x: x(stage.test.length) + 8, y: ends[i] + 4 };
-    group.append(draw("text", end, `stage ${stage.number}`));
-    svg.append(group);
+    group.append(svg("text", end, `stage ${stage.number}`));
+    drawing.append(group);
   });
-  return svg;
+  return drawing;
 }
 
 /** Labels at the height of their lines' ends, but never on each other. @param {number[]} heights */
@@ -77,14 +79,4 @@ function inWords(stages) {
     return `stage ${number} goes from ${test[0]} to ${test.at(-1)} percent${spread}`;
   });
   return `Test accuracy over the epochs: ${parts.join("; ")}.`;
-}
-
-/**
- * @param {string} name @param {Record<string, string | number>} attributes @param {string} text
- */
-function draw(name, attributes, text = "") {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, String(value));
-  element.textContent = text;
-  return element;
 }

@@ -3,7 +3,7 @@
  * The table of all stages: sorted by a click on a heading, filtered by what is typed.
  */
 
-import { make } from "./make.js";
+import { make } from "../elements.js";
 
 /** @param {HTMLElement} place the element around the table */
 export function letReadersSort(place) {

@@ -6,6 +6,7 @@
  * which of its units. Every event changes the state; `show` then says all of it anew.
  */
 
+import { make, set, svg, within, withRole } from "../elements.js";
 import { digit } from "./digit.js";
 import { analyze, seenBy } from "./network.js";
 import { presets } from "./presets.js";
@@ -115,8 +116,8 @@ function lookAgain() {
 function look(layer, row, column) {
   now.chosen = Math.max(0, layer);
   const [, height, width] = now.analysis.layers[now.chosen]?.output_shape ?? [1, 1, 1];
-  now.row = within(row ?? Math.floor(height / 2), height);
-  now.column = within(column ?? Math.floor(width / 2), width);
+  now.row = within(row ?? Math.floor(height / 2), 0, height - 1);
+  now.column = within(column ?? Math.floor(width / 2), 0, width - 1);
   show();
 }
 
@@ -235,7 +236,7 @@ function show() {
     for (const column of columns) page.pixels[row * IMAGE[2] + column].classList.add("is-seen");
   }
   const [top, left, bottom, right] = box;
-  setAll(page.frame, { x: left, y: top, width: right - left, height: bottom - top });
+  set(page.frame, { x: left, y: top, width: right - left, height: bottom - top });
   page.seen.replaceChildren(
     ...sentence(layer.name, pixels, box, now.analysis.measures[now.chosen].size[0]),
   );
@@ -247,13 +248,13 @@ function show() {
  */
 function sentence(name, pixels, [top, left, bottom, right], size) {
   const unit = `Unit (${now.row}, ${now.column}) of ${name}`;
-  if (!pixels) return [`${unit} sees `, make("strong", "nothing"), " but padding."];
+  if (!pixels) return [`${unit} sees `, make("strong", {}, "nothing"), " but padding."];
   const inBox = (bottom - top) * (right - left);
   const holes = pixels < inBox ? ` of ${inBox} in its box; dilation and stride skip the others` : "";
   const cut = bottom - top < size || right - left < size ? ` The border cuts its ${size}×${size} field.` : "";
   return [
     `${unit} sees `,
-    make("strong", `${pixels} pixel${pixels === 1 ? "" : "s"}`),
+    make("strong", {}, `${pixels} pixel${pixels === 1 ? "" : "s"}`),
     `${holes}: rows ${top} to ${bottom - 1}, columns ${left} to ${right - 1}.${cut}`,
   ];
 }
@@ -277,8 +278,8 @@ function codeOf(layers) {
 // --- Building the page ------------------------------------------------------------------------
 
 function build() {
-  const buttons = make("div", "", "ex-presets");
-  buttons.append(make("span", "Begin with"));
+  const buttons = make("div", { class: "ex-presets" });
+  buttons.append(make("span", {}, "Begin with"));
   for (const stage of Object.keys(presets)) {
     const button = makeButton(`stage ${stage}`, () => usePreset(Number(stage)));
     buttons.append(button);
@@ -291,7 +292,7 @@ function build() {
   const titles = withRole("tr", "row");
   for (const title of ["layer", "kind", ...PARTS, ...FACTS, ""]) {
     const cell = withRole("th", "columnheader", title);
-    if (!title) cell.append(make("span", "remove", "ex-unseen"));
+    if (!title) cell.append(make("span", { class: "ex-unseen" }, "remove"));
     titles.append(cell);
   }
   head.append(titles);
@@ -300,16 +301,16 @@ function build() {
   const add_ = makeButton("Add a layer", add);
   add_.className = "ex-add";
 
-  const unitsTitle = make("p", "", "ex-title");
+  const unitsTitle = make("p", { class: "ex-title" });
   unitsTitle.id = "ex-units-title";
   const units = svg("svg", { class: "ex-grid ex-units", tabindex: 0, role: "application" });
   units.setAttribute("aria-labelledby", "ex-units-title");
   units.setAttribute("aria-describedby", "ex-keys ex-seen");
   units.addEventListener("keydown", (event) => steer(/** @type {KeyboardEvent} */ (event)));
   units.addEventListener("click", (event) => pickAt(/** @type {MouseEvent} */ (event)));
-  const keys = make("p", "Click a unit. With the keyboard: arrow keys, Home and End; Page Up and Page Down for another layer.", "ex-keys");
+  const keys = make("p", { class: "ex-keys" }, "Click a unit. With the keyboard: arrow keys, Home and End; Page Up and Page Down for another layer.");
   keys.id = "ex-keys";
-  const left = make("div");
+  const left = make("div", {});
   left.append(unitsTitle, units, keys);
 
   const [, height, width] = IMAGE;
@@ -330,20 +331,20 @@ function build() {
   });
   const frame = svg("rect", { class: "ex-frame" });
   image.append(frame);
-  const seen = make("p", "", "ex-seen");
+  const seen = make("p", { class: "ex-seen" });
   seen.id = "ex-seen";
   seen.setAttribute("role", "status");
-  const right = make("div");
-  right.append(make("p", "Pixels of the image", "ex-title"), image, seen);
-  const panels = make("div", "", "ex-panels");
+  const right = make("div", {});
+  right.append(make("p", { class: "ex-title" }, "Pixels of the image"), image, seen);
+  const panels = make("div", { class: "ex-panels" });
   panels.append(left, right);
 
-  const details = make("details", "", "fold");
-  const code = make("code");
-  const block = make("pre");
+  const details = make("details", { class: "fold" });
+  const code = make("code", {});
+  const block = make("pre", {});
   block.tabIndex = 0; // it scrolls
   block.append(code);
-  details.append(make("summary", "The same in Python"), block);
+  details.append(make("summary", {}, "The same in Python"), block);
 
   root.replaceChildren(buttons, table, add_, panels, details);
   root.classList.add("is-ready");
@@ -360,10 +361,10 @@ function inputRow() {
   const row = withRole("tr", "row");
   row.className = "ex-input";
   const values = [`${IMAGE[1]}×${IMAGE[2]}`, "1", "1", "0"];
-  row.append(withRole("th", "rowheader", "image"), withRole("td", "cell", ""));
-  for (const part of PARTS) row.append(labelled(part, withRole("td", "cell", "")));
+  row.append(withRole("th", "rowheader", "image"), withRole("td", "cell"));
+  for (const part of PARTS) row.append(labelled(part, withRole("td", "cell")));
   FACTS.forEach((fact, i) => row.append(labelled(fact, withRole("td", "cell", values[i]))));
-  row.append(withRole("td", "cell", ""));
+  row.append(withRole("td", "cell"));
   return row;
 }
 
@@ -375,7 +376,7 @@ function rowOf(layer, i) {
   const shows = Object.assign(document.createElement("input"), { type: "radio", name: "ex-chosen" });
   shows.addEventListener("change", () => look(i));
   const label = document.createElement("label");
-  label.append(shows, make("span", "show units of layer ", "ex-unseen"), String(i + 1));
+  label.append(shows, make("span", { class: "ex-unseen" }, "show units of layer "), String(i + 1));
   header.append(label);
 
   const select = document.createElement("select");
@@ -406,7 +407,7 @@ function rowOf(layer, i) {
   const facts = FACTS.map((fact) => {
     const cell = labelled(fact, withRole("td", "cell"));
     cell.classList.add("ex-fact");
-    const value = make("span");
+    const value = make("span", {});
     cell.append(value);
     element.append(cell);
     return value;
@@ -416,7 +417,7 @@ function rowOf(layer, i) {
   last.className = "ex-last";
   const button = makeButton("×", () => remove(i));
   button.setAttribute("aria-label", `remove ${name}`);
-  const problem = make("p", "", "ex-problem");
+  const problem = make("p", { class: "ex-problem" });
   problem.id = `ex-problem-${i}`;
   problem.setAttribute("role", "alert");
   problem.hidden = true;
@@ -440,21 +441,6 @@ function pickAt(event) {
 
 // --- Small helpers ----------------------------------------------------------------------------
 
-/** @param {string} tag @param {string} [text] @param {string} [className] @returns {HTMLElement} */
-function make(tag, text = "", className = "") {
-  const element = document.createElement(tag);
-  element.textContent = text;
-  if (className) element.className = className;
-  return element;
-}
-
-/** Tables that are laid out as cards stay tables for those who listen. @param {string} tag @param {string} role */
-function withRole(tag, role, text = "") {
-  const element = make(tag, text);
-  element.setAttribute("role", role);
-  return element;
-}
-
 /** @param {string} label @param {HTMLElement} cell */
 function labelled(label, cell) {
   cell.dataset.label = label;
@@ -463,22 +449,9 @@ function labelled(label, cell) {
 
 /** @param {string} text @param {() => void} task */
 function makeButton(text, task) {
-  const button = /** @type {HTMLButtonElement} */ (make("button", text));
-  button.type = "button";
+  const button = make("button", { type: "button" }, text);
   button.addEventListener("click", task);
   return button;
-}
-
-/** @param {string} tag @param {Record<string, string | number>} attributes */
-function svg(tag, attributes) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  setAll(element, attributes);
-  return element;
-}
-
-/** @param {Element} element @param {Record<string, string | number>} attributes */
-function setAll(element, attributes) {
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, String(value));
 }
 
 /** @param {number} row @param {number} column @param {number} gap */
@@ -490,9 +463,4 @@ function square(row, column, gap) {
 /** @param {number} value */
 function signed(value) {
   return String(value).replace("-", "−");
-}
-
-/** @param {number} index @param {number} count */
-function within(index, count) {
-  return Math.max(0, Math.min(count - 1, index));
 }

@@ -4,9 +4,9 @@
  * is why the grid turns one way and the digit the other.
  */
 
-import { make } from "../compare/make.js";
+import { make, set, signed, svg } from "../elements.js";
 import { drawInk, palette, whenThemeChanges } from "../playground/pictures.js";
-import { button, canvas, mount, set, signed, slider, svg, words } from "./parts.js";
+import { button, canvas, mount, slider, words } from "./parts.js";
 import { SIDE, looksAt, matrixOf, resample } from "./resample.js";
 
 /** @typedef {{label: number, pixels: number[], degrees: number, scale: number}} Data */

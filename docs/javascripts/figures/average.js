@@ -4,9 +4,9 @@
  * averages, which are the scores, move less than the scores of a network that keeps places.
  */
 
-import { make } from "../compare/make.js";
+import { make, set, signed, svg } from "../elements.js";
 import { drawInk, drawMaps, largestOf, palette, whenThemeChanges } from "../playground/pictures.js";
-import { canvas, mount, set, signed, slider, svg, words } from "./parts.js";
+import { canvas, mount, slider, words } from "./parts.js";
 
 /**
  * maps: at each shift, ten of side × side, and scores: of both stages at each shift; in `unit`s

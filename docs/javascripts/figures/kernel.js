@@ -4,13 +4,11 @@
  * one unit of the map, which grows behind it.
  */
 
-import { make } from "../compare/make.js";
+import { make, signed } from "../elements.js";
 import { patchOf } from "../playground/arithmetic.js";
 import { conv2d } from "../playground/layers.js";
 import { drawInk, drawMaps, palette, whenThemeChanges } from "../playground/pictures.js";
-import {
-  button, canvas, choice, mount, numberGrid, placePicker, signed, slider, words,
-} from "./parts.js";
+import { button, canvas, choice, mount, numberGrid, placePicker, slider, words } from "./parts.js";
 
 const MILLISECONDS = 40; // for one place, when it slides by itself
 

@@ -4,9 +4,9 @@
  * vector, times the layer's matrix, are the new channels.
  */
 
-import { make } from "../compare/make.js";
+import { make, signed } from "../elements.js";
 import { drawMaps, palette, whenThemeChanges } from "../playground/pictures.js";
-import { canvas, choice, mount, placePicker, signed, words } from "./parts.js";
+import { canvas, choice, mount, placePicker, words } from "./parts.js";
 
 /**
  * maps: one for each channel, side × side, in `unit`s; matrix: a row for each new channel

@@ -4,8 +4,8 @@
  * of its values without it, before it and behind it.
  */
 
-import { make } from "../compare/make.js";
-import { brief, mount, set, signed, slider, svg, words } from "./parts.js";
+import { make, set, signed, svg } from "../elements.js";
+import { brief, mount, slider, words } from "./parts.js";
 
 /**
  * shares: of the values in each bar, in ten-thousandths, at each step

@@ -3,7 +3,7 @@
  * What the moving figures have in common: their place on the page, controls, and numbers as text.
  */
 
-import { make } from "../compare/make.js";
+import { make, set, signed, within } from "../elements.js";
 
 /**
  * Put a figure into each of its places, and the picture that stood there out of sight.
@@ -88,37 +88,11 @@ export function canvas(width, height, label) {
   return make("canvas", attributes);
 }
 
-/**
- * @param {string} name @param {Record<string, string | number>} attributes
- * @param {(Node | string)[]} content
- */
-export function svg(name, attributes, ...content) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
-  set(element, attributes);
-  element.append(...content);
-  return element;
-}
-
-/** @param {Element} element @param {Record<string, string | number>} attributes */
-export function set(element, attributes) {
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, `${value}`);
-}
-
-/** A number with a true minus, never −0. @param {number} value @param {number} digits */
-export function signed(value, digits = 2) {
-  return value.toFixed(digits).replace(/^-(?=0\.?0*$)/, "").replace("-", "−");
-}
-
 /** A number's three leading digits. @param {number} value */
 export function brief(value) {
   if (Math.abs(value) < 5e-5) return "0";
   const digits = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value))));
   return signed(value, Math.min(digits, 6));
-}
-
-/** @param {number} value @param {number} least @param {number} most */
-export function within(value, least, most) {
-  return Math.max(least, Math.min(most, value));
 }
 
 /**

@@ -4,9 +4,9 @@
  * the opposite.
  */
 
-import { make } from "../compare/make.js";
+import { make, set, signed, svg, within } from "../elements.js";
 import { meanRate, oneCycle, turningPoint } from "./one_cycle.js";
-import { button, mount, set, signed, slider, svg, within, words } from "./parts.js";
+import { button, mount, slider, words } from "./parts.js";
 
 /** @typedef {import("./one_cycle.js").Cycle} Cycle */
 /** @typedef {Cycle & {epochs: number, constant: number, constantMomentum: number}} Data */

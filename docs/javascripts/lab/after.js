@@ -4,7 +4,7 @@
  * kernels and its mistakes. The drawing pad, the forward pass and the pictures are the playground's.
  */
 
-import { make } from "../compare/make.js";
+import { make } from "../elements.js";
 import { center } from "../playground/center.js";
 import { Network } from "../playground/network.js";
 import { Pad } from "../playground/pad.js";

@@ -16,6 +16,8 @@
  * @property {boolean} [log]
  */
 
+import { svg, within } from "../elements.js";
+
 const WIDTH = 640, HEIGHT = 270;
 const LEFT = 50, TOP = 14, BOTTOM = 28;
 const APART = 15; // from one label to the next below it
@@ -34,44 +36,44 @@ export function chart({ words, x, y, series, right = 125, line }) {
   /** @param {number} value */
   const down = (value) => TOP + height * (1 - placeOn(y, value));
 
-  const svg = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": words });
+  const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": words });
   for (const mark of y.marks) {
     const at = down(mark);
-    svg.append(draw("line", { class: "grid", x1: LEFT, x2: WIDTH - right, y1: at, y2: at }));
+    drawing.append(svg("line", { class: "grid", x1: LEFT, x2: WIDTH - right, y1: at, y2: at }));
     const place = { class: "mark", x: LEFT - 6, y: at + 4, "text-anchor": "end" };
-    svg.append(draw("text", place, y.text?.(mark) ?? `${mark}`));
+    drawing.append(svg("text", place, y.text?.(mark) ?? `${mark}`));
   }
   for (const mark of x.marks) {
     const place = { class: "mark", x: across(mark), y: HEIGHT - 8, "text-anchor": "middle" };
-    svg.append(draw("text", place, x.text?.(mark) ?? `${mark}`));
+    drawing.append(svg("text", place, x.text?.(mark) ?? `${mark}`));
   }
   if (line !== undefined) {
     const at = down(line);
-    svg.append(draw("line", { class: "target", x1: LEFT, x2: WIDTH - right, y1: at, y2: at }));
+    drawing.append(svg("line", { class: "target", x1: LEFT, x2: WIDTH - right, y1: at, y2: at }));
   }
 
   const drawn = series.filter(({ points }) => points.length);
   /** @type {Label[]} */
   const labels = [];
   for (const { label, kind, points, dots, open } of drawn) {
-    const group = draw("g", { class: `is-${kind}` });
+    const group = svg("g", { class: `is-${kind}` });
     const places = points.map(([one, other]) => [across(one), down(other)]);
     if (dots || places.length === 1) {
       for (const [cx, cy] of places) {
-        group.append(draw("circle", { class: open ? "ring" : "dot", cx, cy, r: 4.5 }));
+        group.append(svg("circle", { class: open ? "ring" : "dot", cx, cy, r: 4.5 }));
       }
     } else {
       const text = places.map((place) => place.map((one) => one.toFixed(1)).join(",")).join(" ");
-      group.append(draw("polyline", { class: "run", points: text }));
+      group.append(svg("polyline", { class: "run", points: text }));
     }
     const [endX, endY] = /** @type {number[]} */ (places.at(-1));
-    const node = draw("text", { x: endX + 8, y: endY + 4 }, label);
+    const node = svg("text", { x: endX + 8, y: endY + 4 }, label);
     group.append(node);
-    svg.append(group);
+    drawing.append(group);
     if (label) labels.push({ x: endX, y: endY + 4, node });
   }
   spread(labels);
-  return svg;
+  return drawing;
 }
 
 /**
@@ -89,7 +91,7 @@ function spread(labels) {
     if (label.y - named < APART / 2) return;
     label.node.setAttribute("x", (label.x + 20).toFixed(1));
     const ends = { x1: label.x + 5, y1: named - 4, x2: label.x + 18, y2: label.y - 4 };
-    label.node.before(draw("line", { class: "lead", ...ends }));
+    label.node.before(svg("line", { class: "lead", ...ends }));
   });
 }
 
@@ -102,13 +104,5 @@ function areOver(one, other) {
 /** From 0 to 1; what lies outside is at the edge. @param {Axis} axis @param {number} value */
 function placeOn({ from, to, log }, value) {
   const of = (/** @type {number} */ one) => (log ? Math.log(Math.max(one, 1e-9)) : one);
-  return Math.min(1, Math.max(0, (of(value) - of(from)) / (of(to) - of(from))));
-}
-
-/** @param {string} name @param {Record<string, string | number>} attributes @param {string} text */
-function draw(name, attributes, text = "") {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, String(value));
-  element.textContent = text;
-  return element;
+  return within((of(value) - of(from)) / (of(to) - of(from)), 0, 1);
 }

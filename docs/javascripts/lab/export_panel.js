@@ -3,7 +3,7 @@
  * Taking the network along: a submission for the course, and trained weights.
  */
 
-import { make } from "../compare/make.js";
+import { make } from "../elements.js";
 import { analyze, keyOf, networkOf } from "./design.js";
 import { resultOf } from "./results.js";
 import { button } from "./rows.js";

@@ -4,7 +4,7 @@
  * took as the area of a bar below. What only changes values, normalization and ReLU, is said by name.
  */
 
-import { make } from "../compare/make.js";
+import { make, svg } from "../elements.js";
 import { SIDE, count } from "./design.js";
 
 /** @typedef {import("./design.js").Facts} Facts */
@@ -70,11 +70,4 @@ function sheets(channels, height, width) {
     drawing.append(svg("rect", { x: at, y: depth - at, width: wide, height: high }));
   }
   return drawing;
-}
-
-/** @param {string} tag @param {Record<string, string | number>} attributes */
-export function svg(tag, attributes) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, `${value}`);
-  return element;
 }

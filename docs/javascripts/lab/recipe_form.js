@@ -3,11 +3,10 @@
  * The recipe: its numbers, the curve of the learning rate, and digits as the network will get them.
  */
 
-import { make } from "../compare/make.js";
+import { make, svg } from "../elements.js";
 import { resample } from "../figures/resample.js";
 import { bytesOf } from "../playground/files.js";
 import { SETTINGS, SIDE } from "./design.js";
-import { svg } from "./picture.js";
 import { drawMap } from "./augmentation.js";
 import { Random } from "./random.js";
 import { button, numberIn } from "./rows.js";

@@ -3,7 +3,7 @@
  * What came out of the reader's runs: figures in words, and the table of runs of one design.
  */
 
-import { make, table } from "../compare/make.js";
+import { make, table } from "../elements.js";
 
 /** @typedef {import("./keeping.js").Run} Run */
 /** @typedef {import("./views.js").Judgement} Judgement */

@@ -6,7 +6,7 @@
  * rows that are there, so that a field keeps the cursor while one types.
  */
 
-import { make } from "../compare/make.js";
+import { make, withRole } from "../elements.js";
 import { MOST_LAYERS, PARTS, count } from "./design.js";
 
 /** @typedef {import("./design.js").Design} Design */
@@ -283,14 +283,4 @@ export function button(text, task) {
   const made = make("button", { type: "button" }, text);
   made.addEventListener("click", task);
   return made;
-}
-
-/**
- * Tables that are laid out as cards stay tables for those who listen.
- * @param {"table" | "thead" | "tbody" | "tr" | "th" | "td"} tag @param {string} role
- * @param {(Node | string)[]} content
- * @returns {HTMLElement}
- */
-function withRole(tag, role, ...content) {
-  return make(tag, { role }, ...content);
 }

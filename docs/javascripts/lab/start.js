@@ -6,7 +6,7 @@
  * and what was edited away is still there.
  */
 
-import { make } from "../compare/make.js";
+import { make } from "../elements.js";
 import { readJson } from "../playground/files.js";
 import { RECIPE, analyze, isWritable, keyOf, read, write } from "./design.js";
 import { mountExport } from "./export_panel.js";

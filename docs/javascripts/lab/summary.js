@@ -3,7 +3,7 @@
  * The design as a whole: its budget, its field, what is wrong with it, and its picture.
  */
 
-import { make } from "../compare/make.js";
+import { make } from "../elements.js";
 import { ASSIGNMENT, SIDE, count } from "./design.js";
 import { picture } from "./picture.js";
 import { button } from "./rows.js";

@@ -3,7 +3,7 @@
  * In class: a link that asks for something. The reader sees what; an instructor makes such links.
  */
 
-import { make } from "../compare/make.js";
+import { make } from "../elements.js";
 import { ASSIGNMENT, TASK, analyze, count, isWritable, range, within, write } from "./design.js";
 import { button, numberIn } from "./rows.js";
 

@@ -10,7 +10,7 @@
  * every event changes it, and `show` brings the page up to it.
  */
 
-import { make, table } from "../compare/make.js";
+import { make, table } from "../elements.js";
 import { showNetwork } from "./after.js";
 import { chart } from "./chart.js";
 import { ASSIGNMENT, analyze, isWritable, keyOf, networkOf } from "./design.js";

@@ -6,6 +6,7 @@
  * that the reader picked. Every event changes the state and asks for the page to be shown anew.
  */
 
+import { make, signed, within } from "../elements.js";
 import { center } from "./center.js";
 import { doubts, tooSmall } from "./doubt.js";
 import { fields } from "./field.js";
@@ -291,7 +292,7 @@ function describe(unit, field) {
   const tensor = now.outputs[unit.layer];
   const { height, width } = sizeOf(tensor);
   const value = tensor.data[(unit.map * height + unit.row) * width + unit.column];
-  const name = make("strong", now.network?.layers[unit.layer].name ?? "");
+  const name = make("strong", {}, now.network?.layers[unit.layer].name ?? "");
   const place =
     tensor.shape.length === 3
       ? `map ${unit.map + 1}, row ${unit.row + 1}, column ${unit.column + 1}`
@@ -331,7 +332,7 @@ function drawPreset(button, preset) {
 /** @param {number} digit */
 function barOf(digit) {
   const bar = document.createElement("li");
-  bar.append(make("span", String(digit)), make("span", ""));
+  bar.append(make("span", {}, String(digit)), make("span", {}));
   return bar;
 }
 
@@ -361,8 +362,8 @@ function titleOf(layer, path, inputShape) {
     `sees ${middle.rows.length} × ${middle.columns.length}`,
   ];
   const title = document.createElement("h3");
-  const figures = make("small", facts.filter(Boolean).join(" · "));
-  title.append(make("code", layer.name), " ", make("span", inWords(layer)), " ", figures);
+  const figures = make("small", {}, facts.filter(Boolean).join(" · "));
+  title.append(make("code", {}, layer.name), " ", make("span", {}, inWords(layer)), " ", figures);
   return title;
 }
 
@@ -404,7 +405,7 @@ function stripOf(layer, i) {
       const box = canvas.getBoundingClientRect();
       const row = Math.floor(((event.clientY - box.top) / box.height) * height);
       const column = Math.floor(((event.clientX - box.left) / box.width) * width);
-      pick({ layer: i, map, row: within(row, height), column: within(column, width) });
+      pick({ layer: i, map, row: within(row, 0, height - 1), column: within(column, 0, width - 1) });
     });
     strip.append(frame);
   }
@@ -425,11 +426,6 @@ function element(id) {
   return found;
 }
 
-/** @param {string} tag @param {string} text */
-function make(tag, text) {
-  return Object.assign(document.createElement(tag), { textContent: text });
-}
-
 /** @param {Element} parent */
 function canvasesOf(parent) {
   return Array.from(parent.querySelectorAll("canvas"));
@@ -448,16 +444,6 @@ function pixelsOf(preset) {
 /** @param {number} probability */
 function percent(probability) {
   return `${(100 * probability).toFixed(1)} %`;
-}
-
-/** @param {number} value */
-function signed(value) {
-  return value.toFixed(2).replace("-", "−");
-}
-
-/** @param {number} index @param {number} count */
-function within(index, count) {
-  return Math.max(0, Math.min(count - 1, index));
 }
 
 /** @type {Set<() => void>} */

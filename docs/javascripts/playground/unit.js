@@ -4,7 +4,7 @@
  * layer does to the numbers that it takes.
  */
 
-import { make } from "../compare/make.js";
+import { make, signed } from "../elements.js";
 import { convolved, patchOf } from "./arithmetic.js";
 import { share } from "./layers.js";
 
@@ -148,11 +148,6 @@ function line(text) {
 /** @param {string} text */
 function note(text) {
   return make("p", { class: "pg-note" }, text);
-}
-
-/** @param {number} value */
-function signed(value) {
-  return value.toFixed(2).replace(/^-(?=0\.00$)/, "").replace("-", "−");
 }
 
 /** @param {number} value */
