@@ -60,11 +60,7 @@ class RandomResizedCrop:
 
     def boxes(self, numbers: "Numbers") -> Tensor:
         """int64 tensor (N, 4): top, left, height, width, in pixels."""
-        share = _between(self.smallest, self.largest, numbers(self.TRIES))
-        log_ratio = _between(math.log(self.RATIO[0]), math.log(self.RATIO[1]), numbers(self.TRIES))
-        area = SIZE * SIZE * share
-        width = (area * log_ratio.exp()).sqrt().round()
-        height = (area / log_ratio.exp()).sqrt().round()
+        width, height = _sides((self.smallest, self.largest), self.RATIO, numbers, self.TRIES)
         fits = (width <= SIZE) & (height <= SIZE) & (width > 0) & (height > 0)
         first = fits.int().argmax(dim=1, keepdim=True)
         found = fits.any(dim=1)
@@ -200,10 +196,7 @@ class RandomErasing:
     NUMBERS = 2 * TRIES + 3
 
     def apply(self, images: Tensor, numbers: "Numbers") -> Tensor:
-        area = SIZE * SIZE * _between(*self.scale, numbers(self.TRIES))
-        low, high = map(math.log, self.ratio)
-        ratio = _between(low, high, numbers(self.TRIES)).exp()
-        height, width = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
+        height, width = _sides(self.scale, self.ratio, numbers, self.TRIES)
         fits = (height < SIZE) & (width < SIZE)
         first = fits.int().argmax(dim=1, keepdim=True)
         height, width = height.gather(1, first), width.gather(1, first)  # (N, 1)
@@ -336,6 +329,16 @@ def batch_affine(images: Tensor, matrices: Tensor, fill: float = 0.0) -> Tensor:
 
 def _between(low: float, high: float, numbers: Tensor) -> Tensor:
     return low + (high - low) * numbers
+
+
+def _sides(shares: Pair, ratios: Pair, numbers: Numbers, tries: int) -> tuple[Tensor, Tensor]:
+    """Two sides of random boxes, in whole pixels, as torchvision draws them: (N, tries) each.
+
+    shares: of the image's area, the least and the most; ratios: of the first side to the second
+    """
+    area = SIZE * SIZE * _between(*shares, numbers(tries))
+    ratio = _between(*map(math.log, ratios), numbers(tries)).exp()
+    return (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
 
 
 def _range(one: float | Pair) -> Pair:

@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -43,32 +43,40 @@ JUDGES = ("test", "validation")
 
 
 @dataclass(frozen=True)
-class Task:
-    """One run to make. `tasks_for` makes tasks; every field is plain data.
+class Decided:
+    """All that decides a run, as plain data.
 
     number: of the stage
     arm: the name of a variation of the stage; None is the stage itself
+    digest: of the recipe with this seed, the traced network and the data
     model: 'module:name' of what builds the network, called with `arguments`
     recipe: as `Recipe.as_data` gives it
     train_images: train on the first so many images only; None is all
     judged_on: 'test', or 'validation' to train on the first 55,000 training images and judge on
         the other 5,000, as every choice should be made
-    device: as for `training.fit`
-    engine: 'torch' or 'engine', decided where the study starts; it decides no more than rounding
-    threads: of the processor; likewise
-    digest: of the recipe with this seed, the traced network and the data
     """
 
     number: int
     arm: str | None
     seed: int
+    digest: str
     model: str
     arguments: dict[str, Any]
     recipe: dict[str, Any]
     train_images: int | None
     judged_on: str
+
+
+@dataclass(frozen=True)
+class Task(Decided):
+    """One run to make. `tasks_for` makes tasks.
+
+    device: as for `training.fit`
+    engine: 'torch' or 'engine', decided where the study starts; it decides no more than rounding
+    threads: of the processor; likewise
+    """
+
     device: str
-    digest: str
     engine: str = "torch"
     threads: int = 1
 
@@ -171,10 +179,9 @@ Digit = Annotated[int, Meta(ge=0, le=9)]
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What is kept of one run; every field is plain data.
+class Outcome(Decided):
+    """What is kept of one run; every field is plain data, those that decided it the task's.
 
-    digest: the task's
     epochs: for each figure of `training.Epoch` that the run has, one value an epoch: losses,
         accuracies in percent; a loss that was not finite is None
     images: how many images the run was judged on
@@ -183,15 +190,6 @@ class Outcome:
     environment: as `training.Environment`
     """
 
-    number: int
-    arm: str | None
-    seed: int
-    digest: str
-    model: str
-    arguments: dict[str, Any]
-    recipe: dict[str, Any]
-    train_images: int | None
-    judged_on: str
     epochs: dict[str, list[float | None]]
     images: int
     wrong: dict[Position, Digit]
@@ -321,15 +319,7 @@ def _outcome(task: Task, run: Run, labels: Tensor, seconds: float) -> Outcome:
     environment = asdict(run.environment)
     del environment["seconds"]  # of each epoch
     return Outcome(
-        number=task.number,
-        arm=task.arm,
-        seed=task.seed,
-        digest=task.digest,
-        model=task.model,
-        arguments=task.arguments,
-        recipe=task.recipe,
-        train_images=task.train_images,
-        judged_on=task.judged_on,
+        **{field.name: getattr(task, field.name) for field in fields(Decided)},
         epochs={
             name: [_finite(row[name]) for row in rows]
             for name in rows[0]

@@ -23,12 +23,12 @@ class Panels:
     """Pictures beside each other, as many as the screen has room for.
 
     caption: below all of them, for what every reader should know
-    folded: a title and further panels that open below it, None for nothing
+    folded: further panels that open below, None for nothing
     """
 
     figures: tuple[Figure, ...]
     caption: str = ""
-    folded: "tuple[str, Panels] | None" = None
+    folded: "Folded | None" = None
 
     @property
     def alt(self) -> str:
@@ -42,11 +42,7 @@ class Panels:
         if self.caption:
             parts.append(f'<p class="panels-caption">{html.escape(self.caption)}</p>')
         if self.folded:
-            title, inside = self.folded
-            parts.append(
-                f'<details class="fold"><summary>{html.escape(title)}</summary>'
-                f"{inside._repr_html_()}</details>"
-            )
+            parts.append(self.folded._repr_html_())
         return f'<div class="panels">{"".join(parts)}</div>'
 
     __html__ = _repr_html_  # templates take it as it is

@@ -33,8 +33,8 @@ def _even(low: float, high: float, start: float, end: float) -> Callable[[float]
 BELL = 108  # pixels, of one bell with its dots
 
 
-def bells(named: Mapping[str, Sequence[float]], target: float = TARGET) -> Figure:
-    """Where runs end, the bell of their mean and spread, and how much of it lies below a target.
+def bells(named: Mapping[str, Sequence[float]]) -> Figure:
+    """Where runs end, the bell of their mean and spread, and how much of it lies below the target.
 
     named: by what trained them, the final accuracies of at least two runs, in percent
     """
@@ -42,37 +42,37 @@ def bells(named: Mapping[str, Sequence[float]], target: float = TARGET) -> Figur
         name: statistics.NormalDist(statistics.fmean(finals), statistics.stdev(finals))
         for name, finals in named.items()
     }
-    low = min(min(target, one.mean - 3 * one.stdev) for one in spreads.values())
+    low = min(min(TARGET, one.mean - 3 * one.stdev) for one in spreads.values())
     high = max(one.mean + 3 * one.stdev for one in spreads.values())
     across = _even(low, high, 2, 98)
     tallest = max(one.pdf(one.mean) for one in spreads.values())
     bottom = 22 + BELL * len(named)
-    parts = [text(across(target), 14, f"target {target:g}", "accent", "middle", small=True)]
+    parts = [text(across(TARGET), 14, f"target {TARGET:g}", "accent", "middle", small=True)]
     described = []
     for row, (name, finals) in enumerate(named.items()):
         bell, ground = spreads[name], 22 + BELL * (row + 1) - 18
         steps = [low + (high - low) * place / 160 for place in range(161)]
         points = [(across(at), ground - (BELL - 62) * bell.pdf(at) / tallest) for at in steps]
-        short = [point for at, point in zip(steps, points, strict=True) if at <= target]
-        missed = [(across(low), ground), *short, (across(target), ground)]
+        short = [point for at, point in zip(steps, points, strict=True) if at <= TARGET]
+        missed = [(across(low), ground), *short, (across(TARGET), ground)]
         parts.append(stretched([area(missed, "wrong", 0.3), curve(points, "test", 2)], bottom))
         parts.append(line(2, ground, 98, ground, "grid", 1))
         for place, final in enumerate(sorted(finals)):
             parts.append(dot(across(final), ground + 8 + (place % 2) * 5, 3, "test", 0.65))
-        share, below = bell.cdf(target), sum(final < target for final in finals)
+        share, below = bell.cdf(TARGET), sum(final < TARGET for final in finals)
         parts.append(text(0, ground - BELL + 30, name, "ink"))
         words = f"below: {share:.0%} of the bell, {below} of {len(finals)} runs"
         parts.append(text(0, ground - BELL + 47, words, "muted"))
         described.append(
             f"{name}: mean {bell.mean:.3f}, standard deviation {bell.stdev:.3f}; {share:.0%} of "
-            f"the bell and {below} of {len(finals)} runs lie below {target:g}"
+            f"the bell and {below} of {len(finals)} runs lie below {TARGET:g}"
         )
-    parts.append(line(across(target), 20, across(target), bottom, "accent", 1.4))
+    parts.append(line(across(TARGET), 20, across(TARGET), bottom, "accent", 1.4))
     marks = [round(low, 1) + place / 10 for place in range(int(10 * (high - low)) + 2)]
     for mark in marks:
-        if low <= mark <= high and abs(across(mark) - across(target)) > 4:
+        if low <= mark <= high and abs(across(mark) - across(TARGET)) > 4:
             parts.append(text(across(mark), bottom + 16, f"{mark:.1f}", "muted", "middle"))
-    parts.append(text(across(target), bottom + 16, f"{target:.1f}", "accent", "middle"))
+    parts.append(text(across(TARGET), bottom + 16, f"{TARGET:.1f}", "accent", "middle"))
     return fluid(
         parts, bottom + 24,
         "Where runs end, in percent of the test digits, with the bell that their mean and spread "
@@ -143,7 +143,6 @@ def frontier(
     family: Sequence[tuple[int, Sequence[float]]],
     others: Sequence[tuple[str, int, Sequence[float]]],
     published: Sequence[Public],
-    target: float = TARGET,
     height: int = 300,
 ) -> Figure:
     """Accuracy against parameters, both logarithmic: a family of networks, others, public runs.
@@ -161,9 +160,9 @@ def frontier(
     across = Axis(11, 82, 0.88 * min(counts), 1.12 * max(counts))
     down = Axis(height, 26, 1.1 * max(errors), 0.9 * min(errors))
     parts = [text(0, 14, "test accuracy in percent", "muted")]
-    taken = [down(100 - target)]
-    for mark in sorted(MARKS, key=lambda mark: mark != target):  # the target's name first
-        y, aim = down(100 - mark), mark == target
+    taken = [down(100 - TARGET)]
+    for mark in sorted(MARKS, key=lambda mark: mark != TARGET):  # the target's name first
+        y, aim = down(100 - mark), mark == TARGET
         if not aim and not (26 <= y <= height and min(abs(y - at) for at in taken) > 17):
             continue
         taken.append(y)

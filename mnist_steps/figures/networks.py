@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from mnist_steps import data, graph, receptive_field
-from mnist_steps.figures.containers import Panels
+from mnist_steps.figures.containers import Folded, Panels
 from mnist_steps.figures.drawing import WIDTH, digit, drawn, line, rectangle, text
 from mnist_steps.figures.style import Figure
 from mnist_steps.receptive_field import times
@@ -113,7 +113,7 @@ def network(stage: Stage | nn.Module) -> Panels:
     return Panels(
         _panels(_title(stage), columns, most, set()),
         caption=CAPTION + _key(most),
-        folded=("What one unit of each layer sees", Panels(_fields(columns))),
+        folded=Folded("What one unit of each layer sees", Panels(_fields(columns))),
     )
 
 
@@ -130,7 +130,7 @@ def network_change(before: Stage | nn.Module, after: Stage | nn.Module) -> Panel
             *_panels(f"{_title(after)}, now", second, most, new),
         ),
         caption=f"What changes: {changes}. {CAPTION}{_key(most)}",
-        folded=("What one unit of each layer sees now", Panels(_fields(second))),
+        folded=Folded("What one unit of each layer sees now", Panels(_fields(second))),
     )
 
 

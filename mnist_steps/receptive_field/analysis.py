@@ -109,14 +109,6 @@ class Layer:
         """Input coordinate of the first unit's field; negative when it begins in padding."""
         return tuple(self.starts(axis)[0] for axis in range(len(self.units)))
 
-    @property
-    def uniform(self) -> bool:
-        """Whether all units see as much, at the same distance, borders left aside."""
-        return all(
-            len(set(self.sizes(axis))) == 1 and (self.jump[axis] is not None or units == 1)
-            for axis, units in enumerate(self.units)
-        )
-
     def _unit(self, row: int | Sequence[int], col: int) -> tuple[int, ...]:
         unit = tuple(row) if isinstance(row, Sequence) else (row, col)[: len(self.units)]
         if len(unit) != len(self.units) or not all(

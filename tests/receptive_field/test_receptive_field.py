@@ -290,7 +290,6 @@ def test_adaptive_pooling_has_sizes_per_unit():
     assert uneven.sizes(axis=0) == (2, 3, 3, 2)
     assert uneven.size == (3, 3), "that of the largest"
     assert uneven.jump == (None, None)
-    assert not uneven.uniform
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same'")

@@ -8,7 +8,7 @@ import { make } from "../elements.js";
 import { center } from "../playground/center.js";
 import { Network } from "../playground/network.js";
 import { Pad } from "../playground/pad.js";
-import { drawInk, drawMaps, palette } from "../playground/pictures.js";
+import { drawInk, drawMaps, palette, whenThemeChanges } from "../playground/pictures.js";
 import { PIXELS } from "./pixels.js";
 
 /** @typedef {import("../engine/description.js").Layer} Layer */
@@ -132,9 +132,7 @@ class View {
       fold("Its mistakes", this.mistakes),
       this.spoken,
     );
-    new MutationObserver(() => this.draw()).observe(document.body, {
-      attributeFilter: ["data-md-color-scheme"],
-    });
+    whenThemeChanges(() => this.draw());
   }
 
   /** @param {Layer[]} layers @param {Record<string, Float32Array>} weights */
