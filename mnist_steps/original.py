@@ -27,6 +27,11 @@ class Claim:
         return self.test_accuracies[-1]
 
 
+FROM_STAGE_6 = dict(
+    conv1=3, conv2=5, conv3=7, conv4=9, point1=9, pool1=10, conv5=14, conv6=18, conv7=22, gap=28,
+    point2=28,
+)  # fmt: skip
+
 # By the stage's number.
 CLAIMS: dict[int, Claim] = {
     1: Claim(
@@ -105,10 +110,7 @@ CLAIMS: dict[int, Claim] = {
             98.40, 98.68, 99.13, 98.87, 99.02, 98.93, 99.10, 99.22, 99.31, 99.25, 99.31, 99.30,
             99.24, 99.30, 99.38,
         ),
-        receptive_fields=dict(
-            conv1=3, conv2=5, conv3=7, conv4=9, point1=9, pool1=10, conv5=14, conv6=18,
-            conv7=22, gap=28, point2=28
-        ),
+        receptive_fields=FROM_STAGE_6,
     ),
     7: Claim(
         parameters=7_884,
@@ -119,10 +121,7 @@ CLAIMS: dict[int, Claim] = {
             98.50, 98.95, 99.09, 99.11, 98.98, 99.12, 99.05, 99.09, 99.32, 99.15, 99.23, 99.31,
             99.38, 99.30, 99.31,
         ),
-        receptive_fields=dict(
-            conv1=3, conv2=5, conv3=7, conv4=9, point1=9, pool1=10, conv5=14, conv6=18,
-            conv7=22, gap=28, point2=28
-        ),
+        receptive_fields=FROM_STAGE_6,
     ),
     8: Claim(
         parameters=7_884,
@@ -133,9 +132,6 @@ CLAIMS: dict[int, Claim] = {
             97.78, 98.59, 98.92, 98.81, 98.91, 99.06, 99.19, 99.22, 99.16, 99.44, 99.38, 99.36,
             99.43, 99.43, 99.44,
         ),
-        receptive_fields=dict(
-            conv1=3, conv2=5, conv3=7, conv4=9, point1=9, pool1=10, conv5=14, conv6=18,
-            conv7=22, gap=28, point2=28
-        ),
+        receptive_fields=FROM_STAGE_6,
     ),
 }  # fmt: skip

@@ -128,8 +128,8 @@ def _check(
     untrainable: list[Finding] = []
     facts = None
     if network is not None:
-        untrainable = check_learning(network) or check_cost(network, recipe, assignment)
-        findings += check_budget(network, assignment) + untrainable
+        untrainable = [*check_learning(network)] or [*check_cost(network, recipe, assignment)]
+        findings += [*check_budget(network, assignment), *untrainable]
         if REPORT in texts:
             findings += report.check(texts[REPORT], network.layers, network.parameters)
         facts = report.facts(texts.get(REPORT, ""), network.layers)
@@ -159,75 +159,63 @@ def _about_the_model(error: MnistStepsError) -> Finding:
     )
 
 
-def check_budget(network: Network, assignment: Assignment) -> list[Finding]:
-    if network.parameters < assignment.parameters:
-        return []
-    largest = max(network.graph.nodes, key=lambda node: node.params)
-    return [
-        Finding(
+def check_budget(network: Network, assignment: Assignment) -> Iterator[Finding]:
+    if network.parameters >= assignment.parameters:
+        largest = max(network.graph.nodes, key=lambda node: node.params)
+        yield Finding(
             MODEL,
             f"found {network.parameters:,} parameters, expected fewer than "
             f"{assignment.parameters:,}",
             "the budget is the point of the exercise",
             f"look at {largest.name} first: it has {largest.params:,} of them",
         )
-    ]
 
 
-def check_learning(network: Network) -> list[Finding]:
+def check_learning(network: Network) -> Iterator[Finding]:
     """Whether training could change what the network returns."""
-    if cost.learns(network.graph):
-        return []
-    nothing = "it has no weights" if network.parameters == 0 else "no weight reaches its output"
-    return [
-        Finding(
+    if not cost.learns(network.graph):
+        nothing = "it has no weights" if network.parameters == 0 else "no weight reaches its output"
+        yield Finding(
             MODEL,
             f"the network cannot learn: {nothing}",
             "training changes weights, and only these",
             "see that forward passes what it computes from layer to layer, and returns the last "
             "layer's result",
         )
-    ]
 
 
-def check_cost(network: Network, recipe: Recipe | None, assignment: Assignment) -> list[Finding]:
+def check_cost(
+    network: Network, recipe: Recipe | None, assignment: Assignment
+) -> Iterator[Finding]:
     """What would make grading too slow or take too much memory; such a network is not trained."""
-    findings = []
     work = cost.work(network.graph)
     if sum(work.values()) > assignment.macs:
         busiest = max(work, key=lambda name: work[name])
-        findings.append(
-            Finding(
-                MODEL,
-                f"{sum(work.values()):,} multiply-accumulate operations, or as much work as that, "
-                f"for one image, expected at most {assignment.macs:,}",
-                "the whole class is trained on the grader's machine; what pools look at, and what "
-                "padding copies, is work too",
-                f"look at {busiest} first: it takes {work[busiest]:,} of them",
-            )
+        yield Finding(
+            MODEL,
+            f"{sum(work.values()):,} multiply-accumulate operations, or as much work as that, "
+            f"for one image, expected at most {assignment.macs:,}",
+            "the whole class is trained on the grader's machine; what pools look at, and what "
+            "padding copies, is work too",
+            f"look at {busiest} first: it takes {work[busiest]:,} of them",
         )
     values = cost.values(network.graph)
     if values > rebuild.MOST_VALUES:
-        findings.append(
-            Finding(
-                MODEL,
-                f"{values:,} values in all layers' outputs and padded inputs for one image, "
-                f"expected at most {rebuild.MOST_VALUES:,}",
-                "a training step keeps all of them in memory",
-                "pad less, or let an earlier layer have fewer channels",
-            )
+        yield Finding(
+            MODEL,
+            f"{values:,} values in all layers' outputs and padded inputs for one image, "
+            f"expected at most {rebuild.MOST_VALUES:,}",
+            "a training step keeps all of them in memory",
+            "pad less, or let an earlier layer have fewer channels",
         )
     elif recipe is not None and values * recipe.batch_size > MOST_VALUES_IN_A_BATCH:
-        findings.append(
-            Finding(
-                f"{RECIPE}, batch_size",
-                f"a batch of {recipe.batch_size} has {values * recipe.batch_size:,} values in all "
-                f"layers' outputs and padded inputs, expected at most {MOST_VALUES_IN_A_BATCH:,}",
-                "a training step keeps all of them in memory",
-                f"{MOST_VALUES_IN_A_BATCH // values:,} is the largest batch for this network",
-            )
+        yield Finding(
+            f"{RECIPE}, batch_size",
+            f"a batch of {recipe.batch_size} has {values * recipe.batch_size:,} values in all "
+            f"layers' outputs and padded inputs, expected at most {MOST_VALUES_IN_A_BATCH:,}",
+            "a training step keeps all of them in memory",
+            f"{MOST_VALUES_IN_A_BATCH // values:,} is the largest batch for this network",
         )
-    return findings
 
 
 def smoke(checked: Checked, assignment: Assignment, engine: str = "auto") -> TrainingOutcome:

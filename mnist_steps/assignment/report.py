@@ -5,7 +5,7 @@ Whether the prose is any good is for a person to judge.
 
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from mnist_steps.assignment.findings import Finding, one_line
@@ -61,7 +61,8 @@ def check(text: str, layers: Mapping[str, Layer], parameters: int) -> list[Findi
     parameters: of the submission's network, as counted
     """
     sections = split(text)
-    return [*_check_steps(sections, parameters), *_check_table(sections, layers)]
+    kinds = (_check_steps(sections, parameters), _check_table(sections, layers))
+    return [finding for kind in kinds for finding in itertools.islice(kind, MOST_FINDINGS)]
 
 
 def facts(text: str, layers: Mapping[str, Layer]) -> Facts:
@@ -139,107 +140,82 @@ def _claimed_accuracy(results: Section) -> float | None:
     return float(claim[1].replace(",", ".")) if claim else None
 
 
-def _check_steps(sections: list[Section], parameters: int) -> list[Finding]:
-    findings: list[Finding] = []
+def _check_steps(sections: list[Section], parameters: int) -> Iterator[Finding]:
     steps = _steps(sections)
     if not steps:
-        findings.append(
-            Finding(
-                REPORT,
-                "found no step, expected at least one heading such as '## Step 1: the skeleton'",
-                "the way to the network is worth as much as the network",
-                "write one step for each network that you tried, what you hoped for first",
-            )
+        yield Finding(
+            REPORT,
+            "found no step, expected at least one heading such as '## Step 1: the skeleton'",
+            "the way to the network is worth as much as the network",
+            "write one step for each network that you tried, what you hoped for first",
         )
     for step in steps:
         for title, section in step.parts.items():
             if not _is_written(section):
                 state = "is missing" if section is None else "is not written yet"
-                findings.append(
-                    Finding(
-                        f"{REPORT}, {one_line(step.title)}",
-                        f"the section '### {title}' {state}",
-                        "a step is a question, its answer, and what follows from it",
-                        f"write '### {title}' and below it at least one sentence",
-                    )
+                yield Finding(
+                    f"{REPORT}, {one_line(step.title)}",
+                    f"the section '### {title}' {state}",
+                    "a step is a question, its answer, and what follows from it",
+                    f"write '### {title}' and below it at least one sentence",
                 )
     results = _last_results(steps)
-    if results is not None:
-        findings += _check_claims(results, parameters)
-    return findings[:MOST_FINDINGS]
-
-
-def _check_claims(results: Section, parameters: int) -> list[Finding]:
+    if results is None:
+        return
     where = f"{REPORT}, Results of the last step"
-    findings = []
     claimed = _claimed_parameters(results)
     if claimed != parameters:
         found = "no parameter count" if claimed is None else f"{claimed:,} parameters"
-        findings.append(
-            Finding(
-                where,
-                f"found {found}, counted {parameters:,}",
-                "the last step describes the network in model.py",
-                f"write 'Parameters: {parameters:,}', or hand in the network that you describe",
-            )
+        yield Finding(
+            where,
+            f"found {found}, counted {parameters:,}",
+            "the last step describes the network in model.py",
+            f"write 'Parameters: {parameters:,}', or hand in the network that you describe",
         )
     if _claimed_accuracy(results) is None:
-        findings.append(
-            Finding(
-                where,
-                "found no accuracy",
-                "grading compares what you measured with what it measures",
-                "write 'Accuracy: ' and the percentage after the last epoch, as in 99.35 %",
-            )
+        yield Finding(
+            where,
+            "found no accuracy",
+            "grading compares what you measured with what it measures",
+            "write 'Accuracy: ' and the percentage after the last epoch, as in 99.35 %",
         )
-    return findings
 
 
-def _check_table(sections: list[Section], layers: Mapping[str, Layer]) -> list[Finding]:
+def _check_table(sections: list[Section], layers: Mapping[str, Layer]) -> Iterator[Finding]:
     where = f"{REPORT}, Receptive field"
     rows = _rows(sections)
     if not rows:
-        return [
-            Finding(
-                where,
-                "found no table, expected the columns layer and field below '## Receptive field'",
-                "a network can only recognise what its last layers see",
-                "compute it by hand first; `mnist-steps assignment check` compares it",
-            )
-        ]
-    findings = []
+        yield Finding(
+            where,
+            "found no table, expected the columns layer and field below '## Receptive field'",
+            "a network can only recognise what its last layers see",
+            "compute it by hand first; `mnist-steps assignment check` compares it",
+        )
+        return
     for name, layer in layers.items():
         if name not in rows and layer.kind.startswith(WINDOWS):
-            findings.append(
-                Finding(
-                    where,
-                    f"the layer {name} is missing",
-                    "each convolution and each pool changes what a unit sees",
-                    f"add the row '| {name} | its field |'",
-                )
+            yield Finding(
+                where,
+                f"the layer {name} is missing",
+                "each convolution and each pool changes what a unit sees",
+                f"add the row '| {name} | its field |'",
             )
     for name, cell in rows.items():
         if name not in layers:
-            findings.append(
-                Finding(
-                    where,
-                    f"the network has no layer {name!r}",
-                    "a table of another network says nothing about this one",
-                    f"its layers are {one_line(', '.join(layers))}",
-                )
+            yield Finding(
+                where,
+                f"the network has no layer {name!r}",
+                "a table of another network says nothing about this one",
+                f"its layers are {one_line(', '.join(layers))}",
             )
-            continue
-        if _claimed_size(cell) != layers[name].size:
-            findings.append(
-                Finding(
-                    f"{where}, {name}",
-                    f"found {one_line(cell)!r}, another size than computed",
-                    "one wrong layer makes all layers after it wrong",
-                    "field = field before + (kernel - 1) × jump before, and the jump is the "
-                    "product of all strides before this layer",
-                )
+        elif _claimed_size(cell) != layers[name].size:
+            yield Finding(
+                f"{where}, {name}",
+                f"found {one_line(cell)!r}, another size than computed",
+                "one wrong layer makes all layers after it wrong",
+                "field = field before + (kernel - 1) × jump before, and the jump is the "
+                "product of all strides before this layer",
             )
-    return findings[:MOST_FINDINGS]
 
 
 def _rows(sections: list[Section]) -> dict[str, str]:

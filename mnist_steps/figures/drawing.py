@@ -28,6 +28,11 @@ def text(
     )
 
 
+def heading(words: str, x: float = 2, anchor: str = "start") -> str:
+    """At the top of a figure, above what it names."""
+    return text(x, 12, words, anchor, 11, bold=True)
+
+
 def rectangle(
     x: float, y: float, width: float, height: float, fill: str = "", stroke: str = "",
     opacity: float = 1, thick: float = 1,

@@ -14,7 +14,7 @@ from mnist_steps import data, evaluation
 from mnist_steps.augment import batch_affine
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.figures.containers import Moving, Panels
-from mnist_steps.figures.drawing import WIDTH, digit, drawn, line, rectangle, text
+from mnist_steps.figures.drawing import WIDTH, digit, drawn, heading, line, rectangle, text
 from mnist_steps.figures.style import Figure, colour
 from mnist_steps.training import Run
 
@@ -91,12 +91,12 @@ def _still_kernel(
     side, scale = len(kernel), 5.5
     left = 12.0
     parts = [
-        text(left, 12, "the digit, and a patch of it", "start", 11, bold=True),
+        heading("the digit, and a patch of it", left),
         digit(left, 20, 28 * scale, image),
         rectangle(left, 20, 28 * scale, 28 * scale, stroke="grid"),
         rectangle(left + column * scale, 20 + row * scale, side * scale, side * scale,
                   stroke="train", thick=2),
-        text(left + 170, 12, f"the map of {name}", "start", 11, bold=True),
+        heading(f"the map of {name}", left + 170),
     ]  # fmt: skip
     parts += _map(left + 170, 25.5, scale, made)
     parts.append(
@@ -105,7 +105,7 @@ def _still_kernel(
     )  # fmt: skip
     products = patch * kernel
     total = products.sum().item()
-    sums = [text(2, 12, "patch × kernel = products", "start", 11, bold=True)]
+    sums = [heading("patch × kernel = products")]
     for number, (values, sign) in enumerate(((patch, "×"), (kernel, "="), (products, ""))):
         x = 2 + 118 * number
         sums += _numbers(x, 20, values)
@@ -169,8 +169,8 @@ def affine_map(label: int = 4, degrees: float = 20, scale: float = 1.2) -> Movin
     moved = batch_affine(image[None].float() / 255, matrix[None])[0]
     side, gap = 160.0, 20.0
     parts = [
-        text(2, 12, "input, and where to look", "start", 11, bold=True),
-        text(2 + side + gap, 12, "output", "start", 11, bold=True),
+        heading("input, and where to look"),
+        heading("output", 2 + side + gap),
         digit(2, 20, side, image),
         digit(2 + side + gap, 20, side, (moved * 255).round().to(torch.uint8)),
     ]
@@ -265,8 +265,7 @@ def _before_and_behind(run: Run, name: str, images: Tensor) -> tuple[Tensor, Ten
 
 def _still_maps(image: Tensor, maps: Tensor, averages: Tensor, label: int, run: Run) -> Figure:
     parts = [
-        text(2, 12, f"stage {run.stage.number}: a map for each digit, and its average", "start", 11,
-             bold=True),
+        heading(f"stage {run.stage.number}: a map for each digit, and its average"),
         digit(2, 20, 60, image),
     ]  # fmt: skip
     largest = maps.abs().max().item()
@@ -281,7 +280,7 @@ def _still_maps(image: Tensor, maps: Tensor, averages: Tensor, label: int, run: 
 
 
 def _still_scores(rows: Iterable[tuple[str, Tensor, Tensor]], right: int) -> Figure:
-    parts = [text(2, 12, f"scores, and after a shift of {right} pixels", "start", 11, bold=True)]
+    parts = [heading(f"scores, and after a shift of {right} pixels")]
     described = []
     for number, (name, unmoved, moved) in enumerate(rows):
         zero = 70 + 96 * number
@@ -341,9 +340,9 @@ def _still_mixing(
     high = 17.0
     tall = high * max(len(old), len(new))
     parts = [
-        text(2, 12, "channels of a pixel", "start", 11, bold=True),
-        text(172, 12, "matrix", size=11, bold=True),
-        text(WIDTH - 2, 12, f"channels behind {layer}", "end", 11, bold=True),
+        heading("channels of a pixel"),
+        heading("matrix", 172, "middle"),
+        heading(f"channels behind {layer}", WIDTH - 2, "end"),
     ]
     for values, zero in ((old, 46.0), (new, WIDTH - 46.0)):
         most = max(values.abs().max().item(), 1e-9)

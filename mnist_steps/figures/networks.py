@@ -9,17 +9,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from torch import nn
+from torch import Tensor, nn
 
 from mnist_steps import data, graph, receptive_field
 from mnist_steps.figures.containers import Folded, Panels
-from mnist_steps.figures.drawing import WIDTH, digit, drawn, line, rectangle, text
+from mnist_steps.figures.drawing import WIDTH, digit, drawn, heading, line, rectangle, text
 from mnist_steps.figures.style import Figure
 from mnist_steps.receptive_field import times
 from mnist_steps.stages import Stage
 
 INPUT_SHAPE = (1, 28, 28)
-DIGIT = 0  # of the test set: a seven
 
 # Of a column, in pixels.
 ACROSS = 49  # seven are as wide as a telephone
@@ -165,8 +164,8 @@ def _panels(
     total = sum(column.parameters for column in columns)
     figures = []
     for number, part in enumerate(_split([image, *columns])):
-        heading = f"{title}: {total:,} parameters" if number == 0 else f"{title}, continued"
-        figures.append(_panel(heading, part, most, coloured))
+        words = f"{title}: {total:,} parameters" if number == 0 else f"{title}, continued"
+        figures.append(_panel(words, part, most, coloured))
     return tuple(figures)
 
 
@@ -183,7 +182,7 @@ def _split(columns: Sequence[Column]) -> list[list[Column]]:
 
 
 def _panel(title: str, columns: Sequence[Column], most: int, coloured: set[str]) -> Figure:
-    parts = [text(2, 12, title, "start", 11, bold=True)]
+    parts = [heading(title)]
     lines = max(len(column.after) + len(column.sources) for column in columns)
     top, labels = 24, 90  # of the maps; of the first line below them
     squares = labels + 13 * (4 + lines)
@@ -214,6 +213,11 @@ def _panel(title: str, columns: Sequence[Column], most: int, coloured: set[str])
     return drawn(parts, max(ACROSS * len(columns), 6.6 * len(title)), squares + SQUARE + 18, alt)
 
 
+def _seven() -> Tensor:
+    """The first test digit: uint8 (1, 28, 28)."""
+    return data.mnist().test.images[0]
+
+
 def _size(word: str) -> float:
     """Of a word's letters in pixels: long ones must not touch their neighbours."""
     return 9.5 if len(word) < 8 else 8.5
@@ -228,10 +232,9 @@ def _maps(column: Column, middle: float, top: float, ink: str) -> list[str]:
     """A stack of squares, the frontmost last."""
     maps, side = column.shape[0], MAP * max((1, *column.shape[1:])) / INPUT_SHAPE[1]
     if column.name == "image":
-        image = data.mnist().test.images[DIGIT]
         left, above = middle - side / 2, top + 8
         return [
-            digit(left, above, side, image),
+            digit(left, above, side, _seven()),
             rectangle(left, above, side, side, stroke="muted"),
         ]
     behind = math.ceil(math.log(maps, 4)) if maps > 1 else 0
@@ -257,7 +260,7 @@ def _fields(columns: Sequence[Column]) -> tuple[Figure, ...]:
         for position, column in enumerate(part):
             middle, top = ACROSS * position + ACROSS / 2, 4
             left = middle - SQUARE / 2
-            parts.append(digit(left, top, SQUARE, data.mnist().test.images[DIGIT]))
+            parts.append(digit(left, top, SQUARE, _seven()))
             parts.append(rectangle(left, top, SQUARE, SQUARE, stroke="grid"))
             if column.sees:
                 side = SQUARE * min(column.sees, size) / size
@@ -300,7 +303,7 @@ def _bars(
     values: Sequence[Sequence[int]],
 ) -> Figure:
     most = max(map(sum, values))
-    parts = [text(2, 12, title, "start", 11, bold=True)]
+    parts = [heading(title)]
     described = []
     for row, ((name, columns), counts) in enumerate(zip(networks, values, strict=True)):
         top, left = 36 + 52 * row, 2.0
@@ -338,10 +341,10 @@ def _places(stage: Stage) -> Figure:
     size = INPUT_SHAPE[1]
     count = (size - kernel) // stride + 1
     left, top, pixel = 2.0, 20.0, 7.0
-    heading = f"{_title(stage)}: {count}×{count} places"
+    title = f"{_title(stage)}: {count}×{count} places"
     parts = [
-        text(left, 12, heading, "start", 11, bold=True),
-        digit(left, top, size * pixel, data.mnist().test.images[DIGIT]),
+        heading(title, left),
+        digit(left, top, size * pixel, _seven()),
         rectangle(left, top, size * pixel, size * pixel, stroke="grid"),
     ]
     for row in range(count):
@@ -355,7 +358,7 @@ def _places(stage: Stage) -> Figure:
     )  # fmt: skip
     return drawn(
         parts, size * pixel + 4, top + size * pixel + 4,
-        f"{heading} of a kernel of {kernel}×{kernel} on an image of {size}×{size} pixels, a "
+        f"{title} of a kernel of {kernel}×{kernel} on an image of {size}×{size} pixels, a "
         f"stride of {stride} apart.",
     )  # fmt: skip
 
@@ -370,8 +373,8 @@ def ladder(stage: Stage | nn.Module) -> Figure:
     widest = max(size, *(column.sees or 0 for column in columns))
     left, right, unit = 140, 204, 112 / widest  # where the bars begin, pixels for one pixel
     parts = [
-        text(left, 12, "map, side", "end", 11, bold=True),
-        text(right, 12, "field, side", "start", 11, bold=True),
+        heading("map, side", left, "end"),
+        heading("field, side", right),
     ]
     bottom = 22 + 20 * len(columns)
     parts += [line(left - size * unit, 18, left - size * unit, bottom, "accent"),
@@ -402,7 +405,7 @@ def channel_profile(stage: Stage | nn.Module) -> Figure:
     columns = columns_of(_model(stage))
     most = max(column.shape[0] for column in columns)
     across, high = WIDTH / len(columns), 110
-    parts = [text(2, 12, "maps of each layer", "start", 11, bold=True)]
+    parts = [heading("maps of each layer")]
     for position, column in enumerate(columns):
         middle = across * (position + 0.5)
         maps = column.shape[0]
