@@ -14,12 +14,14 @@ same for everybody.
 import functools
 import gzip
 import hashlib
+import json
 import os
 import tempfile
 import zlib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 import torch
@@ -187,6 +189,12 @@ def write_atomically(target: Path, content: bytes) -> None:
             raise
     except OSError as error:
         raise CannotWrite.of(target, error) from error
+
+
+def write_json(target: Path, content: Any) -> None:
+    """Plain data, readable by people too; as `write_atomically`."""
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    write_atomically(target, text.encode())
 
 
 def check_writable(folder: Path) -> None:

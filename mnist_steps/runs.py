@@ -30,7 +30,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from mnist_steps import data, evaluation, graph, stages, training
-from mnist_steps.data import CannotWrite, write_atomically
+from mnist_steps.data import CannotWrite, write_atomically, write_json
 from mnist_steps.errors import MnistStepsError, RecordMismatch
 from mnist_steps.stages import SEED, Stage
 from mnist_steps.training import (
@@ -105,8 +105,8 @@ def save(run: Run, records: Path = RECORDS) -> Path:
     content["digest"] = digest(content)
     folder = folder_of(run.stage, run.seed, records)
     write_atomically(folder / "tensors.safetensors", packed)
-    write_atomically(folder / "environment.json", _json_bytes(asdict(run.environment)))
-    write_atomically(folder / "run.json", _json_bytes(content))
+    write_json(folder / "environment.json", asdict(run.environment))
+    write_json(folder / "run.json", content)
     return folder
 
 
@@ -275,10 +275,6 @@ def differences(before: Any, after: Any, path: str = "") -> Iterator[str]:
 def _brief(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:57]}…"
-
-
-def _json_bytes(content: Any) -> bytes:
-    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 # --- Making a record ------------------------------------------------------------------------

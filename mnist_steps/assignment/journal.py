@@ -6,7 +6,6 @@ anew. A file that cannot be read, for whatever reason, is put aside, and its out
 """
 
 import contextlib
-import json
 import os
 import sys
 from dataclasses import asdict
@@ -16,13 +15,13 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 
 from mnist_steps.assignment.findings import one_line
-from mnist_steps.data import write_atomically
+from mnist_steps.data import write_atomically, write_json
 
 FORMAT = 1
 
 
 class Keyed(Protocol):
-    """A task; key: names its outcome's file"""
+    """A task; name: what messages call it; key: names its outcome's file"""
 
     @property
     def key(self) -> str: ...
@@ -46,7 +45,7 @@ KO = TypeVar("KO", bound=KeyedOutcome)
 
 
 class Journal(Generic[KO]):
-    """Outcomes of one kind in a folder, as `batch.perform_all` keeps them."""
+    """Outcomes of one kind in a folder, as `tasks.perform_all` keeps them."""
 
     def __init__(self, folder: Path, kind: type[KO]) -> None:
         self.folder, self.kind = folder, kind
@@ -81,7 +80,7 @@ class Journal(Generic[KO]):
 
     def put(self, outcome: KO) -> None:
         described: dict[str, Any] = {"format": FORMAT, **asdict(outcome)}  # type: ignore[call-overload]
-        write_atomically(self.path(outcome), (json.dumps(described, indent=1) + "\n").encode())
+        write_json(self.path(outcome), described)
 
     def check_writable(self) -> None:
         """Raises MnistStepsError when outcomes could not be saved: better now than later."""

@@ -10,7 +10,6 @@ students/NAME/results.json        for Gradescope; only when there is a mark
 journal/, seeds.json              what a later start goes on from
 """
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 from mnist_steps.assignment import feedback, gradebook
 from mnist_steps.assignment.gradebook import Table
 from mnist_steps.assignment.grading import Grade, Grading, broken
-from mnist_steps.data import write_atomically
+from mnist_steps.data import write_atomically, write_json
 
 
 def write(
@@ -38,24 +37,25 @@ def write(
     for grade, files in described:
         folder = out / "students" / grade.entry.folder
         for name, content in files.items():
-            if content is not None:
-                write_atomically(folder / name, content)
-            else:  # of an earlier grading
+            if content is None:  # of an earlier grading
                 (folder / name).unlink(missing_ok=True)
+            elif isinstance(content, str):
+                write_atomically(folder / name, content.encode())
+            else:
+                write_json(folder / name, content)
     write_table(out / "grades.csv", gradebook.grades_table(grading, table, matched))
     gradebook.write_manual(out, grading)
     write_atomically(out / "index.html", feedback.class_page(grading, notes).encode())
     return notes
 
 
-def _described(grading: Grading, grade: Grade) -> tuple[Grade, dict[str, bytes | None]]:
+def _described(grading: Grading, grade: Grade) -> tuple[Grade, dict[str, Any]]:
     """What is written about one student, by the file's name; None for a file not to be there."""
     try:
-        results = gradebook.gradescope(grade, grading.assignment)
         return grade, {
-            "grade.json": _json(grading.as_data(grade)),
-            "feedback.html": feedback.student_page(grading, grade).encode(),
-            "results.json": None if results is None else _json(results),
+            "grade.json": grading.as_data(grade),
+            "feedback.html": feedback.student_page(grading, grade),
+            "results.json": gradebook.gradescope(grade, grading.assignment),
         }
     except Exception as error:
         if grade.checked is None:
@@ -93,7 +93,3 @@ def write_screening(grading: Grading, out: Path) -> Table:
 def write_table(target: Path, table: Table) -> None:
     # With a byte order mark, by which spreadsheets know UTF-8.
     write_atomically(target, table.text().encode("utf-8-sig"))
-
-
-def _json(content: Any) -> bytes:
-    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from mnist_steps.assignment.findings import one_line
+from mnist_steps.data import write_atomically
 from mnist_steps.errors import MnistStepsError
 
 STARTER = Path(__file__).with_name("starter")
@@ -20,9 +21,5 @@ def write(folder: Path) -> None:
             f"{one_line(folder)} already has {', '.join(there)}, and nothing is overwritten: "
             "name another folder."
         )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in FILES:
-            (folder / name).write_bytes((STARTER / name).read_bytes())
-    except OSError as error:
-        raise MnistStepsError(f"{one_line(folder)} cannot be written: {error.strerror}.") from error
+    for name in FILES:
+        write_atomically(folder / name, (STARTER / name).read_bytes())

@@ -116,15 +116,12 @@ def make_study(
     left = store.left(tasks)
     rows = study.describe(tasks, store)
     effects = [effect.as_data() for effect in ablation.effects(store)] if of == "ablation" else []
-    if as_json:
-        content = {"stages": rows, **({"effects": effects} if effects else {})}
-        print(json.dumps(content | counts_of(report, left), indent=1))
-    else:
+    content = {"stages": rows} | ({"effects": effects} if effects else {})
+    if not as_json:
         print_study(rows, title)
         if effects:
             print_effects(effects)
-        print_left(report, left)
-    demand_no_failures(report)
+    finish(report, left, content if as_json else None)
 
 
 def make_roads(
@@ -151,14 +148,12 @@ def make_roads(
         if found:
             point = arms.point_of([one.accuracy for one in found])
             rows.append((arm, point, statistics.fmean(one.bytes.least for one in found)))
-    if as_json:
-        roads = [
-            {"road": arm.key[0], "arm": arm.key[1], "title": arm.title, **asdict(point),
-             "bytes": round(size)}
-            for arm, point, size in rows
-        ]  # fmt: skip
-        print(json.dumps({"roads": roads} | counts_of(report, left), indent=1))
-    else:
+    roads = [
+        {"road": arm.key[0], "arm": arm.key[1], "title": arm.title, **asdict(point),
+         "bytes": round(size)}
+        for arm, point, size in rows
+    ]  # fmt: skip
+    if not as_json:
         print_table(
             ("road", "network", ">runs", ">mean", ">95 %", ">bytes"),
             [
@@ -173,27 +168,24 @@ def make_roads(
             caption="Accuracy in percent on the test images, each judged once, and the bytes of "
             "the smallest file.",
         )  # fmt: skip
-        print_left(report, left)
-    demand_no_failures(report)
+    finish(report, left, {"roads": roads} if as_json else None)
 
 
-def counts_of(report: "Report", left: dict[str, str]) -> dict[str, Any]:
-    """Of runs found, made, failed and left, as plain data."""
+def finish(report: "Report", left: dict[str, str], content: dict[str, Any] | None) -> None:
+    """Say what was found, made and left to make. Raises MnistStepsError when runs failed.
+
+    content: to be printed with it as data for machines; None for readers
+    """
     failures = list(map(str, report.failures))
-    return {"found": report.found, "made": report.made, "failures": failures, "left": left}
-
-
-def print_left(report: "Report", left: dict[str, str]) -> None:
-    print(f"{report.found} runs found, {report.made} made, {len(left)} left to make.")
-    for name, state in left.items():
-        print(f"  {name}: {state}")
-
-
-def demand_no_failures(report: "Report") -> None:
-    """Raises MnistStepsError when runs failed in every attempt."""
-    if report.failures:
-        failures = "; ".join(map(str, report.failures))
-        raise MnistStepsError(f"{len(report.failures)} runs failed: {failures}.")
+    if content is not None:
+        counts = {"found": report.found, "made": report.made, "failures": failures, "left": left}
+        print(json.dumps(content | counts, indent=1))
+    else:
+        print(f"{report.found} runs found, {report.made} made, {len(left)} left to make.")
+        for name, state in left.items():
+            print(f"  {name}: {state}")
+    if failures:
+        raise MnistStepsError(f"{len(failures)} runs failed: {'; '.join(failures)}.")
 
 
 def parse_seeds(text: str) -> list[int]:
