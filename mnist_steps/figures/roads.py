@@ -3,10 +3,11 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from html import escape
 
 from mnist_steps.experiments.evidence import Interval
 from mnist_steps.figures.containers import Beside
-from mnist_steps.figures.fluid import Axis, fluid, level, line, symbol, text
+from mnist_steps.figures.fluid import fluid
 from mnist_steps.figures.style import Figure, colour
 
 # By name: a colour of PALETTE, and a path around (0, 0), about 10 pixels large.
@@ -59,23 +60,42 @@ def roads_compared(places: Sequence[Place], target: float) -> Beside:
 def _picture(
     places: Sequence[Place], values: Sequence[float], axis: str, unit: str, target: float
 ) -> Figure:
-    across = Axis(LEFT, RIGHT, 0.7 * min(values), 1.5 * max(values))
+    low, high = math.log10(0.7 * min(values)), math.log10(1.5 * max(values))
     highest = max(one.interval.high if one.interval else one.mean for one in places)
-    errors = Axis(HEIGHT, TOP, 100 - WORST, max(0.85 * (100 - highest), 0.01))
+    first, last = math.log(100 - WORST), math.log(max(0.85 * (100 - highest), 0.01))
+
+    def across(value: float) -> float:
+        return LEFT + (RIGHT - LEFT) * (math.log10(value) - low) / (high - low)
 
     def down(accuracy: float) -> float:
-        return errors(min(100 - accuracy, 100 - WORST))
+        error = min(100 - accuracy, 100 - WORST)
+        return TOP + (HEIGHT - TOP) * (1 - (math.log(error) - first) / (last - first))
 
-    parts = [text(0, 14, "test accuracy in percent", "muted")]
+    parts = [f'<text x="0" y="14" fill="{colour("muted")}">test accuracy in percent</text>']
     for mark in MARKS:
-        if 100 - mark >= errors.last:
-            parts += level(down(mark), LEFT, RIGHT, f"{mark:g}", mark == target)
-    low, high = (math.log10(end) for end in (across.first, across.last))
+        if 100 - mark >= math.exp(last):
+            aim = mark == target
+            name, width = ("accent", 1.4) if aim else ("grid", 0.8)
+            y = down(mark)
+            parts.append(
+                f'<line x1="{LEFT}%" x2="{RIGHT}%" y1="{y:.1f}" y2="{y:.1f}" '
+                f'stroke="{colour(name)}" stroke-width="{width}"/>'
+                f'<text x="{LEFT - 1.5}%" y="{y + 4:.1f}" text-anchor="end" '
+                f'fill="{colour("accent" if aim else "muted")}">{mark:g}</text>'
+            )
     for power in range(math.ceil(low), math.floor(high) + 1):
         x = across(10.0**power)
-        parts.append(line(x, TOP - 8, x, HEIGHT, "grid", 0.8))
-        parts.append(text(x, HEIGHT + 18, _short(10**power, unit), "muted", "middle"))
-    parts.append(text((LEFT + RIGHT) / 2, HEIGHT + 36, axis, "muted", "middle"))
+        parts.append(
+            f'<line x1="{x:.2f}%" x2="{x:.2f}%" y1="{TOP - 8}" y2="{HEIGHT}" '
+            f'stroke="{colour("grid")}" stroke-width="0.8"/>'
+            f'<text x="{x:.2f}%" y="{HEIGHT + 18}" text-anchor="middle" '
+            f'fill="{colour("muted")}">{_short(10**power, unit)}</text>'
+        )
+    middle = (LEFT + RIGHT) / 2
+    parts.append(
+        f'<text x="{middle}%" y="{HEIGHT + 36}" text-anchor="middle" '
+        f'fill="{colour("muted")}">{axis}</text>'
+    )
     named: list[tuple[float, float]] = []
     for place, value in zip(places, values, strict=True):
         x, y = across(value), down(place.mean)
@@ -83,15 +103,18 @@ def _picture(
         free = all(abs(x - a) > 10 or abs(y - b) > 12 for a, b in named)
         if place.label and free:
             named.append((x, y))
-        parts += _mark(place, x, down, labelled=free)
+        parts.append(_mark(place, x, down, labelled=free))
     used = [road for road in SHAPES if any(place.road == road for place in places)]
     for number, road in enumerate(used):
         x, y = (2, 52)[number % 2], HEIGHT + 58 + 20 * (number // 2)
-        parts += [_shape(road, x + 2, y), text(x + 2, y + 4, road, "ink", shift=11)]
+        parts.append(
+            _shape(road, f"{x + 2}%", y)
+            + f'<text x="{x + 2}%" dx="11" y="{y + 4}" fill="{colour("ink")}">{road}</text>'
+        )
     below = HEIGHT + 62 + 20 * ((len(used) - 1) // 2)
     listed = "; ".join(
         f"{place.road}, {place.label or 'no name'}: {value:,.0f} {unit}, {place.mean:.2f} %"
-        + (f" ({place.interval:.2f})" if place.interval else "")
+        + (f" ({place.interval.low:.2f} to {place.interval.high:.2f})" if place.interval else "")
         for place, value in zip(places, values, strict=True)
     )
     return fluid(parts, below + 8, f"Test accuracy against {axis}. {listed}.")
@@ -104,17 +127,29 @@ def _short(value: float, unit: str) -> str:
     return f"{value / 1000**power:g} {units[power]}"
 
 
-def _mark(place: Place, x: float, down: Callable[[float], float], labelled: bool) -> list[str]:
-    parts, y = [_shape(place.road, x, down(place.mean))], down(place.mean)
+def _mark(place: Place, x: float, down: Callable[[float], float], labelled: bool) -> str:
+    parts = ""
     if place.interval:
         ends = down(place.interval.low), down(place.interval.high)
-        parts.insert(0, line(x, ends[0], x, ends[1], SHAPES[place.road][0], 2, 0.5))
+        parts = (
+            f'<line x1="{x:.2f}%" x2="{x:.2f}%" y1="{ends[0]:.1f}" y2="{ends[1]:.1f}" '
+            f'stroke="{colour(SHAPES[place.road][0])}" stroke-width="2" stroke-opacity="0.5"/>'
+        )
+    y = down(place.mean)
+    parts += _shape(place.road, f"{x:.2f}%", y)
     if place.label and labelled:
-        anchor = "end" if x > 88 else "start"
-        parts.append(text(x, y + 4, place.label, "ink", anchor, shift=9, small=True))
+        end = x > 88
+        parts += (
+            f'<text x="{x:.2f}%" dx="{-9 if end else 9}" y="{y + 4:.1f}" font-size="11.5" '
+            f'text-anchor="{"end" if end else "start"}" '
+            f'fill="{colour("ink")}">{escape(place.label)}</text>'
+        )
     return parts
 
 
-def _shape(road: str, x: float, y: float) -> str:
+def _shape(road: str, x: str, y: float) -> str:
     name, path = SHAPES[road]
-    return symbol(x, y, path, f'fill="{colour(name)}" fill-opacity="0.85"')
+    return (
+        f'<svg x="{x}" y="{y:.1f}" width="1" height="1" overflow="visible">'
+        f'<path d="{path}" fill="{colour(name)}" fill-opacity="0.85"/></svg>'
+    )
