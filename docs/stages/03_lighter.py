@@ -10,7 +10,7 @@ from statistics import fmean
 from mnist_steps import evaluation, figures, pages, runs, stages, summary, training
 from mnist_steps.experiments import registry
 from mnist_steps.experiments.study import Store
-from mnist_steps.figures.style import PALETTE, axes_grid, finish
+from mnist_steps.figures.style import PALETTE, axes_row, finish
 from mnist_steps.markup import Text
 
 stage, before = stages.get(3), stages.get(2)
@@ -202,7 +202,7 @@ first_pull = {}
 for seed in still:
     torch.manual_seed(seed)
     first_pull[seed] = pull(stage.build())
-figure, (axes,) = axes_grid(1, 1, 4.6, 1.9)
+figure, (axes,) = axes_row(4.6, 1.9)
 axes.plot(
     list(first_pull.values()),
     list(still.values()),

@@ -8,12 +8,12 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from mnist_steps.assignment.grading import Grade
 from mnist_steps.assignment.rules import Assignment
 from mnist_steps.assignment.trainings import TrainingOutcome
-from mnist_steps.figures.style import PALETTE, Figure, axes_grid, finish
+from mnist_steps.figures.style import PALETTE, Figure, aim, axes_row, finish
 
 
 def runs(outcomes: Sequence[TrainingOutcome], assignment: Assignment) -> Figure:
     """Test accuracy over the epochs, one line a run, and the target."""
-    figure, (axes,) = axes_grid(1, 1, 7.2, 3.2)
+    figure, (axes,) = axes_row(7.2, 3.2)
     for outcome in outcomes:
         epochs = range(1, len(outcome.test_accuracies) + 1)
         errors = [100 - accuracy for accuracy in outcome.test_accuracies]
@@ -21,7 +21,7 @@ def runs(outcomes: Sequence[TrainingOutcome], assignment: Assignment) -> Figure:
         last = slice(-assignment.last_epochs, None)
         axes.plot(epochs[last], errors[last], "o", color=PALETTE["test"], markersize=4)
     _error_axis(axes, [o.test_accuracies for o in outcomes], assignment)
-    axes.axhline(100 - assignment.accuracy, color=PALETTE["accent"], linewidth=1.2)
+    aim(axes, 100 - assignment.accuracy)
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     finals = [outcome.test_accuracies[-1] for outcome in outcomes]
@@ -51,7 +51,7 @@ def _error_axis(axes, accuracies, assignment: Assignment) -> None:  # type: igno
 def distribution(grades: Sequence[Grade], assignment: Assignment) -> Figure:
     """How many submissions have how many points of those judged so far, as shares of these."""
     shares = [100 * (grade.points or 0) / (grade.possible or 1) for grade in grades]
-    figure, (axes,) = axes_grid(1, 1, 7.2, 2.8)
+    figure, (axes,) = axes_row(7.2, 2.8)
     counts, _, _ = axes.hist(
         shares, bins=range(0, 101, 5), color=PALETTE["test"], rwidth=0.9, linewidth=0
     )
@@ -80,7 +80,7 @@ def frontier(grades: Sequence[Grade], assignment: Assignment) -> Figure:
             if best and best[-1][0] == parameters:
                 best.pop()
             best.append((parameters, accuracy))
-    figure, (axes,) = axes_grid(1, 1, 7.2, 3.4)
+    figure, (axes,) = axes_row(7.2, 3.4)
     axes.set_xscale("log")
     axes.step(
         [p for p, _ in best], [100 - a for _, a in best], where="post", color=PALETTE["train"],
@@ -91,7 +91,7 @@ def frontier(grades: Sequence[Grade], assignment: Assignment) -> Figure:
         markersize=6, alpha=0.75, markeredgewidth=0,
     )  # fmt: skip
     _error_axis(axes, [[accuracy] for _, accuracy in points], assignment)
-    axes.axhline(100 - assignment.accuracy, color=PALETTE["accent"], linewidth=1.2)
+    aim(axes, 100 - assignment.accuracy)
     axes.axvline(assignment.parameters, color=PALETTE["accent"], linewidth=1.2)
     low = min(points[0][0], assignment.parameters) / 1.3
     high = max(points[-1][0], assignment.parameters) * 1.3

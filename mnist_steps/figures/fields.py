@@ -9,7 +9,17 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from mnist_steps.figures.images import show_digit
-from mnist_steps.figures.style import PALETTE, Figure, apart, axes_grid, finish, with_colours
+from mnist_steps.figures.style import (
+    PALETTE,
+    Figure,
+    aim,
+    apart,
+    axes_row,
+    box,
+    finish,
+    note,
+    with_colours,
+)
 from mnist_steps.receptive_field import Analysis, EffectiveField, Layer
 
 NETWORK_COLOURS = ("test", "train", "muted", "wrong", "ink")
@@ -24,10 +34,9 @@ def growth(analyses: Analysis | dict[str, Analysis], image_size: int) -> Figure:
     """
     if isinstance(analyses, Analysis):
         analyses = {"": analyses}
-    figure, (axes,) = axes_grid(1, 1, 8.2, 3.6)
-    axes.axhline(image_size, color=PALETTE["accent"], linewidth=1.2)
-    axes.annotate(f"image: {image_size}", (0, image_size), xytext=(2, 4),
-                  textcoords="offset points", color=PALETTE["accent"])  # fmt: skip
+    figure, (axes,) = axes_row(8.2, 3.6)
+    aim(axes, image_size)
+    note(axes, f"image: {image_size}", (0, image_size), (2, 4), "accent")
     described = []
     ends: dict[str, tuple[int, int, str]] = {}  # where each line ends, and its colour
     for (name, analysis), colour in with_colours(list(analyses.items()), NETWORK_COLOURS):
@@ -85,21 +94,15 @@ def one_axis(layers: Sequence[tuple[str, int, int, int]], input_size: int, unit:
         seen.append({u * stride + tap * dilation for u in seen[-1] for tap in range(kernel)})
     seen.reverse()
 
-    figure, (axes,) = axes_grid(1, 1, 7.2, 0.85 * len(sizes) + 0.3)
+    figure, (axes,) = axes_row(7.2, 0.85 * len(sizes) + 0.3)
     axes.set_axis_off()
     for row, (places, chosen) in enumerate(zip(centers, seen, strict=True)):
         for u, x in enumerate(places):
-            axes.add_patch(
-                matplotlib.patches.Rectangle(
-                    (x - 0.42, 1.4 * row - 0.35),
-                    0.84,
-                    0.7,
-                    linewidth=1,
-                    edgecolor=PALETTE["muted"],
-                    facecolor=PALETTE["test" if u in chosen else "grid"],
-                    alpha=0.85 if u in chosen else 0.45,
-                )  # fmt: skip
-            )
+            box(
+                axes, x - 0.42, 1.4 * row - 0.35, 0.84, 0.7, linewidth=1,
+                edgecolor=PALETTE["muted"], facecolor=PALETTE["test" if u in chosen else "grid"],
+                alpha=0.85 if u in chosen else 0.45,
+            )  # fmt: skip
         label = "input" if row == 0 else layers[row - 1][0]
         axes.text(-1.2, 1.4 * row, label, ha="right", va="center")
         if row:
@@ -120,7 +123,7 @@ def one_axis(layers: Sequence[tuple[str, int, int, int]], input_size: int, unit:
 
 def field(layer: Layer, image: Tensor, row: int, col: int) -> Figure:
     """What one unit sees, on an image: its box as a frame, the pixels that reach it filled."""
-    figure, (axes,) = axes_grid(1, 1, 3.4, 3.4)
+    figure, (axes,) = axes_row(3.4, 3.4)
     _draw_field(axes, layer, image, row, col)
     return finish(figure, _describe_field(layer, row, col))
 
@@ -129,7 +132,7 @@ def field_and_effective(
     layer: Layer, effective: EffectiveField, image: Tensor, row: int, col: int
 ) -> Figure:
     """Side by side: the pixels that can reach a unit, and how much each one really does."""
-    figure, (left, right) = axes_grid(1, 2, 7.0, 3.6)
+    figure, (left, right) = axes_row(7.0, 3.6, 2)
     _draw_field(left, layer, image, row, col)
     left.set_title("can reach the unit")
     show_digit(right, image, strength=0.25)
@@ -150,28 +153,12 @@ def field_and_effective(
 def _draw_field(axes: Axes, layer: Layer, image: Tensor, row: int, col: int) -> None:
     show_digit(axes, image)
     for y, x in layer.mask(row, col).nonzero().tolist():
-        axes.add_patch(
-            matplotlib.patches.Rectangle(
-                (x, y), 1, 1, facecolor=PALETTE["test"], alpha=0.4, linewidth=0
-            )
-        )
-    top, left, bottom, right = layer.box(row, col)
-    axes.add_patch(
-        matplotlib.patches.Rectangle(
-            (left, top),
-            right - left,
-            bottom - top,
-            fill=False,
-            edgecolor=PALETTE["train"],
-            linewidth=1.8,
-        )  # fmt: skip
-    )
+        box(axes, x, y, 1, 1, facecolor=PALETTE["test"], alpha=0.4, linewidth=0)
     height, width = layer.input_size
-    axes.add_patch(
-        matplotlib.patches.Rectangle(
-            (0, 0), width, height, fill=False, edgecolor=PALETTE["muted"], linewidth=0.8
-        )
-    )
+    top, left, bottom, right = layer.box(row, col)
+    box(axes, left, top, right - left, bottom - top, fill=False, edgecolor=PALETTE["train"],
+        linewidth=1.8)  # fmt: skip
+    box(axes, 0, 0, width, height, fill=False, edgecolor=PALETTE["muted"], linewidth=0.8)
     axes.set(xlim=(-0.5, width + 0.5), ylim=(height + 0.5, -0.5))
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import matplotlib
 import torch
 from matplotlib.axes import Axes
 from torch import Tensor
@@ -11,7 +10,7 @@ from mnist_steps import data
 from mnist_steps.figures.drawing import digit
 from mnist_steps.figures.fluid import fluid
 from mnist_steps.figures.fluid import text as words_at
-from mnist_steps.figures.style import PALETTE, Figure, axes_grid, finish
+from mnist_steps.figures.style import PALETTE, Figure, axes_row, box, finish
 from mnist_steps.training import Run
 
 CELL = 32  # pixels from one digit to the next: 28 and a gap
@@ -31,7 +30,7 @@ def digits(
     line = CELL + TITLE_LINE * lines  # height of a row of digits
     # One picture of all digits: an axes for each would take a second to lay out.
     picture = torch.zeros(1, rows * line, columns * CELL)
-    figure, (axes,) = axes_grid(1, 1, 1.05 * columns, 1.05 * rows * line / CELL)
+    figure, (axes,) = axes_row(1.05 * columns, 1.05 * rows * line / CELL)
     for position, image in enumerate(images):
         top, left = position // columns * line + line - CELL, position % columns * CELL
         height, width = image.shape[1:]
@@ -111,7 +110,7 @@ def confusion(run: Run) -> Figure:
     """Which digit is taken for which: rows are the truth, columns the prediction."""
     labels = data.mnist().test.labels
     counts = torch.bincount(labels * 10 + run.predictions.long(), minlength=100).reshape(10, 10)
-    figure, (axes,) = axes_grid(1, 1, 4.6, 4.4)
+    figure, (axes,) = axes_row(4.6, 4.4)
     errors = counts.clone().fill_diagonal_(0)
     most = max(errors.max().item(), 1)
     for truth in range(10):
@@ -121,16 +120,8 @@ def confusion(run: Run) -> Figure:
                 axes.text(predicted, truth, str(value), ha="center", va="center", fontsize=9,
                           color=PALETTE["muted"])  # fmt: skip
             elif value:
-                axes.add_patch(
-                    matplotlib.patches.Rectangle(
-                        (predicted - 0.5, truth - 0.5),
-                        1,
-                        1,
-                        linewidth=0,
-                        facecolor=PALETTE["wrong"],
-                        alpha=0.12 + 0.48 * value / most,
-                    )  # fmt: skip
-                )
+                box(axes, predicted - 0.5, truth - 0.5, 1, 1, linewidth=0,
+                    facecolor=PALETTE["wrong"], alpha=0.12 + 0.48 * value / most)  # fmt: skip
                 axes.text(predicted, truth, str(value), ha="center", va="center", fontsize=10)
     axes.set(
         xlim=(-0.5, 9.5), ylim=(9.5, -0.5), xticks=range(10), yticks=range(10),

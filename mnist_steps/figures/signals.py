@@ -10,7 +10,16 @@ from torch import Tensor, nn
 
 from mnist_steps import data, evaluation, training
 from mnist_steps.figures.containers import Panels
-from mnist_steps.figures.style import PALETTE, Figure, apart, axes_grid, finish, with_colours
+from mnist_steps.figures.style import (
+    PALETTE,
+    Figure,
+    aim,
+    apart,
+    axes_row,
+    finish,
+    note,
+    with_colours,
+)
 from mnist_steps.recipes import TRAIN_PIXELS
 from mnist_steps.stages import SEED, Stage
 from mnist_steps.training import Run
@@ -111,7 +120,7 @@ def signal(signals: Mapping[str, Signal] | Sequence[Stage]) -> Panels:
 
 
 def _layer_lines(title: str, lines: Mapping[str, Sequence[float]]) -> Figure:
-    figure, (axes,) = axes_grid(1, 1, 3.7, 3.1)
+    figure, (axes,) = axes_row(3.7, 3.1)
     axes.set_yscale("log")
     described, ends = [], []
     for (name, values), colour in with_colours(list(lines.items()), LINE_COLOURS):
@@ -125,8 +134,7 @@ def _layer_lines(title: str, lines: Mapping[str, Sequence[float]]) -> Figure:
     heights = apart([math.log(end / low) / math.log(high / low) for end, *_ in ends], 0.085)
     for height, (_, place, name, colour) in zip(heights, ends, strict=True):
         value = low * (high / low) ** height
-        axes.annotate(name, (place, value), xytext=(7, 0), textcoords="offset points",
-                      color=PALETTE[colour], va="center", fontsize=10)  # fmt: skip
+        note(axes, name, (place, value), (7, 0), colour, va="center", fontsize=10)
     axes.set(title=title, xlabel="convolution", xlim=(0.7, longest + 0.32 * longest + 0.5))
     axes.set_xticks(range(1, longest + 1, 2 if longest > 6 else 1))
     axes.minorticks_off()
@@ -141,10 +149,9 @@ def loss_by_step(runs: Sequence[Run] | Mapping[str, Sequence[float]], steps: int
     """
     if not isinstance(runs, Mapping):
         runs = {f"stage {run.stage.number}": [step.loss for step in run.steps] for run in runs}
-    figure, (axes,) = axes_grid(1, 1, 4.6, 2.3)
-    axes.axhline(GUESS, color=PALETTE["accent"], linewidth=1.2)
-    axes.annotate(f"−log(1/10) = {GUESS:.3f}", (steps, GUESS), xytext=(0, 4), ha="right",
-                  textcoords="offset points", color=PALETTE["accent"])  # fmt: skip
+    figure, (axes,) = axes_row(4.6, 2.3)
+    aim(axes, GUESS)
+    note(axes, f"−log(1/10) = {GUESS:.3f}", (steps, GUESS), (0, 4), "accent", ha="right")
     described = []
     for (name, losses), colour in with_colours(list(runs.items()), LINE_COLOURS):
         losses = losses[:steps]
@@ -214,15 +221,14 @@ def one_step(stage: Stage, rate: float, reach: float = 30, count: int = 16) -> O
 
 def descent(step: OneStep) -> Figure:
     """One step of gradient descent: the loss, its tangent at the start, and where the step ends."""
-    figure, (axes,) = axes_grid(1, 1, 4.4, 3.3)
+    figure, (axes,) = axes_row(4.4, 3.3)
     axes.plot(*zip(*sorted(zip(step.rates, step.losses, strict=True)), strict=True),
               color=PALETTE["test"], linewidth=2)  # fmt: skip
     end = step.rates[-1]
     axes.plot([0, end], [step.before, step.before + step.slope * end], color=PALETTE["muted"],
               linewidth=1.2, linestyle=(0, (4, 3)))  # fmt: skip
     axes.plot([0, step.rate], [step.before, step.after], "o", color=PALETTE["train"])
-    axes.annotate(f"a step of {step.rate:g}", (step.rate, step.after), xytext=(9, 5),
-                  textcoords="offset points", color=PALETTE["train"])  # fmt: skip
+    note(axes, f"a step of {step.rate:g}", (step.rate, step.after), (9, 5), "train")
     margin = 0.15 * (max(step.losses) - min(step.losses))
     axes.set(
         xlabel="how far against the gradient (learning rate)", ylabel="loss of the batch",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import matplotlib
 
-from mnist_steps.figures.style import PALETTE, Figure, axes_grid, finish, with_colours
+from mnist_steps.figures.style import PALETTE, Figure, axes_row, finish, note, with_colours
 
 PART_COLOURS = ("grid", "train", "test", "accent", "wrong", "muted")
 
@@ -17,7 +17,7 @@ def step_parts(steps: Mapping[str, Mapping[str, float]]) -> Figure:
     """
     names = list(dict.fromkeys(part for parts in steps.values() for part in parts))
     colours = dict(with_colours(names, PART_COLOURS))
-    figure, (axes,) = axes_grid(1, 1, 8.2, 0.5 * len(steps) + 1.2)
+    figure, (axes,) = axes_row(8.2, 0.5 * len(steps) + 1.2)
     described = []
     for row, (name, parts) in enumerate(steps.items()):
         whole = sum(parts.values())
@@ -26,10 +26,7 @@ def step_parts(steps: Mapping[str, Mapping[str, float]]) -> Figure:
             share = 100 * seconds / whole
             axes.barh(row, share, left=left, height=0.62, color=PALETTE[colours[part]])
             left += share
-        axes.annotate(
-            f"{1000 * whole:.1f} ms", (100, row), xytext=(6, 0), textcoords="offset points",
-            va="center",
-        )  # fmt: skip
+        note(axes, f"{1000 * whole:.1f} ms", (100, row), (6, 0), va="center")
         shares = ", ".join(f"{part} {seconds / whole:.0%}" for part, seconds in parts.items())
         described.append(f"{name}, {1000 * whole:.1f} ms: {shares}")
     axes.set_yticks(range(len(steps)), list(steps))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mnist_steps import data, evaluation, recipes, stages
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.figures.containers import Moving, Panels
-from mnist_steps.figures.style import PALETTE, Figure, axes_grid, finish
+from mnist_steps.figures.style import PALETTE, Figure, aim, axes_row, finish
 from mnist_steps.stages import SEED, Stage
 from mnist_steps.training import Training
 
@@ -137,7 +137,7 @@ def normalization(
 
 def _still_histogram(name: str, moments: Sequence[Moment]) -> Figure:
     low, high, bars = HISTOGRAM
-    figure, (axes,) = axes_grid(1, 1, 3.5, 2.0)
+    figure, (axes,) = axes_row(3.5, 2.0)
     edges = np.linspace(low, high, bars + 1)
     first, last = moments[0], moments[-1]
     for one, ink in ((first, "muted"), (last, "test")):
@@ -197,10 +197,10 @@ def schedule(stage: Stage) -> Moving:
 def _still_curve(
     name: str, values: Sequence[float], steps_per_epoch: int, constant: float
 ) -> Figure:
-    figure, (axes,) = axes_grid(1, 1, 3.7, 2.3)
+    figure, (axes,) = axes_row(3.7, 2.3)
     every = max(1, len(values) // 250)
     places = [step / steps_per_epoch for step in range(0, len(values), every)]
-    axes.axhline(constant, color=PALETTE["accent"], linewidth=1.2)
+    aim(axes, constant)
     axes.plot(places, values[::every], color=PALETTE["test"])
     low = 0 if name == "learning rate" else 0.8
     axes.set(title=name, xlabel="epoch", ylim=(low, 1.08 * max(*values, constant)))

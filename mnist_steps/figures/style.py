@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as MatplotlibFigure
+from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from mnist_steps import data
@@ -24,6 +25,7 @@ from mnist_steps.errors import MnistStepsError
 from mnist_steps.markup import standalone
 
 T = TypeVar("T")
+Pair = tuple[float, float]
 
 # Name of the CSS variable --figure-NAME, and its colour on light ground. Train and test differ in
 # lightness too, so that they stay apart for colour-blind readers and in print.
@@ -116,14 +118,29 @@ def colour(name: str) -> str:
     return f"var(--figure-{name}, {PALETTE[name]})"
 
 
-def axes_grid(
-    rows: int, columns: int, width: float, height: float
-) -> tuple[MatplotlibFigure, list[Axes]]:
-    """A figure of `width`×`height` inches in the site's style, and its axes row by row."""
+def axes_row(width: float, height: float, columns: int = 1) -> tuple[MatplotlibFigure, list[Axes]]:
+    """A figure of `width`×`height` inches in the site's style, and its axes beside each other."""
     with matplotlib.rc_context(STYLE):
         figure = MatplotlibFigure(figsize=(width, height), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False)
+        axes = figure.subplots(1, columns, squeeze=False)
     return figure, list(axes.flat)
+
+
+def note(axes: Axes, words: str, place: Pair, shift: Pair, name: str = "ink", **text: Any) -> None:
+    """Words beside a place on the axes. shift: in points; name: of the colour; text: as Text's"""
+    axes.annotate(
+        words, place, xytext=shift, textcoords="offset points", color=PALETTE[name], **text
+    )
+
+
+def aim(axes: Axes, height: float) -> None:
+    """A line across at what is aimed for."""
+    axes.axhline(height, color=PALETTE["accent"], linewidth=1.2)
+
+
+def box(axes: Axes, left: float, top: float, width: float, height: float, **style: Any) -> None:
+    """A rectangle in the axes' own units. style: as Rectangle's"""
+    axes.add_patch(Rectangle((left, top), width, height, **style))
 
 
 def with_colours(things: Sequence[T], colours: Sequence[str]) -> Iterator[tuple[T, str]]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.ticker import MaxNLocator
 
-from mnist_steps.figures.style import PALETTE, Figure, axes_grid, finish
+from mnist_steps.figures.style import PALETTE, Figure, axes_row, finish, note
 from mnist_steps.training import Run
 
 LOSS_LIMITS = (0.015, 2.6)
@@ -18,7 +18,7 @@ def curves(run: Run) -> Figure:
 
     Only a run that would leave them has wider ones.
     """
-    figure, (loss_axes, error_axes) = axes_grid(1, 2, 8.6, 3.3)
+    figure, (loss_axes, error_axes) = axes_row(8.6, 3.3, 2)
     epochs = range(1, len(run.epochs) + 1)
     kinds = ("train", "test")
     losses = {kind: [getattr(epoch, f"{kind}_loss") for epoch in run.epochs] for kind in kinds}
@@ -31,10 +31,8 @@ def curves(run: Run) -> Figure:
         upper = highest(kinds, key=lambda kind: measured[kind][-1])
         for kind, values in measured.items():
             axes.plot(epochs, values, color=PALETTE[kind], marker=".", markersize=5)
-            axes.annotate(
-                kind, (len(epochs), values[-1]), xytext=(6, 0), textcoords="offset points",
-                color=PALETTE[kind], va="bottom" if kind == upper else "top",
-            )  # fmt: skip
+            place = "bottom" if kind == upper else "top"
+            note(axes, kind, (len(epochs), values[-1]), (6, 0), kind, va=place)
     low, high = _limits(losses, LOSS_LIMITS)
     loss_axes.set(title="loss", ylim=(low, high))
     least, most = _limits(errors, ERROR_LIMITS)
