@@ -42,6 +42,7 @@ SCHEDULES: dict[str, type] = {
     "MultiStepLR": MultiStepLR,
     "ReduceLROnPlateau": ReduceLROnPlateau,
 }
+TORCH = OPTIMIZERS | SCHEDULES
 
 
 @dataclass(frozen=True)
@@ -84,13 +85,13 @@ class Part:
 
     def make(self, *first: Any, **more: Any) -> Any:
         """torch's own object. first: the parameters, or the optimizer"""
-        return (OPTIMIZERS | SCHEDULES)[self.name](*first, **dict(self.arguments), **more)
+        return TORCH[self.name](*first, **dict(self.arguments), **more)
 
 
 @functools.cache
 def defaults_of(name: str) -> dict[str, Any]:
     """The arguments of torch's class after the first, with their defaults."""
-    parameters = inspect.signature((OPTIMIZERS | SCHEDULES)[name]).parameters
+    parameters = inspect.signature(TORCH[name]).parameters
     return {name: one.default for name, one in list(parameters.items())[1:]}
 
 
@@ -201,10 +202,15 @@ def settings(part: Any) -> dict[str, Any]:
     }
 
 
+def name_of(part: Any) -> str:
+    return part.name if isinstance(part, Part) else type(part).__name__
+
+
 def shown(part: Any) -> str:
     """A part without what is at its default: 'SGD(lr=0.01, momentum=0.9)'."""
-    name = part.name if isinstance(part, Part) else type(part).__name__
-    return f"{name}({', '.join(f'{key}={value}' for key, value in settings(part).items())})"
+    return (
+        f"{name_of(part)}({', '.join(f'{key}={value}' for key, value in settings(part).items())})"
+    )
 
 
 def unused(part: Any) -> set[str]:
@@ -213,7 +219,7 @@ def unused(part: Any) -> set[str]:
 
 
 def _described(part: Any) -> dict[str, Any]:
-    return {"name": part.name if isinstance(part, Part) else type(part).__name__, **settings(part)}
+    return {"name": name_of(part), **settings(part)}
 
 
 def _part(described: dict[str, Any]) -> Any:
@@ -224,10 +230,10 @@ def _part(described: dict[str, Any]) -> Any:
     name = arguments.pop("name")
     if name in TRANSFORMS:
         return TRANSFORMS[name](**arguments)
-    if name not in OPTIMIZERS | SCHEDULES:
+    if name not in TORCH:
         raise MnistStepsError(
             f"a recipe names {name!r}: expected one of "
-            f"{', '.join([*OPTIMIZERS, *SCHEDULES, *TRANSFORMS])}. "
+            f"{', '.join([*TORCH, *TRANSFORMS])}. "
             "A new part of recipes belongs into OPTIMIZERS, SCHEDULES or augment.TRANSFORMS."
         )
     return Part.of(name, **arguments)

@@ -86,7 +86,7 @@ def class_page(grading: Grading, notes: Sequence[str] = ()) -> str:
 
     notes: what a person should look at
     """
-    graded = [grade for grade in grading.grades if grade.status in (PASS, FAIL)]
+    graded = grading.marked
     trained, _ = grading.ranked
     return _page(
         "class",
@@ -147,10 +147,10 @@ def _overview(
 
 def _totals(grading: Grading) -> str:
     """How it went, as of what could be graded: what was returned is no fail."""
-    graded = [grade for grade in grading.grades if grade.status in (PASS, FAIL)]
+    graded = grading.marked
     if not graded:
         return "None could be graded yet."
-    shares = [100 * (grade.points or 0) / (grade.possible or 1) for grade in graded]
+    shares = [grade.share for grade in graded]
     passed = sum(grade.status == PASS for grade in graded)
     reached = sum(grade.reaches_target(grading.assignment) for grade in graded)
     waiting = sum(grade.waiting > 0 for grade in graded)

@@ -79,6 +79,11 @@ class Grade:
         return round(sum(part.most for part in self.parts if part.points is not None), 1)
 
     @property
+    def share(self) -> float:
+        """Percent of the points that there are so far."""
+        return 100 * (self.points or 0) / (self.possible or 1)
+
+    @property
     def waiting(self) -> float:
         """Points that a person has not judged yet."""
         return round(sum(part.most for part in self.parts if part.points is None), 1)
@@ -127,6 +132,11 @@ class Grading:
     sandbox: dict[str, Any]
     versions: dict[str, str]
     alike: tuple[Alike, ...] = ()
+
+    @property
+    def marked(self) -> list[Grade]:
+        """Those with a mark."""
+        return [grade for grade in self.grades if grade.status in (PASS, FAIL)]
 
     @property
     def ranked(self) -> tuple[list[Grade], list[Grade]]:

@@ -50,7 +50,7 @@ def _error_axis(axes, accuracies, assignment: Assignment) -> None:  # type: igno
 
 def distribution(grades: Sequence[Grade], assignment: Assignment) -> Figure:
     """How many submissions have how many points of those judged so far, as shares of these."""
-    shares = [100 * (grade.points or 0) / (grade.possible or 1) for grade in grades]
+    shares = [grade.share for grade in grades]
     figure, (axes,) = axes_row(7.2, 2.8)
     counts, _, _ = axes.hist(
         shares, bins=range(0, 101, 5), color=PALETTE["test"], rwidth=0.9, linewidth=0

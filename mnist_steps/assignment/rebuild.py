@@ -20,6 +20,7 @@ from mnist_steps.assignment import schema
 from mnist_steps.assignment.schema import Description, GraphRefused, Operation
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.graph import INPUT, Graph
+from mnist_steps.graph.places import first_line
 from mnist_steps.receptive_field import Layer
 
 MOST_PARAMETERS = 10_000_000  # stage 1 has 6.4 million; the assignment's own limit comes later
@@ -107,7 +108,7 @@ def make_layer(operation: Operation) -> nn.Module:
     try:
         layer: nn.Module = kind(**given)
     except (ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:
-        raise GraphRefused(f"{operation.name}: {_first_line(error)}.") from error
+        raise GraphRefused(f"{operation.name}: {first_line(error).rstrip('.')}.") from error
     return layer
 
 
@@ -186,7 +187,7 @@ class Network:
         try:
             analysis = receptive_field.analyze(built, schema.INPUT_SHAPE)
         except MnistStepsError as error:
-            raise GraphRefused(f"no receptive fields: {_first_line(error)}.") from error
+            raise GraphRefused(f"no receptive fields: {first_line(error).rstrip('.')}.") from error
         names = _names(self.description, analysis.graph)
         return {names[layer.name]: layer for layer in analysis.layers}
 
@@ -205,7 +206,9 @@ def rebuild(description: Description) -> Network:
     try:
         found = graph.trace(model, schema.INPUT_SHAPE)
     except MnistStepsError as error:
-        raise GraphRefused(f"the layers do not fit together: {_first_line(error)}.") from error
+        raise GraphRefused(
+            f"the layers do not fit together: {first_line(error).rstrip('.')}."
+        ) from error
     names = _names(description, found)
     found = Graph(
         input_shape=found.input_shape,
@@ -245,7 +248,3 @@ def _names(description: Description, found: Graph) -> dict[str, str]:
     """The trace's names to the description's. Each operation gives exactly one node, in order."""
     pairs = zip(found.nodes, description.operations, strict=True)
     return {node.name: operation.name for node, operation in pairs}
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -59,6 +59,15 @@ class Column:
     sources: tuple[str, ...] = ()
 
     @property
+    def side(self) -> int:
+        """Of its largest axis, in units; 1 for a vector."""
+        return max((1, *self.shape[1:]))
+
+    @property
+    def pools(self) -> bool:
+        return bool(self.kernel) and not self.parameters
+
+    @property
     def facts(self) -> tuple[object, ...]:
         """What makes two columns of two networks the same."""
         return self.name, self.shape, self.parameters, self.kernel, tuple(self.after)
@@ -174,7 +183,7 @@ def _split(columns: Sequence[Column]) -> list[list[Column]]:
     parts: list[list[Column]] = [[]]
     for position, column in enumerate(columns):
         last = parts[-1][-1] if parts[-1] else column
-        pooled = bool(last.kernel) and not last.parameters and 3 < len(parts[-1])
+        pooled = last.pools and 3 < len(parts[-1])
         if len(parts[-1]) == COLUMNS or (pooled and position < len(columns) - 2):
             parts.append([])
         parts[-1].append(column)
@@ -230,7 +239,7 @@ def _brief(name: str) -> str:
 
 def _maps(column: Column, middle: float, top: float, ink: str) -> list[str]:
     """A stack of squares, the frontmost last."""
-    maps, side = column.shape[0], MAP * max((1, *column.shape[1:])) / INPUT_SHAPE[1]
+    maps, side = column.shape[0], MAP * column.side / INPUT_SHAPE[1]
     if column.name == "image":
         left, above = middle - side / 2, top + 8
         return [
@@ -381,8 +390,8 @@ def ladder(stage: Stage | nn.Module) -> Figure:
               line(right + size * unit, 18, right + size * unit, bottom, "accent")]  # fmt: skip
     for row, column in enumerate(columns):
         top = 20 + 20 * row
-        side, sees = max((1, *column.shape[1:])), column.sees or 0
-        ink = "muted" if column.kernel and not column.parameters else "test"
+        side, sees = column.side, column.sees or 0
+        ink = "muted" if column.pools else "test"
         parts += [
             rectangle(left - side * unit, top, side * unit, 16, ink, opacity=0.45),
             rectangle(right, top, sees * unit, 16, "train", opacity=0.45),
@@ -390,9 +399,7 @@ def ladder(stage: Stage | nn.Module) -> Figure:
             text(left - 3, top + 12, str(side), "end"),
             text(right + 3, top + 12, str(sees) if sees else "–", "start"),
         ]
-    described = "; ".join(
-        f"{column.name} {max((1, *column.shape[1:]))} and {column.sees}" for column in columns
-    )
+    described = "; ".join(f"{column.name} {column.side} and {column.sees}" for column in columns)
     return drawn(
         parts, WIDTH, bottom + 4,
         f"{_title(stage)}, layer by layer, the side of a map and of a unit's field in pixels: "
@@ -410,7 +417,7 @@ def channel_profile(stage: Stage | nn.Module) -> Figure:
         middle = across * (position + 0.5)
         maps = column.shape[0]
         tall = max(high * maps / most, 1)
-        ink = "muted" if column.kernel and not column.parameters else "test"
+        ink = "muted" if column.pools else "test"
         parts += [
             rectangle(middle - across * 0.36, 30 + high - tall, across * 0.72, tall, ink,
                       opacity=0.6),

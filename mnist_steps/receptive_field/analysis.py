@@ -64,14 +64,15 @@ class Layer:
     map_dims: tuple[int | None, ...]  # which axis of the output, batch included, counts the rows
     has_map: bool
 
-    def _spans(self, axis: int, units: int) -> tuple[Integers, Integers]:
+    def _spans(self, axis: int, units: int = 0) -> tuple[Integers, Integers]:
+        """Of at least so many units, and of all that there are."""
         hull = self.hulls[axis]
-        chosen = slice(-hull.first, -hull.first + units)
+        chosen = slice(-hull.first, -hull.first + max(units, self.units[axis]))
         return hull.starts[chosen], hull.stops[chosen]
 
     def sizes(self, axis: int) -> tuple[int, ...]:
         """The field's size along one axis, for each unit along it, as if there were no borders."""
-        starts, stops = self._spans(axis, self.units[axis])
+        starts, stops = self._spans(axis)
         return tuple(np.maximum(stops - starts, 0).tolist())
 
     def starts(self, axis: int) -> tuple[int | None, ...]:
@@ -79,7 +80,7 @@ class Layer:
 
         Negative where it begins in padding; None for a unit that sees nothing.
         """
-        starts, _ = self._spans(axis, self.units[axis])
+        starts, _ = self._spans(axis)
         return tuple(None if start == FAR else start for start in starts.tolist())
 
     @property
@@ -96,8 +97,8 @@ class Layer:
         where a next one would look.
         """
         jumps: list[int | None] = []
-        for axis, units in enumerate(self.units):
-            starts, stops = self._spans(axis, max(units, 2))
+        for axis in range(len(self.units)):
+            starts, stops = self._spans(axis, 2)
             steps = set(np.diff(starts).tolist())
             regular = len(steps) == 1 and bool((stops > starts).all())
             step = steps.pop()
@@ -143,7 +144,7 @@ class Layer:
             stop = [max(int(runs[axis][1][-1]) for runs in found) for axis in range(len(unit))]
             return (*first, *stop)
         spans = [
-            [int(edge[position]) for edge in self._spans(axis, self.units[axis])]
+            [int(edge[position]) for edge in self._spans(axis)]
             for axis, position in enumerate(unit)
         ]
         if any(start >= stop for start, stop in spans):

@@ -35,6 +35,11 @@ class AxisMap:
         return self.sources(units)
 
 
+def _all_of(found: Integers) -> tuple[Integers, Booleans]:
+    """Sources of which each one counts."""
+    return found, np.ones_like(found, dtype=bool)
+
+
 @dataclass(frozen=True)
 class Window(AxisMap):
     """Convolution and pooling: unit o looks at o·stride - padding + j·dilation, for j < kernel."""
@@ -47,7 +52,7 @@ class Window(AxisMap):
     def sources(self, units: Integers) -> tuple[Integers, Booleans]:
         taps = np.arange(self.kernel) * self.dilation
         found = units[:, None] * self.stride - self.padding + taps
-        return found, np.ones_like(found, dtype=bool)
+        return _all_of(found)
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ class Everything(AxisMap):
 
     def sources(self, units: Integers) -> tuple[Integers, Booleans]:
         found = np.tile(np.arange(self.size_in), (len(units), 1))
-        return found, np.ones_like(found, dtype=bool)
+        return _all_of(found)
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ class Broadcast(AxisMap):
     """One unit, given to all places."""
 
     def sources(self, units: Integers) -> tuple[Integers, Booleans]:
-        return np.zeros((len(units), 1), dtype=np.int64), np.ones((len(units), 1), dtype=bool)
+        return _all_of(np.zeros((len(units), 1), dtype=np.int64))
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,7 @@ class Repeat(AxisMap):
     factor: int
 
     def sources(self, units: Integers) -> tuple[Integers, Booleans]:
-        return units[:, None] // self.factor, np.ones((len(units), 1), dtype=bool)
+        return _all_of(units[:, None] // self.factor)
 
 
 @dataclass(frozen=True)
@@ -130,12 +135,12 @@ class Border(AxisMap):
     mode: str
 
     def sources(self, units: Integers) -> tuple[Integers, Booleans]:
-        return (units - self.before)[:, None], np.ones((len(units), 1), dtype=bool)
+        return _all_of((units - self.before)[:, None])
 
     def real_sources(self, units: Integers) -> tuple[Integers, Booleans]:
         places = torch.arange(self.size_in, dtype=torch.float64)[None, None]
         places = F.pad(places, (self.before, self.after), mode=self.mode)
-        return places.long().numpy()[0, 0][units][:, None], np.ones((len(units), 1), dtype=bool)
+        return _all_of(places.long().numpy()[0, 0][units][:, None])
 
 
 @dataclass(frozen=True)
