@@ -81,22 +81,13 @@ class Table:
 
     def as_data(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return {
-            "title": self.title,
-            "input_shape": list(self.input_shape),
-            "rows": [
-                {name: list(value) if isinstance(value, tuple) else value
-                 for name, value in vars(row).items()}
-                for row in self.rows
-            ],
-            "total_params": self.total_params,
-            "total_macs": self.total_macs,
-            "total_multiplications": self.total_multiplications,
-            "input_mb": self.input_mb,
-            "forward_backward_mb": self.forward_backward_mb,
-            "params_mb": self.params_mb,
-            "total_mb": self.total_mb,
-        }  # fmt: skip
+        totals = (
+            "total_params", "total_macs", "total_multiplications",
+            "input_mb", "forward_backward_mb", "params_mb", "total_mb",
+        )  # fmt: skip
+        rows = [graph.plain(vars(row)) for row in self.rows]
+        described = {"title": self.title, "input_shape": list(self.input_shape), "rows": rows}
+        return described | {name: getattr(self, name) for name in totals}
 
     def __str__(self) -> str:
         return self._shown.text

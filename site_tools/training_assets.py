@@ -15,10 +15,10 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 from site_tools import made
+from site_tools.playground_assets import STAGES  # the others are beyond the Lab, too
 
 DIGITS = "assets/mnist"
 RECORDS = "assets/lab/records.json"
-STAGES = (3, 4, 5, 6, 7, 8, 9, 10, 11)  # stages 1 and 2 are beyond the Lab
 
 POINTS = 150  # of a loss curve, each the mean of several steps
 

@@ -227,11 +227,11 @@ def _walls(file_bytes: int = Limits.file_bytes) -> list[str]:
     """bubblewrap and its options; the command to run follows."""
     walls = ["bwrap", "--die-with-parent", "--new-session"]
     walls += "--unshare-ipc --unshare-pid --unshare-net --unshare-uts --unshare-cgroup-try".split()
-    walls += ["--hostname", "jail", "--cap-drop", "ALL"]
+    walls += "--hostname jail --cap-drop ALL".split()
     if os.geteuid() == 0:  # only to become another user, see inner.give_up_rights
-        walls += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+        walls += "--cap-add CAP_SETUID --cap-add CAP_SETGID".split()
     else:
-        walls += ["--unshare-user", "--disable-userns", "--uid", "65534", "--gid", "65534"]
+        walls += "--unshare-user --disable-userns --uid 65534 --gid 65534".split()
     walls += ["--perms", "1777", "--size", str(file_bytes), "--tmpfs", "/tmp"]
     walls += ["--ro-bind", "/usr", "/usr"]
     for name in ("bin", "sbin", "lib", "lib32", "lib64"):
@@ -249,8 +249,8 @@ def _walls(file_bytes: int = Limits.file_bytes) -> list[str]:
     walls += ["--dir", str(JAIL), "--dir", str(JAIL / "mnist_steps")]
     for path, place in _own_files():
         walls += ["--ro-bind", str(path), str(place)]
-    walls += ["--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"]
-    return [*walls, "--remount-ro", "/", "--chdir", "/tmp"]
+    walls += "--proc /proc --dev /dev --remount-ro /dev --remount-ro / --chdir /tmp".split()
+    return walls
 
 
 def _container(found: str, name: str, root: str, limits: Limits) -> list[str]:
@@ -261,11 +261,11 @@ def _container(found: str, name: str, root: str, limits: Limits) -> list[str]:
     user = _stranger()
     memory = str(limits.memory_bytes + TORCH_BYTES)
     walls = [found, "run", "--rm", "--interactive", "--name", name, "--hostname", "jail"]
-    walls += ["--network", "none", "--ipc", "none", "--read-only", "--log-driver", "none"]
-    walls += ["--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--stop-signal", "KILL"]
+    walls += "--network none --ipc none --read-only --log-driver none --cap-drop ALL".split()
+    walls += "--security-opt no-new-privileges --stop-signal KILL".split()
     walls += ["--user", f"{user}:{user}", "--workdir", "/tmp"]
     walls += ["--memory", memory, "--memory-swap", memory, "--cpus", "1", "--pids-limit", "16"]
-    walls += ["--ulimit", "nofile=64:64", "--ulimit", "nproc=16:16", "--ulimit", "core=0:0"]
+    walls += "--ulimit nofile=64:64 --ulimit nproc=16:16 --ulimit core=0:0".split()
     # podman would copy what is under a tmpfs into it.
     empty = ",notmpcopyup" if found == "podman" else ""
     walls += ["--tmpfs", f"/tmp:rw,nosuid,nodev,mode=1777,size={limits.file_bytes}{empty}"]
@@ -279,7 +279,7 @@ def _container(found: str, name: str, root: str, limits: Limits) -> list[str]:
     if _package_is_visible():
         walls += ["--tmpfs", f"{PACKAGE}:ro,size=4k{empty}"]
     if found == "podman":
-        walls += ["--read-only-tmpfs=false", "--http-proxy=false", "--no-hosts"]
+        walls += "--read-only-tmpfs=false --http-proxy=false --no-hosts".split()
         return [*walls, "--timeout", str(SECONDS_TO_START + int(limits.seconds)), "--rootfs", root]
     return [*walls, "--pull", "never", _empty_image()]
 

@@ -119,7 +119,7 @@ def perform_all(
             try:
                 future = ended.get(timeout=1)  # seconds
             except queue.Empty:
-                display.refresh()
+                display.bar.refresh()
                 continue
             task, attempt = under_way[future]
             try:
@@ -139,7 +139,7 @@ def perform_all(
         _save_what_has_ended(under_way, store)
         raise
     finally:
-        display.close()
+        display.bar.close()
     return Report(len(tasks) - len(missing), len(missing) - len(failures), tuple(failures))
 
 
@@ -188,12 +188,6 @@ class _Display:
         self.bar.set_postfix_str(f"{self.failed} failed", refresh=False)
         self._advance()
         self._line(str(failure))
-
-    def refresh(self) -> None:
-        self.bar.refresh()
-
-    def close(self) -> None:
-        self.bar.close()
 
     def _advance(self) -> None:
         self.ended += 1

@@ -7,7 +7,7 @@ and makes a `Node` of each call; `places` names the calls and finds them in the 
 An operation that has no entry raises `UnknownOperation`; nothing is guessed.
 """
 
-from mnist_steps.graph.nodes import INPUT, Graph, Node, NotTraceable, UnknownOperation
+from mnist_steps.graph.nodes import INPUT, Graph, Node, NotTraceable, UnknownOperation, plain
 from mnist_steps.graph.operations import CONSTANTS, OPERATIONS, ranks
 from mnist_steps.graph.shapes import count_macs, count_multiplications
 from mnist_steps.graph.tracing import BATCH, Symbolic, arguments, perform, trace, without_hooks
@@ -26,6 +26,7 @@ __all__ = [
     "count_macs",
     "count_multiplications",
     "perform",
+    "plain",
     "ranks",
     "trace",
     "without_hooks",
