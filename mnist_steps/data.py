@@ -191,10 +191,9 @@ def write_atomically(target: Path, content: bytes) -> None:
         raise CannotWrite.of(target, error) from error
 
 
-def write_json(target: Path, content: Any) -> None:
-    """Plain data, readable by people too; as `write_atomically`."""
-    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    write_atomically(target, text.encode())
+def json_bytes(content: Any) -> bytes:
+    """Plain data as a file that people can read, too."""
+    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def check_writable(folder: Path) -> None:

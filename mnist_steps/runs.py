@@ -30,7 +30,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from mnist_steps import data, evaluation, graph, stages, training
-from mnist_steps.data import CannotWrite, write_atomically, write_json
+from mnist_steps.data import CannotWrite, json_bytes, write_atomically
 from mnist_steps.errors import MnistStepsError, RecordMismatch
 from mnist_steps.stages import SEED, Stage
 from mnist_steps.training import (
@@ -105,8 +105,8 @@ def save(run: Run, records: Path = RECORDS) -> Path:
     content["digest"] = digest(content)
     folder = folder_of(run.stage, run.seed, records)
     write_atomically(folder / "tensors.safetensors", packed)
-    write_json(folder / "environment.json", asdict(run.environment))
-    write_json(folder / "run.json", content)
+    write_atomically(folder / "environment.json", json_bytes(asdict(run.environment)))
+    write_atomically(folder / "run.json", json_bytes(content))
     return folder
 
 

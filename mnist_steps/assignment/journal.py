@@ -15,7 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 
 from mnist_steps.assignment.findings import one_line
-from mnist_steps.data import write_atomically, write_json
+from mnist_steps.data import json_bytes, write_atomically
 
 FORMAT = 1
 
@@ -80,7 +80,7 @@ class Journal(Generic[KO]):
 
     def put(self, outcome: KO) -> None:
         described: dict[str, Any] = {"format": FORMAT, **asdict(outcome)}  # type: ignore[call-overload]
-        write_json(self.path(outcome), described)
+        write_atomically(self.path(outcome), json_bytes(described))
 
     def check_writable(self) -> None:
         """Raises MnistStepsError when outcomes could not be saved: better now than later."""

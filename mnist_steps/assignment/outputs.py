@@ -12,12 +12,11 @@ journal/, seeds.json              what a later start goes on from
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from mnist_steps.assignment import feedback, gradebook
 from mnist_steps.assignment.gradebook import Table
 from mnist_steps.assignment.grading import Grade, Grading, broken
-from mnist_steps.data import write_atomically, write_json
+from mnist_steps.data import json_bytes, write_atomically
 
 
 def write(
@@ -37,25 +36,24 @@ def write(
     for grade, files in described:
         folder = out / "students" / grade.entry.folder
         for name, content in files.items():
-            if content is None:  # of an earlier grading
+            if content is not None:
+                write_atomically(folder / name, content)
+            else:  # of an earlier grading
                 (folder / name).unlink(missing_ok=True)
-            elif isinstance(content, str):
-                write_atomically(folder / name, content.encode())
-            else:
-                write_json(folder / name, content)
     write_table(out / "grades.csv", gradebook.grades_table(grading, table, matched))
     gradebook.write_manual(out, grading)
     write_atomically(out / "index.html", feedback.class_page(grading, notes).encode())
     return notes
 
 
-def _described(grading: Grading, grade: Grade) -> tuple[Grade, dict[str, Any]]:
+def _described(grading: Grading, grade: Grade) -> tuple[Grade, dict[str, bytes | None]]:
     """What is written about one student, by the file's name; None for a file not to be there."""
     try:
+        results = gradebook.gradescope(grade, grading.assignment)
         return grade, {
-            "grade.json": grading.as_data(grade),
-            "feedback.html": feedback.student_page(grading, grade),
-            "results.json": gradebook.gradescope(grade, grading.assignment),
+            "grade.json": json_bytes(grading.as_data(grade)),
+            "feedback.html": feedback.student_page(grading, grade).encode(),
+            "results.json": None if results is None else json_bytes(results),
         }
     except Exception as error:
         if grade.checked is None:

@@ -292,7 +292,7 @@ def breakdown(stage: Stage, steps: int, engine: str = "torch") -> Breakdown:
     return Breakdown(
         seconds={part: statistics.median(values) for part, values in seconds.items()},
         batch_size=batch_size,
-        multiplications=3 * sum(forward.values()) * batch_size,
+        multiplications=3 * sum(forward.values()) * batch_size,  # backward counts twice
         matrix_rate=matrix_rate(),
     )
 

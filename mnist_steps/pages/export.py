@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from mnist_steps import graph, runs, stages
-from mnist_steps.data import write_atomically, write_json
+from mnist_steps.data import json_bytes, write_atomically
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.stages import Stage
 from mnist_steps.training import Run
@@ -56,7 +56,7 @@ def export(number: int, folder: Path, seed: int | None = None) -> dict[str, Any]
     }
     # The weights first: a reader who finds model.json finds what it points at.
     write_atomically(folder / "weights.bin", weights)
-    write_json(folder / "model.json", description)
+    write_atomically(folder / "model.json", json_bytes(description))
     return description
 
 
