@@ -162,6 +162,7 @@ class ColorJitter:
     NUMBERS = 3
 
     def apply(self, images: Tensor, numbers: "Numbers") -> Tensor:
+        """images: float tensor (N, 1, 28, 28), values in [0, 1]"""
         factors = [
             _between(*(one if isinstance(one, tuple) else (max(0, 1 - one), 1 + one)), numbers())
             for one in (self.brightness, self.contrast)
@@ -196,6 +197,7 @@ class RandomErasing:
     NUMBERS = 2 * TRIES + 3
 
     def apply(self, images: Tensor, numbers: "Numbers") -> Tensor:
+        """images: float tensor (N, 1, 28, 28), values in [0, 1]"""
         height, width = _sides(self.scale, self.ratio, numbers, self.TRIES)
         fits = (height < SIZE) & (width < SIZE)
         first = fits.int().argmax(dim=1, keepdim=True)
@@ -210,6 +212,7 @@ class RandomErasing:
         return images.masked_fill(box, self.value)
 
 
+# Each has `matrices`, float tensors (N, 2, 3); those of the grey values `apply` to images.
 Affine = RandomCenterCrop | RandomResizedCrop | RandomRotation | RandomTranslation | RandomAffine
 Transform = Affine | ColorJitter | RandomErasing
 TRANSFORMS: tuple[type, ...] = get_args(Affine) + (ColorJitter, RandomErasing)

@@ -160,6 +160,7 @@ def _about_the_model(error: MnistStepsError) -> Finding:
 
 
 def check_budget(network: Network, assignment: Assignment) -> Iterator[Finding]:
+    """Whether the network has fewer parameters than the assignment allows."""
     if network.parameters >= assignment.parameters:
         largest = max(network.graph.nodes, key=lambda node: node.params)
         yield Finding(
@@ -315,6 +316,7 @@ class CheckOutcome:
 
 
 def task_for(name: str, files: Submission, assignment: Assignment, unsafe: bool) -> CheckTask:
+    """name: for messages; unsafe: as for `check`"""
     decided = {
         "files": files.digest,
         "bounds": [assignment.parameters, assignment.epochs, assignment.macs],

@@ -77,6 +77,8 @@ class Several:
 
 @dataclass(frozen=True)
 class Either:
+    """A number, or a list of them."""
+
     first: Bounds
     second: Several
 

@@ -94,6 +94,8 @@ def over_seeds(runs: Sequence[Sequence[float]], seconds: Sequence[float] = ()) -
 
 @dataclass(frozen=True)
 class Interval:
+    """Both ends belong to it; in percent, or in percentage points for a difference."""
+
     low: float
     high: float
 

@@ -21,6 +21,7 @@ def text(
     x: float, y: float, words: str, anchor: str = "middle", size: float = 10,
     ink: str = "ink", bold: bool = False,
 ) -> str:  # fmt: skip
+    """x, y: of the anchor on the line that letters stand on; size: of letters; all in pixels."""
     weight = "; font-weight: 600" if bold else ""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" '
@@ -37,7 +38,7 @@ def rectangle(
     x: float, y: float, width: float, height: float, fill: str = "", stroke: str = "",
     opacity: float = 1, thick: float = 1,
 ) -> str:  # fmt: skip
-    """fill, stroke: names of colours; empty for none"""
+    """x, y: of its upper left corner, in pixels; fill, stroke: names of colours, '' for none."""
     style = f"fill: {colour(fill) if fill else 'none'}"
     if opacity < 1:
         style += f"; fill-opacity: {opacity:g}"

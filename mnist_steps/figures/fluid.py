@@ -67,6 +67,7 @@ def text(
 def line(
     x: float, y: float, to_x: float, to_y: float, name: str, width: float, opacity: float = 1
 ) -> str:
+    """x and to_x in percent, y, to_y and width in pixels; name: of the colour."""
     see_through = f' stroke-opacity="{opacity:g}"' if opacity < 1 else ""
     return (
         f'<line x1="{x:.2f}%" y1="{y:g}" x2="{to_x:.2f}%" y2="{to_y:g}" '

@@ -38,6 +38,7 @@ class Moment:
 
 
 def moment(step: int, values: Tensor) -> Moment:
+    """values: float tensor of any shape, all of one channel"""
     low, high, bars = HISTOGRAM
     inside = values.flatten().clamp(low, high).double().numpy()
     counts, _ = np.histogram(inside, bins=bars, range=(low, high))

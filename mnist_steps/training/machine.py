@@ -88,6 +88,7 @@ def one_at_a_time(threads: int = 1) -> Iterator[None]:
 def describe_environment(
     device: torch.device, seconds: tuple[float, ...], engine: str = "torch"
 ) -> Environment:
+    """This machine as it is now, with the wall time of each epoch in seconds."""
     return Environment(
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
         commit=_commit(),

@@ -110,6 +110,10 @@ class Training(Resumable):
         return self.schedule if isinstance(self.schedule, OneCycleLR) else None
 
     def train_epoch(self, **options: Any) -> TrainedEpoch:
+        """One pass over the training images, by PyTorch or by the engine as it was chosen.
+
+        options: `max_steps` and `on_step`, as for `loop.train_epoch`
+        """
         recipe = self.stage.recipe
         if self.choice.engine == "engine":
             trainer = c_engine.Trainer(
