@@ -85,8 +85,8 @@ unfinished = (
 Text(
     "Each mark is a network, the line through it the 95 % interval of its mean. "
     "Numbers name the stage that it comes from, ‘8k’ how many thousand parameters were "
-    "left; of the rounded ones stage 8's are named. What lies below the axis stands at "
-    f"its foot. To the left and up is better.{unfinished}"
+    "left; of the rounded ones only stage 8 *after* training is named. What lies below "
+    f"the axis stands at its foot. To the left and up is better.{unfinished}"
 )
 
 # %% [markdown]

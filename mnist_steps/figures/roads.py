@@ -22,8 +22,8 @@ SHAPES = {
     "distillation": ("muted", "M-1.5 -5H1.5V-1.5H5V1.5H1.5V5H-1.5V1.5H-5V-1.5H-1.5Z"),
 }
 WORST = 98.5  # percent: what is below stands at the bottom
-MARKS = (98.5, 98.75, 99, 99.2, 99.4, 99.5, 99.6, 99.7)
-LEFT, RIGHT = 11.0, 98.0  # percent of the width
+MARKS = (98.5, 98.8, 99, 99.2, 99.4, 99.5, 99.6, 99.7)
+LEFT, RIGHT = 12.0, 98.0  # percent of the width
 TOP, HEIGHT = 34, 350  # pixels
 WIDTHS = (300, 380, 500, 720)  # pixels: at each of these no label lies on another
 LETTER, LINE = 6.6, 12.0  # pixels of a small label: the width of a letter, the height of all
@@ -97,8 +97,8 @@ def _picture(
     ]  # fmt: skip
     parts = [text(0, 14, "test accuracy in percent", "muted")]
     for accuracy in MARKS:
-        if (y := down(accuracy)) >= TOP:
-            aim = accuracy == target
+        if 100 - accuracy > best:
+            y, aim = down(accuracy), accuracy == target
             parts.append(line(LEFT, y, RIGHT, y, *(("accent", 1.4) if aim else ("grid", 0.8))))
             parts.append(
                 text(LEFT - 1.5, y + 4, f"{accuracy:g}", "accent" if aim else "muted", "end")
@@ -126,7 +126,7 @@ def _picture(
 def _label(place: Place) -> str:
     """What stands at the foot says how far below it would stand."""
     if place.label and place.mean < WORST:
-        return f"{place.label}: {place.mean:.0f} %"
+        return f"{place.label}, {place.mean:.0f} %"
     return place.label
 
 

@@ -144,9 +144,9 @@ def time_of(arm: Arm) -> str:
 
 def label_of(arm: Arm) -> str:
     task = arm.task
-    if task.bits is not None:  # those of stage 8 will do: stage 9's lie beside them
-        when = "" if task.rounded_while_training else " after"
-        return f"{task.bits} bits{when}" if task.recipe_of == 8 else ""
+    if task.bits is not None:  # the others lie beside these
+        named = task.recipe_of == 8 and not task.rounded_while_training
+        return f"{task.bits} bits" if named else ""
     if task.budget is not None:
         return f"{task.recipe_of}: {task.budget / 1000:.0f}k"
     return f"{task.recipe_of}" if not task.layers else "2k"
