@@ -300,6 +300,13 @@ bare_channels, bare_thin = (
     rows[road, f"stage-2-{road_name}-7999-untuned"]
     for road, road_name in (("pruning", "channels"), ("low-rank", "low-rank"))
 )
+roomier = [
+    f" With {row.parameters:,} parameters: {said(row)}." if row else ""
+    for row in (
+        rows.get((road, f"stage-2-{road_name}-28000"))
+        for road, road_name in (("pruning", "channels"), ("low-rank", "low-rank"))
+    )
+]
 dead = sum(final < 20 for final in narrow.finals)
 first = arms.get("pruning", "stage-1-channels-7999").outcomes()[0].shapes["conv1"][0]
 pages.hold_to("never learn", dead > 0)
@@ -319,11 +326,11 @@ Text(f"""
   {bare.point.mean:.2f} % at once, {said(sparse)} after {arms.SHORT_REPAIR} epochs.
 - **Channels.** {bare_channels.point.mean:.2f} % at once, {said(channels)} after
   {arms.REPAIR} epochs, in {channels.microseconds / redesign[2].microseconds:.0%} of
-  stage 2's time. *A dead end:* stage 1, cut to as many parameters, has a single channel
+  stage 2's time.{roomier[0]} *A dead end:* stage 1, cut to as many parameters, has a single channel
   in its first layer. Of {narrow.point.runs} runs {dead} never learn, the best reads
   {max(narrow.finals):.2f} %. One share for every layer is too simple a rule.
 - **Low rank.** {bare_thin.point.mean:.2f} % at once, {said(thin)} after {arms.REPAIR}
-  epochs.
+  epochs.{roomier[1]}
 - **Eight bits.** {after8.point.mean:.2f} % after training:
   {told(after8.before, after8.finals)}, in
   {after8.size.least / eight.size.least:.0%} of the bytes. Rounding during training:
