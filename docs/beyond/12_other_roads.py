@@ -326,9 +326,9 @@ Text(f"""
   {bare.point.mean:.2f} % at once, {said(sparse)} after {arms.SHORT_REPAIR} epochs.
 - **Channels.** {bare_channels.point.mean:.2f} % at once, {said(channels)} after
   {arms.REPAIR} epochs, in {channels.microseconds / redesign[2].microseconds:.0%} of
-  stage 2's time.{roomier[0]} *A dead end:* stage 1, cut to as many parameters, has a single channel
-  in its first layer. Of {narrow.point.runs} runs {dead} never learn, the best reads
-  {max(narrow.finals):.2f} %. One share for every layer is too simple a rule.
+  stage 2's time.{roomier[0]} *A dead end:* stage 1, cut to as many parameters, has a
+  single channel in its first layer. Of {narrow.point.runs} runs {dead} never learn, the
+  best reads {max(narrow.finals):.2f} %. One share for every layer is too simple a rule.
 - **Low rank.** {bare_thin.point.mean:.2f} % at once, {said(thin)} after {arms.REPAIR}
   epochs.{roomier[1]}
 - **Eight bits.** {after8.point.mean:.2f} % after training:
