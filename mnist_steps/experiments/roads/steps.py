@@ -47,13 +47,13 @@ class Trainer(engine.Trainer):
         self.masked = [(named[name], mask) for name, mask in guest.masks.items()]
         self.rounded = [layer.weight for layer in convolutions(model)] if guest.bits else []
 
-    def step(self, *batch: Any) -> tuple[float, int]:
+    def step(self, *batch: Any, **options: Any) -> tuple[float, int]:
         self.exact = [weight.detach().clone() for weight in self.rounded]
         with torch.no_grad():
             for weight in self.rounded:
                 assert self.guest.bits is not None
                 weight.copy_(rounded(weight, self.guest.bits))
-        return super().step(*batch)
+        return super().step(*batch, **options)
 
     def forward(self, images: Tensor) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.guest.bfloat16):
