@@ -156,10 +156,9 @@ pages.table(
         ]
         for case, road, row, before in cases
     ],
-    "Mean test accuracy in percent before and after, the smallest file, time for an "
-    f"image. Worth it is what loses at most {NOTHING} points, at a price at most "
-    f"{MUCH}; a teacher has to gain more than chance. Before is the same training "
-    "without the change; for the teacher its student alone, for redesign stage 1.",
+    "Mean accuracy in percent: before is the same training without the change, for a "
+    "teacher the student alone, for redesign stage 1. Worth it: at most "
+    f"{NOTHING} points lost; at a price: at most {MUCH}; a teacher has to gain.",
     words=(1, 2),
     wide=(3, 6),
 )
@@ -184,14 +183,9 @@ Text(
 #
 # ### Pruning: leave out what is small
 #
-# A weight near zero adds little, so set it to zero. Over all layers, keep the $n$
-# weights that are largest:
-#
-# $$w_i \leftarrow w_i \, m_i, \qquad m_i = 1 \text{ if } |w_i| \text{ is among the } n
-# \text{ largest, else } 0$$
-#
-# Or leave out whole **channels**, those whose kernels are smallest: then the layer gets
-# smaller, and so does the next.
+# A weight near zero adds little, so set it to zero, and keep those of all layers that
+# are largest. Or leave out whole **channels**, those whose kernels are smallest: then
+# the layer gets smaller, and so does the next.
 
 # %%
 layer = nn.Conv2d(32, 64, 3, bias=False)
@@ -217,9 +211,9 @@ print("fewer channels:", tuple(layer.weight[stay].shape), "and the next reads 16
 weight = runs.load(2).weights["conv3.weight"]  # (128, 64, 3, 3), trained
 matrix = weight.permute(1, 2, 0, 3).reshape(64 * 3, 128 * 3)
 energy = torch.linalg.svdvals(matrix).square()
-for rank in (4, 16, 64):
+for rank in (4, 64):
     kept, count = energy[:rank].sum() / energy.sum(), 3 * rank * (64 + 128)
-    print(f"rank {rank:2}: {kept:.0%} of the energy, {count:,} of {weight.numel():,}")
+    print(f"rank {rank:2}: {kept:3.0%} of the energy, {count:6,} of {weight.numel():,}")
 
 # %% [markdown]
 # ### Quantization: fewer bits for each weight
@@ -249,7 +243,7 @@ print(f"{codes.numel()} bytes for {weight.numel() * 4}, wrong by {error:.4f} at 
 # $$L = (1 - \lambda) \, (-\log p_y) + \lambda \, T^2 \, \operatorname{KL}(
 # p^\text{teacher}_T \,\|\, p_T), \qquad p_T = \operatorname{softmax}(z / T)$$
 
-# %%
+# %% tags=["fold"]
 teacher, student = torch.randn(16, 10) * 5, torch.randn(16, 10)  # scores
 labels, share, hot = torch.randint(10, (16,)), 0.5, 4.0
 answers = [(scores / hot).log_softmax(1) for scores in (student, teacher)]
@@ -349,9 +343,6 @@ Text(f"""
 # whole numbers are in torchao, torch's place for quantization; they are not measured.
 #
 # ### In your browser
-#
-# The [playground](../playground.md) fetches stage 8's weights. What if each weight of a
-# convolution were a byte?
 
 # %% tags=["fold"]
 record = runs.load(8)
@@ -374,9 +365,11 @@ judged = evaluation.evaluate(network, test, recipe, compute=compute)
 turned = int((judged.predictions != record.predictions).sum())
 transferred = [len(gzip.compress(bytes(one), 9)) for one in (packed, small)]
 Text(
-    f"**{transferred[1]:,} bytes travel in place of {transferred[0]:,}**, both as "
-    f"gzip, and {turned} of the {len(test):,} predictions change: "
-    f"{judged.accuracy:.2f} % are right, {record.final_test_accuracy:.2f} % were."
+    "The [playground](../playground.md) fetches stage 8's weights. With a byte for "
+    f"each weight of a convolution, **{transferred[1]:,} bytes travel in place of "
+    f"{transferred[0]:,}**, both as gzip, and {turned} of the {len(test):,} "
+    f"predictions change: {judged.accuracy:.2f} % are right, "
+    f"{record.final_test_accuracy:.2f} % were."
 )
 
 # %% [markdown]
@@ -408,9 +401,6 @@ A **channel** that goes takes its multiplications along: {channels.microseconds:
 with as few parameters.
 """)
 
-# %% [markdown]
-# ### What each road took
-
 
 # %% tags=["hide-input"]
 def lines_of(*parts):
@@ -435,7 +425,7 @@ def spent(road, name):
     return f"{epochs} epochs, {statistics.fmean(seconds) / 60:.1f} min"
 
 
-pages.table(
+costs = pages.table(
     ["road", "lines", "training after the change", "what one has to know"],
     [
         [
@@ -481,6 +471,7 @@ pages.table(
     words=(2, 3),
     wide=(3,),
 )
+figures.folded("What each road took: lines, training, knowledge", costs)
 
 # %% [markdown]
 # ## Check yourself
@@ -542,38 +533,33 @@ pages.check(
 # ## Exercises
 #
 # **1.** Stage 2 has weights to spare. Has stage 8? Set a tenth of its weights to zero,
-# then half of them.
+# then half of them. And at how many bits does it break, rounded after training?
 
 # %% [markdown] tags=["hint"]
 # `prune.global_unstructured` takes pairs such as `(layer, "weight")`, and
-# `prune.L1Unstructured`. `runs.load(8).build()` is the trained network.
+# `prune.L1Unstructured`; `quantization.round_weights` takes a network and bits.
+# `runs.load(8).build()` is the trained network.
 
 # %% tags=["solution"]
 some = test[:1000]
+
+
+def right():
+    return f"{evaluation.evaluate(network, some, recipe).accuracy:.1f} %"
+
+
 for share in (0.1, 0.5):
     network = record.build()
     chosen = [(one, "weight") for one in network if isinstance(one, nn.Conv2d)]
     prune.global_unstructured(chosen, prune.L1Unstructured, amount=share)
-    right = evaluation.evaluate(network, some, recipe).accuracy
-    print(f"{share:.0%} of the weights gone: {right:.1f} %")
-
-# %% [markdown]
-# **2.** At how many bits does stage 8 break, when its weights are rounded after
-# training?
-
-# %% [markdown] tags=["hint"]
-# `quantization.round_weights(network, bits)` of `mnist_steps.experiments.roads` rounds
-# all convolutions.
-
-# %% tags=["solution"]
+    print(f"{share:.0%} of the weights gone: {right()}")
 for bits in (6, 3, 2):
     network = record.build()
     quantization.round_weights(network, bits)
-    right = evaluation.evaluate(network, some, recipe).accuracy
-    print(f"{bits} bits: {right:.1f} %")
+    print(f"{bits} bits: {right()}")
 
 # %% [markdown]
-# **3.** *A training broken on purpose.* Half of stage 8's weights are pruned, and the
+# **2.** *A training broken on purpose.* Half of stage 8's weights are pruned, and the
 # network is trained on, to repair it. Count the zeros after each step. What is wrong?
 
 # %% tags=["fold"]
