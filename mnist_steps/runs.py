@@ -12,7 +12,6 @@ recorded losses. `verify` checks all four for every record.
 """
 
 import hashlib
-import io
 import json
 import math
 import os
@@ -280,6 +279,13 @@ def _brief(value: Any) -> str:
 # --- Making a record ------------------------------------------------------------------------
 
 
+class Checkpoint(msgspec.Struct):
+    """training: as `Training.state` gives it"""
+
+    threads: Threads
+    training: dict[str, Any]
+
+
 def record(
     number: int,
     seed: int | None = None,
@@ -302,13 +308,12 @@ def record(
     under_way = Training(stage, seed, training.pick_device(device), engine="torch")
     threads = torch.get_num_threads()
     if checkpoint.is_file():
-        threads, state = _read_checkpoint(checkpoint)
-        under_way.restore(state)
+        kept = training.load_state(checkpoint, Checkpoint)
+        threads = kept.threads
+        under_way.restore(kept.training)
 
     def save_checkpoint(under_way: Training) -> None:
-        buffer = io.BytesIO()
-        torch.save({"threads": threads, "training": under_way.state()}, buffer)
-        write_atomically(checkpoint, buffer.getvalue())
+        training.save_state(checkpoint, {"threads": threads, "training": under_way.state()})
 
     with training.cpu_threads(threads):
         training.run_to_end(under_way, progress, save_checkpoint)
@@ -328,17 +333,6 @@ def checkpoint_path(stage: Stage, seed: int) -> Path:
     """Its name carries the identity's digest: a changed recipe never meets an old checkpoint."""
     short = digest(identity(stage, seed))[:12]
     return data.root() / "checkpoints" / f"{stage.slug}-seed-{seed}-{short}.pt"
-
-
-def _read_checkpoint(path: Path) -> tuple[int, dict[str, Any]]:
-    try:
-        content = torch.load(path, weights_only=True)  # tensors and plain data, no code
-        return msgspec.convert(content["threads"], Threads), content["training"]
-    except Exception as error:  # torch.load raises many kinds on a damaged file
-        raise MnistStepsError(
-            f"the checkpoint {path} cannot be read ({type(error).__name__}). "
-            "Delete it to start anew."
-        ) from error
 
 
 # --- Checking a record ----------------------------------------------------------------------

@@ -37,7 +37,7 @@ CODE = re.compile(
 FOLDS = {
     "hint": "Hint",
     "solution": "Solution",
-    "audit": "The audit: every layer, the whole recipe, where the run comes from",
+    "audit": "The audit: everything in full, and where it comes from",
 }
 FIGURE = re.compile(r'<figure class="plot">\s*(<svg\b.*?</svg>)\s*</figure>', re.DOTALL)
 FIRST_HEADING = re.compile(r"\s*##+ [^\n]*(?:\n|$)")

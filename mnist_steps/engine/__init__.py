@@ -201,15 +201,13 @@ class Trainer:
         mark("augmentation")
 
         network.forward()
-        loss, correct = network.loss(self.labels, chosen)
+        loss, correct, gradient = self.judge(network, chosen)
         mark("forward")
 
-        network.backward()
+        network.backward(gradient)
         mark("backward")
 
-        network.update(
-            *(self.settings[name] for name in ("lr", "momentum", "weight_decay", "nesterov"))
-        )
+        self.move_weights(network)
         mark("optimizer")
         return loss, correct
 
@@ -223,21 +221,43 @@ class Trainer:
         images = self.move(images, maps)
         mark("augmentation")
 
-        log_probabilities = self.model((images - self.normalization.mean) / self.normalization.sd)
-        loss = F.nll_loss(log_probabilities, labels)
+        log_probabilities = self.forward((images - self.normalization.mean) / self.normalization.sd)
+        loss = self.loss(log_probabilities, labels, chosen)
         mark("forward")
 
         self.optimizer.zero_grad()
         loss.backward()
         mark("backward")
 
-        self.optimizer.step()
+        self.move_weights(None)
         mark("optimizer")
 
         correct = (log_probabilities.argmax(dim=1) == labels).sum()
         result = loss.item(), int(correct.item())
         mark("accuracy")
         return result
+
+    # What a training with something more to it does otherwise:
+
+    def forward(self, images: Tensor) -> Tensor:
+        """On PyTorch's way: log-probabilities of normalized images."""
+        log_probabilities: Tensor = self.model(images)
+        return log_probabilities
+
+    def loss(self, log_probabilities: Tensor, labels: Tensor, chosen: Tensor) -> Tensor:
+        return F.nll_loss(log_probabilities, labels)
+
+    def judge(self, network: Network, chosen: Tensor) -> tuple[float, int, Tensor | None]:
+        """In C: loss, images recognized, and the loss's gradient, None where `network` has it."""
+        return *network.loss(self.labels, chosen), None
+
+    def move_weights(self, network: Network | None) -> None:
+        """By their gradients, which are the network's in C, else the optimizer's."""
+        if network is None:
+            self.optimizer.step()
+            return
+        rates = ("lr", "momentum", "weight_decay", "nesterov")
+        network.update(*(self.settings[name] for name in rates))
 
     def network(self, count: int) -> Network:
         """With room for so many images."""

@@ -1,28 +1,33 @@
 """Roads to a small network: accuracy against what a network costs, each road a shape of its own."""
 
+import functools
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
 from mnist_steps.experiments.evidence import Interval
 from mnist_steps.figures.containers import Beside
-from mnist_steps.figures.fluid import fluid
+from mnist_steps.figures.fluid import Axis, fluid, line, text
 from mnist_steps.figures.style import Figure, colour
 
-# By name: a colour of PALETTE, and a path around (0, 0), about 10 pixels large.
+# By name: a colour of PALETTE, and a path around (0, 0), about 8 pixels large.
 SHAPES = {
-    "redesign": ("test", "M-5 0A5 5 0 1 0 5 0A5 5 0 1 0 -5 0Z"),
-    "single weights": ("wrong", "M0 -6L6 5L-6 5Z"),
-    "channels": ("train", "M-4.5 -4.5H4.5V4.5H-4.5Z"),
-    "low rank": ("accent", "M0 -6.5L6.5 0L0 6.5L-6.5 0Z"),
-    "quantization": ("ink", "M0 6L6 -5L-6 -5Z"),
-    "distillation": ("muted", "M-2 -6H2V-2H6V2H2V6H-2V2H-6V-2H-2Z"),
+    "redesign": ("test", "M-4 0A4 4 0 1 0 4 0A4 4 0 1 0 -4 0Z"),
+    "single weights": ("wrong", "M0 -5L5 4L-5 4Z"),
+    "channels": ("train", "M-4 -4H4V4H-4Z"),
+    "low rank": ("accent", "M0 -5.5L5.5 0L0 5.5L-5.5 0Z"),
+    "quantization": ("ink", "M0 5L5 -4L-5 -4Z"),
+    "distillation": ("muted", "M-1.5 -5H1.5V-1.5H5V1.5H1.5V5H-1.5V1.5H-5V-1.5H-1.5Z"),
 }
-WORST = 97.0  # percent: what is below stands at the bottom
-MARKS = (97, 98, 98.5, 99, 99.2, 99.4, 99.5, 99.6, 99.7)
-LEFT, RIGHT = 11.0, 96.0  # percent of the width
-TOP, HEIGHT = 40, 270  # pixels
+WORST = 98.5  # percent: what is below stands at the bottom
+MARKS = (98.5, 98.8, 99, 99.2, 99.4, 99.5, 99.6, 99.7)
+LEFT, RIGHT = 12.0, 98.0  # percent of the width
+TOP, HEIGHT = 34, 320  # pixels
+WIDTHS = (300, 380, 500, 720)  # pixels: at each of these no label lies on another
+LETTER, LINE = 6.6, 12.0  # pixels of a small label: the width of a letter, the height of all
+REACH = 7.0  # pixels from a mark's middle to its label
 
 
 @dataclass(frozen=True)
@@ -41,16 +46,30 @@ class Place:
     interval: Interval | None
 
 
+@dataclass(frozen=True)
+class Mark:
+    """A place on one picture. x in percent of the width; y, low and high in pixels."""
+
+    place: Place
+    label: str
+    x: float
+    y: float
+    low: float
+    high: float
+
+
 def roads_compared(places: Sequence[Place], target: float) -> Beside:
     """Two pictures: accuracy against the bytes of a file, and against time for an image.
 
     target: in percent
+    Rounded networks stand on the first only: they take the time of those that they were.
     """
+    timed = [one for one in places if one.road != "quantization"]
     return Beside(
         (
             _picture(places, [one.size for one in places], "bytes of the file", "bytes", target),
             _picture(
-                places, [one.microseconds for one in places],
+                timed, [one.microseconds for one in timed],
                 "microseconds for an image, one thread", "µs", target,
             ),
         )
@@ -60,64 +79,55 @@ def roads_compared(places: Sequence[Place], target: float) -> Beside:
 def _picture(
     places: Sequence[Place], values: Sequence[float], axis: str, unit: str, target: float
 ) -> Figure:
-    low, high = math.log10(0.7 * min(values)), math.log10(1.5 * max(values))
+    across = Axis(LEFT + 3, RIGHT - 3, min(values), max(values))
     highest = max(one.interval.high if one.interval else one.mean for one in places)
-    first, last = math.log(100 - WORST), math.log(max(0.85 * (100 - highest), 0.01))
-
-    def across(value: float) -> float:
-        return LEFT + (RIGHT - LEFT) * (math.log10(value) - low) / (high - low)
+    best = max(0.93 * (100 - max(highest, target)), 0.01)
+    upwards = Axis(HEIGHT, TOP, 100 - WORST, best)
 
     def down(accuracy: float) -> float:
-        error = min(100 - accuracy, 100 - WORST)
-        return TOP + (HEIGHT - TOP) * (1 - (math.log(error) - first) / (last - first))
+        return upwards(min(max(100 - accuracy, best), 100 - WORST))
 
-    parts = [f'<text x="0" y="14" fill="{colour("muted")}">test accuracy in percent</text>']
-    for mark in MARKS:
-        if 100 - mark >= math.exp(last):
-            aim = mark == target
-            name, width = ("accent", 1.4) if aim else ("grid", 0.8)
-            y = down(mark)
-            parts.append(
-                f'<line x1="{LEFT}%" x2="{RIGHT}%" y1="{y:.1f}" y2="{y:.1f}" '
-                f'stroke="{colour(name)}" stroke-width="{width}"/>'
-                f'<text x="{LEFT - 1.5}%" y="{y + 4:.1f}" text-anchor="end" '
-                f'fill="{colour("accent" if aim else "muted")}">{mark:g}</text>'
-            )
-    for power in range(math.ceil(low), math.floor(high) + 1):
-        x = across(10.0**power)
-        parts.append(
-            f'<line x1="{x:.2f}%" x2="{x:.2f}%" y1="{TOP - 8}" y2="{HEIGHT}" '
-            f'stroke="{colour("grid")}" stroke-width="0.8"/>'
-            f'<text x="{x:.2f}%" y="{HEIGHT + 18}" text-anchor="middle" '
-            f'fill="{colour("muted")}">{_short(10**power, unit)}</text>'
+    marks = [
+        Mark(
+            place, _label(place), across(value), down(place.mean),
+            down(place.interval.low if place.interval else place.mean),
+            down(place.interval.high if place.interval else place.mean),
         )
-    middle = (LEFT + RIGHT) / 2
-    parts.append(
-        f'<text x="{middle}%" y="{HEIGHT + 36}" text-anchor="middle" '
-        f'fill="{colour("muted")}">{axis}</text>'
-    )
-    named: list[tuple[float, float]] = []
-    for place, value in zip(places, values, strict=True):
-        x, y = across(value), down(place.mean)
-        # A label that would run over another one is left out: the text and the table have it.
-        free = all(abs(x - a) > 10 or abs(y - b) > 12 for a, b in named)
-        if place.label and free:
-            named.append((x, y))
-        parts.append(_mark(place, x, down, labelled=free))
+        for place, value in zip(places, values, strict=True)
+    ]  # fmt: skip
+    parts = [text(0, 14, "test accuracy in percent", "muted")]
+    for accuracy in MARKS:
+        if 100 - accuracy > best:
+            y, aim = down(accuracy), accuracy == target
+            parts.append(line(LEFT, y, RIGHT, y, *(("accent", 1.4) if aim else ("grid", 0.8))))
+            parts.append(
+                text(LEFT - 1.5, y + 4, f"{accuracy:g}", "accent" if aim else "muted", "end")
+            )
+    for power in range(math.ceil(math.log10(min(values))), math.floor(math.log10(max(values))) + 1):
+        x = across(10.0**power)
+        parts.append(line(x, TOP - 8, x, HEIGHT, "grid", 0.8))
+        parts.append(text(x, HEIGHT + 20, _short(10**power, unit), "muted", "middle"))
+    parts.append(text((LEFT + RIGHT) / 2, HEIGHT + 38, axis, "muted", "middle"))
+    parts += map(_drawn, marks)
+    parts += (_named(mark, *spot) for mark, spot in zip(marks, spots(marks), strict=True) if spot)
     used = [road for road in SHAPES if any(place.road == road for place in places)]
     for number, road in enumerate(used):
-        x, y = (2, 52)[number % 2], HEIGHT + 58 + 20 * (number // 2)
-        parts.append(
-            _shape(road, f"{x + 2}%", y)
-            + f'<text x="{x + 2}%" dx="11" y="{y + 4}" fill="{colour("ink")}">{road}</text>'
-        )
-    below = HEIGHT + 62 + 20 * ((len(used) - 1) // 2)
+        x, y = (4, 54)[number % 2], HEIGHT + 62 + 20 * (number // 2)
+        parts += [_at(x, y, _shape(road)), text(x, y + 4, road, "ink", shift=11)]
     listed = "; ".join(
         f"{place.road}, {place.label or 'no name'}: {value:,.0f} {unit}, {place.mean:.2f} %"
         + (f" ({place.interval.low:.2f} to {place.interval.high:.2f})" if place.interval else "")
         for place, value in zip(places, values, strict=True)
     )
-    return fluid(parts, below + 8, f"Test accuracy against {axis}. {listed}.")
+    height = HEIGHT + 72 + 20 * ((len(used) - 1) // 2)
+    return fluid(parts, height, f"Test accuracy against {axis}. {listed}.")
+
+
+def _label(place: Place) -> str:
+    """What stands at the foot says how far below it would stand."""
+    if place.label and place.mean < WORST:
+        return f"{place.label}, {place.mean:.0f} %"
+    return place.label
 
 
 def _short(value: float, unit: str) -> str:
@@ -127,29 +137,117 @@ def _short(value: float, unit: str) -> str:
     return f"{value / 1000**power:g} {units[power]}"
 
 
-def _mark(place: Place, x: float, down: Callable[[float], float], labelled: bool) -> str:
-    parts = ""
-    if place.interval:
-        ends = down(place.interval.low), down(place.interval.high)
-        parts = (
-            f'<line x1="{x:.2f}%" x2="{x:.2f}%" y1="{ends[0]:.1f}" y2="{ends[1]:.1f}" '
-            f'stroke="{colour(SHAPES[place.road][0])}" stroke-width="2" stroke-opacity="0.5"/>'
-        )
-    y = down(place.mean)
-    parts += _shape(place.road, f"{x:.2f}%", y)
-    if place.label and labelled:
-        end = x > 88
-        parts += (
-            f'<text x="{x:.2f}%" dx="{-9 if end else 9}" y="{y + 4:.1f}" font-size="11.5" '
-            f'text-anchor="{"end" if end else "start"}" '
-            f'fill="{colour("ink")}">{escape(place.label)}</text>'
-        )
-    return parts
+# --- Marks, and where their labels find room ------------------------------------------------
 
 
-def _shape(road: str, x: str, y: float) -> str:
-    name, path = SHAPES[road]
-    return (
-        f'<svg x="{x}" y="{y:.1f}" width="1" height="1" overflow="visible">'
-        f'<path d="{path}" fill="{colour(name)}" fill-opacity="0.85"/></svg>'
+def spots(marks: Sequence[Mark]) -> list[tuple[float, float] | None]:
+    """Where each label begins, in pixels from its mark: to the right, or negative to the left.
+
+    The nearest spot at which it lies on no mark, interval or other label, at any of WIDTHS; None
+    for a mark without a label, and where there is no room: the table has it.
+    """
+    boxes = {width: [box for mark in marks for box in _boxes(mark, width)] for width in WIDTHS}
+    taken: list[tuple[Mark, float, float]] = []
+    found: list[tuple[float, float] | None] = []
+    for mark in marks:
+        free = (
+            spot
+            for spot in _around()
+            if all(_fits(mark, *spot, boxes[width], taken, width) for width in WIDTHS)
+        )
+        spot = next(free, None) if mark.label else None
+        if spot:
+            taken.append((mark, *spot))
+        found.append(spot)
+    return found
+
+
+@functools.cache
+def _around() -> Sequence[tuple[float, float]]:
+    """Spots around a mark, the nearest first; those on the right are tried before the left."""
+    offsets = itertools.product((REACH, 16, 26, 38, 52, 68), range(-78, 79, 6), (1, -1))
+    return sorted(
+        ((side * away, float(up)) for away, up, side in offsets),
+        key=lambda spot: (math.hypot(spot[0], 1.3 * spot[1]), -spot[0]),
     )
+
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
+
+
+def _boxes(mark: Mark, width: float) -> tuple[Box, Box]:
+    """Of a mark and its interval on a picture of so many pixels."""
+    x = mark.x * width / 100
+    return (x - 5, mark.y - 5, x + 5, mark.y + 5), (x - 3, mark.high, x + 3, mark.low)
+
+
+def label_box(mark: Mark, dx: float, dy: float, width: float) -> Box:
+    """Of a label on a picture of so many pixels."""
+    x, length = mark.x * width / 100 + dx, LETTER * len(mark.label)
+    left = x if dx > 0 else x - length
+    return left, mark.y + dy - LINE / 2, left + length, mark.y + dy + LINE / 2
+
+
+def _fits(
+    mark: Mark, dx: float, dy: float, boxes: Sequence[Box],
+    taken: Sequence[tuple[Mark, float, float]], width: float,
+) -> bool:  # fmt: skip
+    left, top, right, bottom = box = label_box(mark, dx, dy, width)
+    if left < LEFT * width / 100 or right > width or top < TOP - 12 or bottom > HEIGHT + 5:
+        return False
+    labels = [label_box(*one, width) for one in taken]
+    if any(_touch(box, other) for other in itertools.chain(boxes, labels)):
+        return False
+    lines = itertools.chain.from_iterable(_leader(*one, width) for one in taken)
+    return not any(_touch(point, box) for point in lines) and not any(
+        _touch(point, label) for point in _leader(mark, dx, dy, width) for label in labels
+    )
+
+
+def _leader(mark: Mark, dx: float, dy: float, width: float) -> list[Box]:
+    """Points of the line from a mark to its label; none where the label stands beside it."""
+    if not _far(dx, dy):
+        return []
+    x, shares = mark.x * width / 100, [step / 12 for step in range(1, 13)]
+    return [
+        (x + dx * share, mark.y + dy * share, x + dx * share, mark.y + dy * share)
+        for share in shares
+    ]
+
+
+def _far(dx: float, dy: float) -> bool:
+    return math.hypot(dx, dy) > 2 * REACH
+
+
+def _touch(one: Box, other: Box) -> bool:
+    return one[0] <= other[2] and other[0] <= one[2] and one[1] <= other[3] and other[1] <= one[3]
+
+
+def _named(mark: Mark, dx: float, dy: float) -> str:
+    away = 2 if dx > 0 else -2
+    leader = (
+        f'<path d="M0 0L{dx - away:g} {dy:g}" fill="none" stroke="{colour("muted")}" '
+        'stroke-width="0.8"/>'
+    )
+    words = (
+        f'<text x="{dx:g}" y="{dy + 4:g}" font-size="11.5" fill="{colour("ink")}" '
+        f'text-anchor="{"start" if dx > 0 else "end"}">{escape(mark.label)}</text>'
+    )
+    return _at(mark.x, mark.y, (leader if _far(dx, dy) else "") + words)
+
+
+def _drawn(mark: Mark) -> str:
+    name, _ = SHAPES[mark.place.road]
+    ends = f"M-4 {mark.high - mark.y:.1f}h8m-4 0V{mark.low - mark.y:.1f}m-4 0h8"
+    interval = f'<path d="{ends}" fill="none" stroke="{colour(name)}" stroke-width="1.3"/>'
+    return _at(mark.x, mark.y, (interval if mark.place.interval else "") + _shape(mark.place.road))
+
+
+def _shape(road: str) -> str:
+    name, path = SHAPES[road]
+    return f'<path d="{path}" fill="{colour(name)}" fill-opacity="0.6" stroke="{colour(name)}"/>'
+
+
+def _at(x: float, y: float, inside: str) -> str:
+    """x in percent, y in pixels; what is inside counts in pixels from there."""
+    return f'<svg x="{x:.2f}%" y="{y:.1f}" width="1" height="1" overflow="visible">{inside}</svg>'

@@ -4,12 +4,15 @@
 randomness), so that it can stop after any epoch and go on to the same result.
 """
 
+import io
 import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
+import msgspec
 import torch
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
@@ -32,6 +35,8 @@ from mnist_steps.training.loop import (
 )
 from mnist_steps.training.machine import describe_environment, pick_device
 from mnist_steps.training.outcome import Epoch, Run, Step
+
+T = TypeVar("T")
 
 
 class Resumable:
@@ -57,6 +62,24 @@ class Resumable:
         if self.schedule:
             self.schedule.load_state_dict(state["schedule"])
         self.generator.set_state(state["generator"])
+
+
+def save_state(path: Path, content: dict[str, Any]) -> None:
+    """Write tensors and plain data, such as a training's state; the file appears only complete."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    data.write_atomically(path, buffer.getvalue())
+
+
+def load_state(path: Path, kind: type[T]) -> T:
+    """What `save_state` wrote, as what it should be. Raises MnistStepsError when it is not that."""
+    try:
+        return msgspec.convert(torch.load(path, weights_only=True), kind)  # no code
+    except Exception as error:  # torch.load raises many kinds on a damaged file
+        raise MnistStepsError(
+            f"what was kept of a training in {path} cannot be read ({type(error).__name__}). "
+            "Delete it to start anew."
+        ) from error
 
 
 class Training(Resumable):

@@ -253,6 +253,18 @@ def test_a_rounded_network_differs_from_the_same_training_without_rounding(store
     assert row.changed == sum(expected) / 5
     assert row.point.runs == 5 and row.point.interval is not None
     assert row.point.mean == pytest.approx(100 - 0.22)
+    assert row.before == pytest.approx([100 - 0.1 - 0.01 * seed for seed in range(5)])
+
+
+def test_what_was_cut_with_several_seeds_is_held_against_the_one_training_it_began_with(store):
+    arm = arms.get("pruning", "stage-2-channels-7999")
+    (begun,) = arms.get("begin", "stage-2").tasks()
+    store.put(made_up(begun, wrong=70))
+    for one in arm.tasks()[:3]:
+        store.put(made_up(one, wrong=100 + one.seed))
+    (row,) = found.others(timing.load().networks, store)
+    assert row.before == pytest.approx([99.3] * 3)
+    assert row.finals == pytest.approx([99.0, 98.99, 98.98])
 
 
 def test_few_runs_have_no_interval():

@@ -1,6 +1,7 @@
 """A figure shows all that it is given, or says that it cannot."""
 
 import dataclasses
+import itertools
 import re
 
 import pytest
@@ -319,3 +320,68 @@ def test_roads_stand_by_accuracy_bytes_and_time_and_what_is_below_stands_at_the_
     assert "low rank, poor: 50 µs, 12.00 %" in by_time.alt
     assert all(f">{road}</text>" in by_bytes.svg for road in ("redesign", "channels", "low rank"))
     assert ">quantization</text>" not in by_bytes.svg, "the legend names what is there"
+
+
+def labels_of(picture, width):
+    """The labels of a picture of roads, each with its box in pixels when it is so wide."""
+    found = {}
+    for x, y, dx, dy, anchor, words in re.findall(
+        r'<svg x="([\d.]+)%" y="([\d.]+)"[^>]*>(?:<path[^>]*>)?<text x="([-\d.]+)" '
+        r'y="([-\d.]+)" font-size="11.5"[^>]*text-anchor="(\w+)">([^<]*)</text>',
+        picture.svg,
+    ):
+        length = roads.LETTER * len(words)
+        left = float(x) * width / 100 + float(dx) - (length if anchor == "end" else 0)
+        line = float(y) + float(dy) - 4  # its middle
+        found[words] = (left, line - 6, left + length, line + 6)
+    return found
+
+
+def lie_on_each_other(one, other):
+    return (
+        one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [300, 340, 420, 560, 720])
+def test_labels_of_roads_lie_on_no_other_and_on_no_mark_however_wide_the_picture(width):
+    crowd = [
+        figures.Place(
+            road, f"{number}: 8k", 28_000 + 900 * number, 180 + 9 * number, mean,
+            Interval(mean - 0.04, mean + 0.04),
+        )
+        for number, (road, mean) in enumerate(
+            zip(list(roads.SHAPES) * 2, [99.1 + 0.03 * place for place in range(12)], strict=True)
+        )
+    ]  # fmt: skip
+    ends = [
+        figures.Place("redesign", name, size, time, 99.3, None)
+        for name, size, time in (("small", 4_000, 30), ("large", 24_000_000, 4_000))
+    ]
+    for picture in figures.roads_compared([*crowd, *ends], 99.4).figures:
+        labels = labels_of(picture, width)
+        named = [one for one in crowd if f">{one.label}<" in picture.svg]
+        assert {"small", "large"} < labels.keys() and len(named) >= 8, "a crowd is still named"
+        assert all(left >= 0 and right <= width for left, _, right, _ in labels.values())
+        for one, other in itertools.combinations(labels.values(), 2):
+            assert not lie_on_each_other(one, other)
+        marks = re.findall(r'<svg x="([\d.]+)%" y="([\d.]+)"[^>]*>(?=<path d="M)', picture.svg)
+        for x, y in marks:
+            if float(y) <= roads.HEIGHT:
+                x, y = float(x) * width / 100, float(y)
+                for name, box in labels.items():
+                    assert not lie_on_each_other(box, (x - 4, y - 4, x + 4, y + 4)), name
+
+
+def test_an_interval_of_a_road_reaches_from_its_lower_to_its_upper_end():
+    def reach(low, high):
+        places = [
+            figures.Place("channels", "a", 1_000, 10, 99.0, Interval(low, high)),
+            figures.Place("redesign", "b", 9_000, 90, 99.5, None),
+        ]
+        picture, _ = figures.roads_compared(places, 99.4).figures
+        (ends,) = re.findall(r'd="M-4 (-[\d.]+)h8m-4 0V([\d.]+)m-4 0h8"', picture.svg)
+        return tuple(map(float, ends))
+
+    up, down = reach(98.9, 99.1)
+    assert reach(98.9, 99.2)[0] < up < 0 < down < reach(98.8, 99.1)[1]

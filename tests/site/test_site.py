@@ -196,7 +196,7 @@ def test_a_hint_is_a_fold_of_its_own_before_the_solution(page):
 
 def test_the_audit_is_one_fold_below_its_heading(page):
     (audit,) = re.findall(r'<details class="audit">(.*?)</details>', page, re.DOTALL)
-    assert "every layer, the whole recipe, where the run comes from</summary>" in audit
+    assert "everything in full, and where it comes from</summary>" in audit
     assert "In words." in audit and "in code" in audit and "<h2" not in audit
     assert page.index('<h2 id="the-audit">') < page.index('<details class="audit">')
     assert page.index("in code") < page.index('<h2 id="next">')

@@ -7,7 +7,6 @@ do. Trained networks to begin with are kept in the cache folder; whoever has the
 
 import copy
 import functools
-import io
 import json
 import math
 import threading
@@ -24,7 +23,6 @@ from torch import Tensor, nn
 
 from mnist_steps import data, engine, evaluation, graph, runs, stages, training
 from mnist_steps.data import Split
-from mnist_steps.errors import MnistStepsError
 from mnist_steps.experiments import executors, stored
 from mnist_steps.experiments.arms import network
 from mnist_steps.experiments.roads import distillation, low_rank, pruning, quantization, storage
@@ -101,7 +99,7 @@ class Task:
     def name(self) -> str:
         return f"{self.road}, {self.arm}, seed {self.seed}"
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """Of all that decides the run, data and the networks' layers included."""
         content = asdict(self)
@@ -288,8 +286,9 @@ def _teaching(task: Task) -> distillation.Teaching:
     if not path.is_file():
         teacher, _ = begun(task.teacher, "test", task.engine)
         normalization = stages.get(task.teacher.stage).recipe.normalize_train
-        _keep(path, {"answers": distillation.answers(teacher, images, normalization)})
-    return distillation.Teaching(_read(path)["answers"], task.share, task.temperature)
+        training.save_state(path, {"answers": distillation.answers(teacher, images, normalization)})
+    answers = training.load_state(path, dict[str, Tensor])["answers"]
+    return distillation.Teaching(answers, task.share, task.temperature)
 
 
 # --- Networks to begin with -----------------------------------------------------------------
@@ -311,11 +310,12 @@ def begun(begin: Begin, judged_on: str, wanted: str) -> tuple[nn.Sequential, dic
     for epochs in range(begin.epochs, 0, -1):
         path = _kept(replace(begin, epochs=epochs), judged_on)
         if path.is_file():
-            schooling.restore(_read(path))
+            schooling.restore(training.load_state(path, dict[str, Any]))
             break
     while (done := len(schooling.losses)) < begin.epochs:
         schooling.run_epoch()
-        _keep(_kept(replace(begin, epochs=done + 1), judged_on), schooling.state())
+        path = _kept(replace(begin, epochs=done + 1), judged_on)
+        training.save_state(path, schooling.state())
         if done and not _wanted(stage.recipe.epochs, done):
             _kept(replace(begin, epochs=done), judged_on).unlink(missing_ok=True)
     return model, copy.deepcopy(schooling.state())
@@ -336,23 +336,6 @@ def _kept(begin: Begin, judged_on: str) -> Path:
     short = runs.digest(content | {"judged_on": judged_on})[:12]
     name = f"{stage.slug}-seed-{begin.seed}-epoch-{begin.epochs}-{short}.pt"
     return data.root() / "roads" / name
-
-
-def _keep(path: Path, content: dict[str, Any]) -> None:
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    data.write_atomically(path, buffer.getvalue())
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = torch.load(path, weights_only=True)  # no code
-    except Exception as error:  # torch.load raises many kinds on a damaged file
-        raise MnistStepsError(
-            f"the trained network {path} cannot be read ({type(error).__name__}). "
-            "Delete it to train it anew."
-        ) from error
-    return content
 
 
 # --- The store ------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ A row is a network over its seeds. Redesign is the stages as they are: their stu
 image judged once, and the bytes of the record's weights.
 """
 
+import functools
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from mnist_steps import data, runs, stages
 from mnist_steps.experiments import study
 from mnist_steps.experiments.roads import arms, storage, timing
 from mnist_steps.experiments.roads.arms import Arm, Point
-from mnist_steps.experiments.roads.chain import Outcome, Store
+from mnist_steps.experiments.roads.chain import Store
 from mnist_steps.experiments.roads.storage import Bytes
 
 
@@ -20,11 +21,13 @@ from mnist_steps.experiments.roads.storage import Bytes
 class Row:
     """A network that some road led to.
 
-    road: as the figure calls it; label: a few letters for the figure
+    road: as the figure calls it; label: a few letters for the figure, '' for none
     parameters: not zero, at most over seeds
     size: of its file, means over seeds
     microseconds: for an image of a batch, on one thread; alone: for one by itself
     finals: test accuracy of each run in percent
+    before: test accuracy of the same trainings without the change, run by run; () where there are
+        none, or none yet
     changed: how many of the 10,000 predictions are not those of the same training without the
         change, on average; None where there is none
     trained_on: whether it was trained after the change, or made so
@@ -40,11 +43,12 @@ class Row:
     microseconds: float
     alone: float
     finals: Sequence[float]
+    before: Sequence[float] = ()
     changed: float | None = None
     trained_on: bool = True
     shared: bool = False
 
-    @property
+    @functools.cached_property
     def point(self) -> Point:
         return arms.point_of(self.finals)
 
@@ -79,6 +83,11 @@ def redesign(times: dict[str, timing.Time]) -> list[Row]:
 
 def others(times: dict[str, timing.Time], store: Store | None = None) -> list[Row]:
     found, labels = [], data.mnist().test.labels
+    begun = {
+        (arm.task.recipe_of, one.seed): one
+        for arm in arms.BEGINNINGS
+        for one in arm.outcomes(store)
+    }
     for arm in arms.ARMS:
         outcomes = arm.outcomes(store)
         if not outcomes or arm.key[0] == "begin":
@@ -86,10 +95,15 @@ def others(times: dict[str, timing.Time], store: Store | None = None) -> list[Ro
         if time_of(arm) not in times:
             continue
         sizes, time = [one.bytes for one in outcomes], times[time_of(arm)]
+        pairs = [
+            (one, whole)
+            for one in outcomes
+            if (start := one.task["begin"]) is not None
+            and (whole := begun.get((start["stage"], start["seed"]))) is not None
+        ]
         changed = [
             int((one.predictions(labels) != whole.predictions(labels)).sum())
-            for one in outcomes
-            if (whole := without(arm, one, store)) is not None
+            for one, whole in pairs
         ]
         found.append(
             Row(
@@ -103,20 +117,12 @@ def others(times: dict[str, timing.Time], store: Store | None = None) -> list[Ro
                     for way in ("dense", "sparse", "compressed")
                 )),
                 time.in_a_batch, time.alone, [one.accuracy for one in outcomes],
+                [whole.accuracy for _, whole in pairs],
                 statistics.fmean(changed) if changed else None,
                 arm.task.recipe is not None, arm.shared,
             )
         )  # fmt: skip
     return found
-
-
-def without(arm: Arm, outcome: Outcome, store: Store | None = None) -> Outcome | None:
-    """The run of the same training to which nothing was done."""
-    if arm.task.begin is None:
-        return None
-    seed = arm.task.begin.seed if arm.shared else outcome.seed
-    same = arms.get("begin", f"stage-{arm.task.begin.stage}").outcomes(store)
-    return next((one for one in same if one.seed == seed), None)
 
 
 def road_of(arm: Arm) -> str:
@@ -138,8 +144,9 @@ def time_of(arm: Arm) -> str:
 
 def label_of(arm: Arm) -> str:
     task = arm.task
-    if task.bits is not None:
-        return f"{task.bits} bits"
+    if task.bits is not None:  # the others lie beside these
+        named = task.recipe_of == 8 and not task.rounded_while_training
+        return f"{task.bits} bits" if named else ""
     if task.budget is not None:
         return f"{task.recipe_of}: {task.budget / 1000:.0f}k"
     return f"{task.recipe_of}" if not task.layers else "2k"

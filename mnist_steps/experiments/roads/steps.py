@@ -5,19 +5,16 @@ one thing added at its place: weights are rounded before the network computes an
 they move; the loss hears a teacher too; pruned weights are set to zero again once they have moved.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from mnist_steps import engine
-from mnist_steps.augment import batch_affine
 from mnist_steps.data import Split
-from mnist_steps.engine.network import IMAGES
-from mnist_steps.evaluation import normalize
+from mnist_steps.engine.network import Network
 from mnist_steps.experiments.roads.distillation import Teaching
 from mnist_steps.experiments.roads.quantization import convolutions, rounded
 from mnist_steps.recipes import Recipe, make_schedule
@@ -50,56 +47,42 @@ class Trainer(engine.Trainer):
         self.masked = [(named[name], mask) for name, mask in guest.masks.items()]
         self.rounded = [layer.weight for layer in convolutions(model)] if guest.bits else []
 
-    def step(
-        self,
-        chosen: Tensor,
-        maps: Tensor | None,
-        mark: Callable[[str], None] = lambda part: None,
-    ) -> tuple[float, int]:
-        exact = [weight.detach().clone() for weight in self.rounded]
+    def step(self, *batch: Any, **options: Any) -> tuple[float, int]:
+        self.exact = [weight.detach().clone() for weight in self.rounded]
         with torch.no_grad():
             for weight in self.rounded:
                 assert self.guest.bits is not None
                 weight.copy_(rounded(weight, self.guest.bits))
+        return super().step(*batch, **options)
 
-        if self.native and len(chosen) % IMAGES == 0:
-            network = self.network(len(chosen))
-            network.prepare(self.images, chosen.to(torch.int32), maps, self.normalization)
-            network.forward()
-            scores = network.result().flatten(1).requires_grad_()
-            loss, recognized = self._judge(scores, chosen)
-            (gradient,) = torch.autograd.grad(loss, scores)
-            network.backward(gradient.view(len(chosen), -1, 1, 1))
-        else:
-            self.model.train()
-            images = self.split.images[chosen].float() / 255
-            images = images if maps is None else batch_affine(images, maps)
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.guest.bfloat16):
-                scores = self.scoring(normalize(images, self.normalization))
-            loss, recognized = self._judge(scores.float(), chosen)
-            self.optimizer.zero_grad()
-            loss.backward()
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.guest.bfloat16):
+            scores = self.scoring(images)
+        return scores.float().log_softmax(dim=1)
 
-        with torch.no_grad():  # straight through: rounded weights' gradients move the exact ones
-            for weight, before in zip(self.rounded, exact, strict=True):
-                weight.copy_(before)
-        if self.native and len(chosen) % IMAGES == 0:
-            rates = ("lr", "momentum", "weight_decay", "nesterov")
-            network.update(*(self.settings[name] for name in rates))
-        else:
-            self.optimizer.step()
-        with torch.no_grad():
-            for weight, mask in self.masked:
-                weight.mul_(mask)
-        return loss.item(), recognized
+    def loss(self, log_probabilities: Tensor, labels: Tensor, chosen: Tensor) -> Tensor:
+        if self.guest.teaching is None:
+            return super().loss(log_probabilities, labels, chosen)
+        return self.guest.teaching.loss(log_probabilities, labels, chosen)
 
-    def _judge(self, scores: Tensor, chosen: Tensor) -> tuple[Tensor, int]:
-        """The loss of scores (N, 10) before log-softmax, and how many images they recognize."""
-        log_probabilities, labels = scores.log_softmax(dim=1), self.split.labels[chosen]
+    def judge(self, network: Network, chosen: Tensor) -> tuple[float, int, Tensor | None]:
+        if self.guest.teaching is None:
+            return super().judge(network, chosen)
+        scores = network.result().flatten(1).requires_grad_()
+        labels = self.split.labels[chosen]
+        loss = self.loss(scores.log_softmax(dim=1), labels, chosen)
+        (gradient,) = torch.autograd.grad(loss, scores)
         recognized = int((scores.argmax(dim=1) == labels).sum().item())
-        if self.guest.teaching is not None:
-            return self.guest.teaching.loss(log_probabilities, labels, chosen), recognized
-        return F.nll_loss(log_probabilities, labels), recognized
+        return loss.item(), recognized, gradient[..., None, None]
+
+    @torch.no_grad()
+    def move_weights(self, network: Network | None) -> None:
+        # Straight through: the gradients of the rounded weights move the exact ones.
+        for weight, exact in zip(self.rounded, self.exact, strict=True):
+            weight.copy_(exact)
+        super().move_weights(network)
+        for weight, mask in self.masked:
+            weight.mul_(mask)
 
 
 class Schooling(Resumable):
