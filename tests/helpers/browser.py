@@ -1,7 +1,9 @@
 """A real browser for tests of pages, and a server: fixtures that conftest.py takes over.
 
-They need Chromium (CHROMIUM names another one) and playwright. Where one of them is missing the
-tests that use them fail under CI; elsewhere they are skipped, and one line at the end says why.
+They need Chromium (CHROMIUM names another one) and playwright. Its shell without windows is taken
+where there is one: for every context Chromium opens a whole window, with all that is around a page.
+Where one of them is missing the tests that use them fail under CI; elsewhere they are skipped, and
+one line at the end says why.
 """
 
 import contextlib
@@ -15,7 +17,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+INSTALLED = ("/usr/bin/chromium-headless-shell", "/usr/bin/chromium")
+CHROMIUM = os.environ.get("CHROMIUM") or next(filter(os.path.exists, INSTALLED), INSTALLED[-1])
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 MISSING = "no browser to test in"
 
@@ -27,8 +30,9 @@ def missing(what):
     pytest.skip(what)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser():
+    """One for all tests: each page is in a context of its own, which knows nothing of others."""
     if not Path(CHROMIUM).is_file():
         missing(f"{MISSING}: {CHROMIUM} does not exist (set CHROMIUM to another)")
     try:
