@@ -30,9 +30,8 @@ def missing(what):
     pytest.skip(what)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """One for all tests: each page is in a context of its own, which knows nothing of others."""
     if not Path(CHROMIUM).is_file():
         missing(f"{MISSING}: {CHROMIUM} does not exist (set CHROMIUM to another)")
     try:
