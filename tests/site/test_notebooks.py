@@ -69,6 +69,6 @@ def test_a_notebook_runs_from_top_to_bottom_in_a_fresh_kernel(notebook, tmp_path
         km=kernels.manager(LARGE),
         timeout=600,
         resources={"metadata": {"path": str(tmp_path)}},
-    ).execute(env={"OMP_NUM_THREADS": "1"} | os.environ)
+    ).execute(env={"OMP_NUM_THREADS": "1"} | os.environ, cleanup_kc=True)
     assert any(cell.get("outputs") for cell in content.cells)
     assert list(tmp_path.iterdir()) == [], "a notebook leaves no files behind"
