@@ -4,6 +4,7 @@
 # make slow-test      run the others: records replayed, processes killed, whole pages
 # make browser-test   look at every page of the site that was built, in a browser
 # make notebook-test  run the notebooks of the site that was built
+# make site-test      both at once
 # make engine-wasm    compile the engine for web pages anew, after a change of its C sources
 # All set up everything in .venv first, on a machine that has only Python, pip and make.
 
@@ -15,10 +16,10 @@ INSTALLED := $(VENV)/.installed
 # The theme announces its successor at every build.
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: site serve test coverage slow-test browser-test notebook-test engine-wasm lint clean help
+.PHONY: site serve test coverage slow-test browser-test notebook-test site-test engine-wasm lint clean help
 
 help:
-	@sed -n '1,8s/^# //p' Makefile
+	@sed -n '1,9s/^# //p' Makefile
 
 site: $(INSTALLED)
 	$(BIN)/python -m mkdocs build
@@ -39,11 +40,16 @@ slow-test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n 2 --dist worksteal --durations 5
 
 # On the site as it stands: build it first.
+OF_SITE := MNIST_STEPS_SITE=site OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 browser-test: $(INSTALLED)
-	MNIST_STEPS_SITE=site OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/site/test_browser.py -n 2 --dist worksteal
+	$(OF_SITE) tests/site/test_browser.py
 
 notebook-test: $(INSTALLED)
-	MNIST_STEPS_SITE=site OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/site/test_notebooks.py -n 2 --dist worksteal
+	$(OF_SITE) tests/site/test_notebooks.py
+
+# Notebooks compute while pages load.
+site-test: $(INSTALLED)
+	$(OF_SITE) tests/site/test_browser.py tests/site/test_notebooks.py
 
 engine-wasm: $(INSTALLED)
 	$(BIN)/python -m site_tools.engine_assets

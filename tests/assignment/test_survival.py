@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -14,7 +15,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from handed_in import GOOD, QUICK, RULES, believing_in_a_jail, by_name, write_folder
+from handed_in import (
+    GOOD,
+    QUICK,
+    RULES,
+    believing_in_a_jail,
+    by_name,
+    grade_class,
+    with_few_images,
+    without_a_jail,
+    write_folder,
+)
 
 from mnist_steps import graph, stages
 from mnist_steps.assignment import (
@@ -370,26 +381,40 @@ OF_TRAININGS = DAMAGES | {
 }  # fmt: skip
 
 
+ONE_SEED = dataclasses.replace(RULES, seeds=1)
+
+
+@pytest.fixture(scope="module")
+def a_graded_class(tmp_path_factory):
+    """A folder with a class of one and its grades, to be copied; and these grades."""
+    folder = tmp_path_factory.mktemp("graded")
+    write_folder(folder / "class" / "good", QUICK)
+    with pytest.MonkeyPatch.context() as patch:
+        for prepare in (with_few_images, without_a_jail, believing_in_a_jail):
+            prepare(patch)
+        return folder, grade_class(folder, ONE_SEED)
+
+
 @pytest.mark.parametrize(
     ("kind", "damage"),
     [("checks", one) for one in OF_CHECKS] + [("trainings", one) for one in OF_TRAININGS],
 )
-def test_a_damaged_outcome_is_made_again_with_one_line(grade, tmp_path, capsys, kind, damage):
-    write_folder(tmp_path / "class" / "good", QUICK)
-    rules = dataclasses.replace(RULES, seeds=1)
-    before = grade(rules)
+def test_a_damaged_outcome_is_made_again_with_one_line(
+    a_graded_class, grade, tmp_path, capsys, kind, damage
+):
+    folder, before = a_graded_class
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     (file,) = (tmp_path / "grades" / "journal" / kind).glob("*.json")
     whole = file.read_text()
     damaged = (OF_CHECKS if kind == "checks" else OF_TRAININGS)[damage](whole)
     assert damaged != whole
     file.write_text(damaged, errors="surrogateescape")
-    capsys.readouterr()
-    after = grade(rules)
+    after = grade(ONE_SEED)
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 1 and "is made again" in told[0]
     assert after.grades[0].parts == before.grades[0].parts
     assert file.is_file() and file.with_suffix(".damaged").is_file()
-    grade(rules)
+    grade(ONE_SEED)
     assert capsys.readouterr().err == "", "once"
 
 

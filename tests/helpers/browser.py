@@ -1,7 +1,9 @@
 """A real browser for tests of pages, and a server: fixtures that conftest.py takes over.
 
-They need Chromium (CHROMIUM names another one) and playwright. Where one of them is missing the
-tests that use them fail under CI; elsewhere they are skipped, and one line at the end says why.
+They need Chromium (CHROMIUM names another one) and playwright. Its shell without windows is taken
+where there is one: for every context Chromium opens a whole window, with all that is around a page.
+Where one of them is missing the tests that use them fail under CI; elsewhere they are skipped, and
+one line at the end says why.
 """
 
 import contextlib
@@ -15,7 +17,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+INSTALLED = ("/usr/bin/chromium-headless-shell", "/usr/bin/chromium")
+CHROMIUM = os.environ.get("CHROMIUM") or next(filter(os.path.exists, INSTALLED), INSTALLED[-1])
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 MISSING = "no browser to test in"
 
@@ -49,6 +52,29 @@ def pytest_terminal_summary(terminalreporter):
     ]
     if skipped:
         terminalreporter.write_line(f"{len(skipped)} tests were skipped: {skipped[0]}", yellow=True)
+
+
+# --- What keeps people out of a page --------------------------------------------------------------
+
+# In the dark nothing but colours differs.
+ABOUT_COLOURS = ["color-contrast", "link-in-text-block"]
+RUN_AXE = """async ([within, rules]) =>
+  (await axe.run(within ?? document, {
+    resultTypes: ["violations"], preload: false, ...(rules && { runOnly: rules }) }))
+  .violations.flatMap(({ id, help, nodes }) =>
+    nodes.map((node) => `${id} (${help}): ${node.html.slice(0, 200)} ${node.target}`))"""
+
+
+def barriers(page, within=None, dark=False):
+    """What axe-core finds, in words. within: a selector; dark: by the rules about colours alone"""
+    try:
+        import axe_playwright_python
+    except ImportError as error:
+        missing(f"{MISSING}: {error}")
+    if not page.evaluate("'axe' in globalThis"):  # its own policy would refuse it as a script
+        file = Path(axe_playwright_python.__file__).with_name("axe.min.js")
+        page.evaluate(file.read_text(encoding="utf-8"))
+    return page.evaluate(RUN_AXE, [within, ABOUT_COLOURS if dark else None])
 
 
 # --- A server -----------------------------------------------------------------------------------
@@ -164,7 +190,8 @@ def transferred(page):
 def visit(browser, address):
     """Open a page in a context of its own; at the end it must have been quiet and private.
 
-    visit(to, wait_for=selector, **options of the context)
+    visit(to, wait_for=selector, before=script that runs before the page's own, **options of the
+    context)
     """
     with visits(browser, address) as open_page:
         yield open_page
@@ -176,11 +203,13 @@ def visits(browser, address):
     opened = []
     with contextlib.ExitStack() as stack:
 
-        def open_page(to="", wait_for=None, **options):
+        def open_page(to="", wait_for=None, before=None, **options):
             settings = {"viewport": {"width": 1280, "height": 1000}, "reduced_motion": "reduce",
                         "service_workers": "block"}  # fmt: skip
             context = browser.new_context(**settings | options)
             stack.callback(context.close)
+            if before:
+                context.add_init_script(before)
             page = watch(context.new_page())
             to = to if to.startswith("file:") else address + to
             page.goto(to)

@@ -5,11 +5,12 @@ import html
 import os
 import re
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from mnist_steps import data
-from mnist_steps.assignment import inner, sandbox, trainings
+from mnist_steps.assignment import grading, inner, sandbox, trainings
 from mnist_steps.assignment.rules import Assignment
 
 FILES = {"model.py": "m = 1\n", "recipe.toml": "batch_size = 64\n", "REPORT.md": "# Report\n"}
@@ -98,6 +99,15 @@ def believing_in_a_jail(monkeypatch):
     described = {"level": "bubblewrap", "version": "bubblewrap 1"}
     monkeypatch.setattr(sandbox, "describe", lambda: described)
     monkeypatch.setattr(sandbox, "level", lambda: "bubblewrap")
+
+
+def grade_class(folder, assignment=RULES, manual=None, **settings):
+    """Grade folder/class into folder/grades."""
+    with ThreadPoolExecutor(1) as executor:
+        return grading.grade(
+            folder / "class", folder / "grades", assignment, executor, executor,
+            grading.Settings(progress=False, **settings), manual,
+        )  # fmt: skip
 
 
 def by_name(graded):

@@ -547,7 +547,28 @@ def torchvision_model(name):
         return torchvision.models.get_model(name, weights=None, **options)
 
 
-def check_torchvision(name):
+# Of each kind the smallest: others differ from these in width and depth only.
+QUICK = ["resnet18", "mobilenet_v3_small", "googlenet", "shufflenet_v2_x0_5", "vit_b_32"]
+OTHER_KINDS = [
+    "alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_v2_s",
+    "inception_v3", "maxvit_t", "mnasnet0_5", "mobilenet_v2", "regnet_x_400mf", "regnet_y_400mf",
+    "resnet50", "resnext50_32x4d", "squeezenet1_0", "squeezenet1_1", "swin_t", "swin_v2_t", "vgg11",
+    "vgg11_bn", "wide_resnet50_2",
+]  # fmt: skip
+
+
+def test_no_kind_of_torchvision_model_is_left_out():
+    def kinds(names):
+        return {re.match("[a-z]+", name)[0] for name in names}
+
+    everything = torchvision.models.list_models(module=torchvision.models)
+    assert kinds(everything) == kinds(QUICK + OTHER_KINDS)
+
+
+@pytest.mark.parametrize(
+    "name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHER_KINDS)]
+)
+def test_each_kind_of_torchvision_model_is_analysed_or_refused_clearly(name):
     model = torchvision_model(name)
     size = 299 if name == "inception_v3" else 224
     if name.startswith(ATTENTION):
@@ -561,27 +582,6 @@ def check_torchvision(name):
     # SqueezeNet's first layer, without padding and in steps of two, misses the last row and column.
     seen = size - 1 if name.startswith("squeezenet") else size
     assert last.box() == (0, 0, seen, seen)
-
-
-@pytest.mark.parametrize(
-    "name", ["resnet18", "mobilenet_v3_small", "googlenet", "shufflenet_v2_x0_5", "vit_b_32"]
-)
-def test_torchvision_models_are_analysed_or_refused_clearly(name):
-    check_torchvision(name)
-
-
-# All but the larger RegNets, which differ from these in width and depth only and take gigabytes.
-CLASSIFIERS = [
-    name
-    for name in torchvision.models.list_models(module=torchvision.models)
-    if not name.startswith("regnet") or name.endswith(("400mf", "800mf", "1_6gf"))
-]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CLASSIFIERS)
-def test_each_torchvision_classification_model_is_analysed_or_refused_clearly(name):
-    check_torchvision(name)
 
 
 def test_the_field_of_resnet_18_is_the_published_one():

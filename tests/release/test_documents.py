@@ -1,8 +1,10 @@
 """What somebody who wants to take part finds: templates, manners, and ties that are all listed."""
 
 import re
+import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +45,37 @@ def test_every_command_that_contributing_times_is_a_target_and_every_target_for_
     targets = set(re.findall(r"^([a-z-]+): \$\(INSTALLED\)", makefile, flags=re.MULTILINE))
     table = CONTRIBUTING.partition("| command |")[2].partition("\n\n")[0]
     assert set(re.findall(r"make ([a-z-]+)", table)) == targets - {"engine-wasm"}
+
+
+def test_files_that_contributing_names_are_there():
+    """Your first page and figure, and all others; what a path leaves open is in capitals or <…>."""
+    folders = "|".join(("docs", "mnist_steps", "site_tools", "tests", r"\.ci"))
+    named = set(re.findall(rf"[`\s]((?:{folders})/[\w./-]*)", CONTRIBUTING))
+    assert len(named) > 25
+    assert sorted(name for name in named if not (ROOT / name.rstrip(".")).exists()) == []
+
+
+def test_what_mutants_are_made_of_and_judged_by_is_there():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    settings = project["tool"]["mutmut"]
+    named = settings["only_mutate"] + settings["pytest_add_cli_args_test_selection"]
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_what_a_fork_has_to_set_is_explained():
+    workflows = "".join(path.read_text("utf-8") for path in (GITHUB / "workflows").glob("*.yml"))
+    settings = set(re.findall(r"\b(?:vars|secrets)\.(\w+)", workflows))
+    assert settings, "the site's address"
+    fork = CONTRIBUTING.partition("A fork needs")[2].partition("\n\n")[0]
+    assert all(f"`{name}`" in fork for name in settings)
+    assert "Pages" in fork and "pull requests" in fork
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/get-started.md"])
+def test_readers_learn_before_they_install_which_macs_are_too_old(name):
+    text = " ".join((ROOT / name).read_text(encoding="utf-8").split())
+    assert re.search(r"macOS 14 or newer and Apple silicon", text)
+    assert text.index("Apple silicon") < text.index("pip install")
 
 
 def test_the_ties_to_the_theme_are_those_that_contributing_lists():

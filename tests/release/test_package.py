@@ -53,7 +53,8 @@ def metadata(folder, **addresses):
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
-    return source(tmp_path_factory.mktemp("checkout"))
+    """In a place as people have them: with a space and an umlaut."""
+    return source(tmp_path_factory.mktemp("für mich"))
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +197,7 @@ class Installed:
 
 @pytest.fixture(scope="module")
 def installed(built):
-    folder = Path(tempfile.mkdtemp(prefix="mnist-steps-"))
+    folder = Path(tempfile.mkdtemp(prefix="für jemand anderes-"))
     try:
         environment = Installed(folder, next(built.glob("*.whl")))
         trial = environment.run("--version")

@@ -102,7 +102,15 @@ def test_the_site_and_a_release_wait_for_all_tests():
         assert "always()" not in str(jobs[last].get("if"))
     built = [name for name, step in STEPS if re.search(r"make site|mkdocs", step.get("run", ""))]
     assert built == [], "the site online is the one that .ci/run built and looked at"
-    assert "step site\nstep browser-test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "step site\nstep site-test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_what_a_release_attaches_was_tried_in_a_fresh_environment():
+    tried, _ = script("release", "build", "Each in a fresh environment, from another folder")
+    attach = WORKFLOWS["release"]["jobs"]["attach"]
+    files = "release/mnist_steps-*"
+    assert files in tried and files in attach["steps"][-1]["run"] and "build" in attach["needs"]
+    assert "venv fresh" in tried and "fresh/bin/mnist-steps verify" in tried
 
 
 def test_pythons_and_systems_are_all_tried_and_only_one_kind_of_job_fills_the_cache():

@@ -105,9 +105,16 @@ def built(told):
     return code["build_model"]()
 
 
-def multiplications(network):
+@pytest.fixture(scope="module")
+def networks(told):
+    """What Python makes of each design: the exported network, and its trace."""
+    made = [built(one) for one in told]
+    return [(network, graph.trace(network, runs.INPUT_SHAPE)) for network in made]
+
+
+def multiplications(network, traced):
     """Of one image, by layer: each weight of a convolution at each place of its output."""
-    shapes = {node.name: node.output_shape for node in graph.trace(network, runs.INPUT_SHAPE).nodes}
+    shapes = {node.name: node.output_shape for node in traced.nodes}
     return {
         name: layer.weight.numel() * prod(shapes[name][1:])
         if isinstance(layer, nn.Conv2d) else 0
@@ -115,13 +122,14 @@ def multiplications(network):
     }  # fmt: skip
 
 
-def test_random_designs_have_the_same_figures_in_python(designs, told):
-    for number, (design, one) in enumerate(zip(designs, told, strict=True)):
+def test_random_designs_have_the_same_figures_in_python(designs, told, networks):
+    for number, (design, one, (network, traced)) in enumerate(
+        zip(designs, told, networks, strict=True)
+    ):
         fatal = [problem for problem in one["analysis"]["problems"] if problem["fatal"]]
         assert not fatal, f"design {number}: {fatal}"
-        network = built(one)
         table = summary.summarize(network, runs.INPUT_SHAPE, everything=True)
-        counted = multiplications(network)
+        counted = multiplications(network, traced)
         expected = [
             {
                 "name": row.name,
@@ -146,10 +154,9 @@ def test_random_designs_come_back_from_their_address(told):
     assert len({one["fragment"] for one in told}) == DESIGNS
 
 
-def test_the_engines_layers_are_those_of_the_exported_network(told):
-    for one in told:
-        nodes = graph.trace(built(one), runs.INPUT_SHAPE).nodes
-        for layer, node_ in zip(one["network"], nodes, strict=True):
+def test_the_engines_layers_are_those_of_the_exported_network(told, networks):
+    for one, (_, traced) in zip(told, networks, strict=True):
+        for layer, node_ in zip(one["network"], traced.nodes, strict=True):
             said = node_.as_data()
             assert (layer["name"], layer["kind"]) == (said["name"], said["op"])
             assert layer["output_shape"] == said["output_shape"] and layer["params"] == node_.params

@@ -1,7 +1,8 @@
 """The notebooks that pages are downloaded as: they install what is missing, and run.
 
-MNIST_STEPS_SITE=site names a built site, whose notebooks are executed; this takes as long as
-building it. Without it only the first cell is tested.
+MNIST_STEPS_SITE=site names a built site, whose notebooks are executed, each in a kernel of its own.
+As in a build of the site, these begin as copies of a process that has imported the large libraries.
+Without a site only the first cell is tested.
 """
 
 import importlib.util
@@ -14,12 +15,13 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from nbclient import NotebookClient
 
-from site_tools import downloads
+from site_tools import downloads, kernels
 
 ROOT = Path(__file__).parents[2]
 PROJECT = "https://github.com/owner/steps"
 SITE = os.environ.get("MNIST_STEPS_SITE")
 NOTEBOOKS = sorted(Path(SITE).resolve().rglob("*.ipynb")) if SITE else []
+LARGE = ["torch", "torch._dynamo", "matplotlib.figure"]
 
 
 @pytest.fixture
@@ -63,7 +65,10 @@ def test_a_notebook_runs_from_top_to_bottom_in_a_fresh_kernel(notebook, tmp_path
     content = nbformat.read(notebook, as_version=4)
     assert not any(cell.get("outputs") for cell in content.cells)
     NotebookClient(
-        content, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
-    ).execute()
+        content,
+        km=kernels.manager(LARGE),
+        timeout=600,
+        resources={"metadata": {"path": str(tmp_path)}},
+    ).execute(env={"OMP_NUM_THREADS": "1"} | os.environ, cleanup_kc=True)
     assert any(cell.get("outputs") for cell in content.cells)
     assert list(tmp_path.iterdir()) == [], "a notebook leaves no files behind"

@@ -110,13 +110,14 @@ def test_the_presets_are_test_digits(site):
 
 # Of some test digits in one go, as the bytes of 32-bit floats: lists of numbers would take
 # longer to come here than to compute.
-LOG_PROBABILITIES = """async ([stage, count]) => {
+LOG_PROBABILITIES = """async ([stage, chosen]) => {
   const { loadNetwork } = await import("/javascripts/playground/network.js");
   const network = await loadNetwork(`stage-${stage}`);
   const bytes = new Uint8Array(await (await fetch("/digits.bin")).arrayBuffer());
-  const rows = new Float32Array(10 * count), times = [];
-  for (let i = 0; i < count; i++) {
-    const pixels = Float32Array.from(bytes.subarray(784 * i, 784 * (i + 1)), (byte) => byte / 255);
+  const rows = new Float32Array(10 * chosen.length), times = [];
+  for (const [i, digit] of chosen.entries()) {
+    const place = 784 * digit;
+    const pixels = Float32Array.from(bytes.subarray(place, place + 784), (byte) => byte / 255);
     const before = performance.now();
     rows.set(network.forward(pixels).at(-1).data, 10 * i);
     times.push(performance.now() - before);
@@ -130,11 +131,11 @@ LOG_PROBABILITIES = """async ([stage, count]) => {
 }"""
 
 
-def log_probabilities(calculator, number, count):
-    """What the browser computes, (count, 10), and the milliseconds of each forward pass."""
-    text, times = calculator.evaluate(LOG_PROBABILITIES, [number, count])
+def log_probabilities(calculator, number, chosen):
+    """What the browser computes of these test digits, (digits, 10), and each one's milliseconds."""
+    text, times = calculator.evaluate(LOG_PROBABILITIES, [number, chosen])
     found = torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.float32)
-    return found.reshape(count, 10), times
+    return found.reshape(len(chosen), 10), times
 
 
 @functools.cache
@@ -156,22 +157,28 @@ def expected_log_probabilities(number, count):
 
 @pytest.mark.parametrize("number", [3, 4, 5, 6, 7])
 def test_log_probabilities_of_each_stage_equal_pytorchs(calculator, number):
-    found, _ = log_probabilities(calculator, number, 20)
+    found, _ = log_probabilities(calculator, number, list(range(20)))
     assert (found - expected_log_probabilities(number, 20)).abs().max() < TOLERANCE
 
 
 @pytest.mark.slow
-def test_on_all_test_digits_the_browser_gives_pytorchs_numbers_and_the_records_answers(
-    calculator,
-):
-    found, times = log_probabilities(calculator, 8, 10_000)
-    difference = (found - expected_log_probabilities(8, 10_000)).abs().max()
+def test_the_browser_gives_pytorchs_numbers_and_so_the_records_answers(calculator):
+    """On every tenth test digit, and on each where another answer comes near: e times as likely, or
+    nearer. What is far from one cannot change by a ten-thousandth."""
+    run, expected = runs.load(8), expected_log_probabilities(8, 10_000)
+    best, next_best = expected.topk(2, dim=1).values.T
+    chosen = torch.arange(10_000) % 10 == 0
+    chosen |= best - next_best < 1
+    assert chosen[run.predictions != expected.argmax(dim=1)].all()
+    chosen = chosen.nonzero().flatten()
+    found, times = log_probabilities(calculator, 8, chosen.tolist())
+    difference = (found - expected[chosen]).abs().max()
     print(
-        f"\nlargest difference {difference:.1e}; one forward pass: median "
-        f"{sorted(times)[5000]:.1f} ms, fastest {min(times):.1f} ms"
+        f"\n{len(chosen)} digits, largest difference {difference:.1e}; one forward pass: median "
+        f"{sorted(times)[len(times) // 2]:.1f} ms, fastest {min(times):.1f} ms"
     )
     assert difference < TOLERANCE
-    assert found.argmax(dim=1).tolist() == runs.load(8).predictions.tolist()
+    assert found.argmax(dim=1).tolist() == run.predictions[chosen].tolist()
 
 
 @pytest.mark.parametrize("number", playground_assets.STAGES)
@@ -630,12 +637,13 @@ def test_listeners_hear_the_answer_once_it_is_still(visit):
     assert heard == 1
 
 
-@pytest.mark.parametrize("width", [320, 400, 1280])
-def test_nothing_is_wider_than_the_screen(visit, width):
-    page = visit(viewport={"width": width, "height": 800})
+def test_nothing_is_wider_than_the_screen(visit):
+    page = visit(viewport={"width": 320, "height": 800})
     page.locator("[aria-label='Units of conv2'] canvas").nth(2).click()
     assert page.locator(".pg-arithmetic").is_visible()
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for width in (320, 400, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_pictures_follow_the_theme(visit):

@@ -138,7 +138,7 @@ class Project:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    project = Project(tmp_path_factory.mktemp("site"))
+    project = Project(tmp_path_factory.mktemp("für alle"))  # a space and an umlaut, as people have
     shutil.copytree(ROOT / "docs" / "assets", project.folder / "docs" / "assets")
     shutil.copytree(ROOT / "docs" / "stylesheets", project.folder / "docs" / "stylesheets")
     for name in ("glossary.js", "questions.js"):
