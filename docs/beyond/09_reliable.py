@@ -2,8 +2,8 @@
 # # 9. Can every seed reach it?
 #
 # [Stage 8](../stages/08_lr_scheduler.py) reaches 99.4 % on average, and misses it with
-# some seeds. Whoever shows only the others shows luck. Here are its runs as dots, and
-# the bell that their mean and spread make. What is shaded red, lies below.
+# some seeds. Its runs are the dots, their mean and spread make the bell, and what is
+# shaded red lies below.
 
 # %% tags=["hide-input"]
 import statistics
@@ -35,14 +35,13 @@ figures.bells({"stage 8": finals_before})
 #
 # ### How far above is safe?
 #
-# Runs of one network scatter around their mean $m$, with a standard deviation $s$. When
-# they scatter like a bell, the share that ends below a target $T$ is what the bell has
-# to the left of it:
+# Runs of one network scatter around their mean $m$, with a standard deviation $s$. If
+# they do so like a bell, the share that ends below a target $T$ is
 #
-# $$P(\text{below}) = \Phi \left( \frac{T - m}{s} \right)$$
+# $$P(\text{below}) = \Phi(z) \qquad z = \frac{T - m}{s}$$
 #
-# $\Phi(x)$ is the share of the standard bell to the left of $x$. So what counts is how
-# many standard deviations lie between mean and target:
+# where $\Phi(z)$ is the share of the standard bell to the left of $z$. So what counts
+# is how many standard deviations lie between mean and target:
 
 # %%
 from statistics import NormalDist
@@ -61,7 +60,7 @@ pages.hold_to("That is too close", 0 < above < 1)
 Text(f"""
 Stage 8's mean lies {above:.1f} standard deviations above the target. That is too close:
 the bell expects {below:.0%} to miss it, and {missed} of {len(earlier)} did. It takes a
-higher mean, or a smaller spread.
+higher mean, or less spread.
 """)
 
 # %% [markdown]
@@ -69,19 +68,19 @@ higher mean, or a smaller spread.
 #
 # Trying many networks on the test digits and keeping the best is luck again. So each
 # candidate here learnt from eleven twelfths of the training digits, and was judged on
-# the rest, its [validation images](../guides/evaluation.py). And not by its accuracy,
-# which counts a few mistakes, but by its loss: the mean of $-\log p$, where $p$ is the
-# probability that it gives to the right digit. That asks how sure it was of *all*.
+# the rest, its [validation images](../guides/evaluation.py): not by accuracy, which
+# counts a few mistakes, but by loss, the mean of $-\log p$, $p$ being the probability
+# of the right digit. That asks how sure it was of *all*.
 #
 # ### Nine views
 #
 # Moved by one pixel, a digit stays the same digit, but the network's answer wavers. So
 # ask nine times, as it is and moved to all sides, and take the mean over these
-# **views** (then scale the ten, so that their sum is one again):
+# **views** (then scale the ten to a sum of one):
 #
 # $$\log p(k) = \frac{1}{9} \sum_{v=1}^{9} \log p_v(k)$$
 #
-# This test digit one view misreads and nine read; the fifth is the digit as it is:
+# One view, the fifth, misreads this test digit, and nine read it:
 
 # %% tags=["hide-input"]
 test = data.mnist().test[:4000]
@@ -97,8 +96,8 @@ answers = evaluation.log_probabilities(model, views, constants).exp()
 figures.views(views, answers, int(test.labels[position]))
 
 # %% [markdown]
-# That is nine times the work for each digit, and **the same network**. So this page
-# states both: what one view says, and what nine say.
+# That is nine times the work, and **the same network**. So this page states both: what
+# one view says, and what nine say.
 #
 # ## The change
 
@@ -110,10 +109,9 @@ pages.hold_to("Fewer layers, and earlier pooling", stage.parameters < BUDGET)
 peaks = stage.recipe.schedule.max_lr / before.recipe.schedule.max_lr
 Text(f"""
 **Fewer layers, and earlier pooling**, so there is room for wider layers behind it, all
-with a ReLU now: {stage.parameters:,} parameters, where stage 8 has
-{before.parameters:,}. In the recipe the peak rate is {peaks:.0f} times as high, crops
-are lighter, shifts are new, and **weight decay** pulls each weight a little towards
-zero at every step.
+with a ReLU now: {stage.parameters:,} parameters; stage 8 has {before.parameters:,}. The
+peak rate is {peaks:.0f} times as high, crops are lighter, shifts are new, and **weight
+decay** pulls each weight a little towards zero at every step.
 """)
 
 # %% tags=["hide-input"]
@@ -153,10 +151,10 @@ pages.hold_to("By one view, as stage 8 is judged", by_one.difference > 0)
 settled = "beyond chance" if by_one.ranked else "but not beyond chance"
 Text(f"""
 By nine views the mean is {by_nine.difference:.2f} points above stage 8's. By one view,
-as stage 8 is judged, it is {by_one.difference:.2f} points above, {settled}. The
-difference is the views' own: over {len(gains)} seeds they are worth {worth:+.3f} points
-(95 % interval {gain.low:+.3f} to {gain.high:+.3f}) without another weight. In the
-curves that is the leap three epochs before the end.
+as stage 8 is judged, it is {by_one.difference:.2f} points above, {settled}. The views
+themselves are worth {worth:+.3f} points over {len(gains)} seeds (95 % interval
+{gain.low:+.3f} to {gain.high:+.3f}), without another weight. In the curves that is the
+leap three epochs before the end.
 """)
 
 # %% tags=["hide-input"]
@@ -167,8 +165,8 @@ figures.folded("Digits that are newly right or wrong", pages.newly(before, stage
 #
 # Where does one look among millions of networks? [The ablations](ablation.py) gave two
 # hints: the peak rate may be higher, and pooling early costs nothing that seeds could
-# show, but saves time, so that more can be tried. First came networks, all by one
-# recipe, then recipes for the two best shapes.
+# show, and saves time to try more. First came networks, all by one recipe, then recipes
+# for the two best shapes.
 
 # %% tags=["hide-input"]
 tried = search.tried(9)
@@ -189,15 +187,15 @@ learnt = [each.runs[0].history[-1].train_accuracy for each in (strong, best)]
 pages.hold_to("too strong to be learnt", strong in worst and learnt[0] < learnt[1])
 Text(f"""
 Lowest is '{best.arm.title}' for the wide network: it is this stage. Each candidate had
-one seed, and shaded is how much a seed does by itself: one standard deviation, that of
-this stage's {len(now)} runs on test digits. {len(near)} of {len(tried)} lie in there:
-this is a good choice, and not the only one.
+one seed, and shaded is what a seed does by itself: one standard deviation of this
+stage's {len(now)} runs on test digits. {len(near)} of {len(tried)} lie in there: a good
+choice, and not the only one.
 
 - **What gave way:** wider layers, a higher peak rate, lighter crops and a little weight
-  decay each lowered the loss, hardly beyond luck; all of them together, beyond it.
+  decay each lowered the loss, hardly beyond luck; together, beyond it.
 - **What did not:** smaller batches, larger ones, milder augmentation and stronger. The
   worst lie far out. With strong augmentation {learnt[0]:.2f} % of the training digits
-  are read, in place of {learnt[1]:.2f}: it is too strong to be learnt.
+  are read, in place of {learnt[1]:.2f}: too strong to be learnt.
 """)
 
 # %% [markdown]
@@ -243,8 +241,8 @@ pages.check(
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Report this stage as tutorials usually do: the best epoch of the best run. What
-# would the headline be? And that of stage 8?
+# **1.** Report this stage and stage 8 as tutorials usually do: the best epoch of the
+# best run. What are the headlines?
 
 # %% [markdown] tags=["hint"]
 # `outcome.figures` has `best` and `final` of a run.
@@ -256,7 +254,7 @@ for name, made in (("stage 9", now), ("stage 8", earlier)):
     print(f"{name}: headline {headline:.2f} %, mean of final epochs {honest:.3f} %")
 
 # %% [markdown]
-# **2.** How many digits does every run get wrong? They bound what more seeds could do.
+# **2.** How many digits does every run get wrong?
 
 # %% [markdown] tags=["hint"]
 # `set(outcome.wrong)` are the places of a run's mistakes. Sets have an intersection.
@@ -268,8 +266,8 @@ print(f"each run gets {min(map(len, wrong))} to {max(map(len, wrong))} digits wr
 print(f"wrong in all {len(now)} runs: {len(always)}, in at least one: {len(ever)}")
 
 # %% [markdown]
-# **3.** *A training broken on purpose.* Same network, same digits, same augmentation,
-# but for one character. It learns much more slowly. What is wrong?
+# **3.** *A training broken on purpose.* All is the same but for one character, and it
+# learns much more slowly. What is wrong?
 
 # %% tags=["fold"]
 train = data.mnist().full_train[:3200]
@@ -334,25 +332,24 @@ several = evidence.verdict([one.test_accuracies for one in now])
 single = study.verdict_of(now)
 public = max(one.final for one in PUBLISHED if one.final and one.parameters < BUDGET)
 nearly = several.end == several.runs and several.hold < several.runs
-pages.hold_to("every run ends above it, and not every run stays", nearly)
+pages.hold_to("holds for the end, with nine views, and no further", nearly)
 pages.hold_to("by one view on average", single.reached)
 short = (
-    f"**Not yet:** by one view the mean is {single.mean:.3f} %."
+    f"**Not yet:** the mean is {single.mean:.3f} %, and what is in the way is open."
     if single.mean < public
     else f"**Yes:** the mean is {single.mean:.3f} %."
 )
 Text(f"""
-- **The target of this tutorial: yes**, by one view on average. By nine views every run
-  ends above it, and not every run stays above it through three epochs: {several.hold}
-  of {several.runs} do. So 'every seed' holds for the end, with nine views, and no
-  further. By one view {single.end} of {single.runs} end there.
+- **The target of this tutorial: yes**, by one view on average; {single.end} of
+  {single.runs} runs end there. By nine views every run ends above it, and
+  {several.hold} of {several.runs} stay above it through three epochs. So 'every seed'
+  holds for the end, with nine views, and no further.
 - **Our own, higher goal:** a *mean* by one view at {public:.2f} %, where the best
-  [public single run](10_smaller.py#why) of this size ends. {short} What is in the way
-  is open.
+  [public single run](10_smaller.py#why) of this size ends. {short}
 """)
 
 # %% [markdown]
 # ## Next
 #
-# [Train this network in your browser](../lab.md#preset=9), or go on. With that much in
-# hand, how much smaller can it be? [Stage 10](10_smaller.py).
+# [Train this network in your browser](../lab.md#preset=9). With that much in hand, how
+# small can it be? [Stage 10](10_smaller.py).

@@ -1,9 +1,8 @@
 # %% [markdown]
 # # 10. How small can it be?
 #
-# Fewer than eight thousand parameters was the rule of a course. Nobody said that it is
-# the limit. Here are our stages 6 to 9, and what others have published. Left of them it
-# is nearly empty.
+# Fewer than eight thousand parameters was the rule of a course, not the limit. Here are
+# our stages 6 to 9, and what others have published. Left of them it is nearly empty.
 
 # %% tags=["hide-input"]
 import itertools
@@ -42,7 +41,7 @@ figures.frontier(
 # %% [markdown]
 # **You will be able to**
 #
-# - say how the number of parameters follows from the width,
+# - say how parameters follow from the width,
 # - draw a frontier, accuracy against size, and read it,
 # - say what twice as many parameters buy, and where they stop buying.
 #
@@ -55,8 +54,7 @@ figures.frontier(
 #
 # $$k^2 (w C_\text{in}) (w C_\text{out}) = w^2 \, k^2 \, C_\text{in} \, C_\text{out}$$
 #
-# weights. Half of the width leaves a quarter of them. So for half of the parameters,
-# seven tenths of the width are enough, for seven tenths squared are about a half:
+# weights. Half of the width leaves a quarter of them, and seven tenths about a half:
 
 
 # %%
@@ -78,13 +76,13 @@ figures.budget(before, stage)
 # ### What a parameter buys
 #
 # Let $e$ be the share of digits that are misread, and $P$ the number of parameters. If
-# mistakes shrink by the same factor with each doubling, then $e = a \, P^{-b}$, which
-# is a straight line when both axes are logarithmic. Two networks give its slope:
+# mistakes shrink by the same factor with each doubling, then $e = a \, P^{-b}$, a
+# straight line when both axes are logarithmic. Two networks give its slope:
 #
 # $$b = - \frac{\log (e_2 / e_1)}{\log (P_2 / P_1)}$$
 #
-# With $b = 1$, twice as many parameters halve the mistakes. With $b = 0$ they buy
-# nothing. The line of the best that is possible at each size is a **frontier**.
+# With $b = 1$, twice as many parameters halve the mistakes; with $b = 0$ they buy
+# nothing. The line of the best at each size is a **frontier**.
 #
 # ## The change
 
@@ -93,8 +91,8 @@ pages.hold_to("the same recipe", stage.recipe == before.recipe)
 share = stage.parameters / before.parameters
 pages.hold_to("about half", 0.48 < share < 0.53)
 Text(f"""
-Every layer is narrower. Nothing else changes: as many layers, the same recipe.
-{stage.parameters:,} parameters are left of {before.parameters:,}, {share:.0%}.
+Every layer is narrower: as many layers, the same recipe. {stage.parameters:,}
+parameters are left of {before.parameters:,}, {share:.0%}.
 """)
 
 # %% tags=["hide-input"]
@@ -134,9 +132,9 @@ pages.hold_to("It costs little, and surely something", change.ranked and 0 < cos
 pages.hold_to("Fewer training digits are read", learnt.ranked and learnt.difference < 0)
 Text(f"""
 **It costs little, and surely something.** The mean falls by {cost:.2f} points (95 %
-interval {-change.interval.high:.2f} to {-change.interval.low:.2f}), that is
-{100 * cost:.0f} more of ten thousand digits. Fewer training digits are read as well, by
-{-learnt.difference:.2f} points: it is capacity that is missing, and not practice.
+interval {-change.interval.high:.2f} to {-change.interval.low:.2f}), {100 * cost:.0f}
+more of ten thousand digits. Fewer training digits are read as well, by
+{-learnt.difference:.2f} points: capacity is missing, not practice.
 """)
 
 # %% tags=["hide-input"]
@@ -145,10 +143,10 @@ figures.folded("Digits that are newly right or wrong", pages.newly(before, stage
 # %% [markdown]
 # ## Why
 #
-# One stage is one point. To see what a parameter buys, here is a whole family: the same
-# layers and recipe, with fewer channels and with more. Nothing was tuned for the other
-# members. Ours are judged by nine views, public runs by one, and each of those is a
-# *single* run: compare it with the small dots, not with the means.
+# One stage is one point. Here is a whole family: the same layers and recipe, with fewer
+# channels and with more, nothing tuned for the other members. Ours are judged by nine
+# views, public runs by one, and each of those is a *single* run: compare it with the
+# small dots, not with the means.
 
 # %% tags=["hide-input"]
 family = frontier.FRONTIER.outcomes(frontier.FAMILY)
@@ -175,10 +173,10 @@ enough = [count for count, error in points if 100 - error >= TARGET]
 Text(f"""
 At the small end, from {smallest:,} to {points[1][0]:,} parameters, each doubling more
 than halves the mistakes: $b$ is {slopes[0]:.2f}. At the large end, up to {most:,}, it
-buys much less: {slopes[-1]:.2f}. The line bends, so there is something that width does
-not buy. A part of it has a face: {len(always)} of ten thousand test digits are misread
-in every run of stage 9. The smallest member with a mean at {TARGET} % or above has
-{enough[0]:,} parameters.
+buys much less: {slopes[-1]:.2f}. The line bends: something there width does not buy. A
+part of it has a face: {len(always)} of ten thousand test digits are misread in every
+run of stage 9. The smallest member with a mean at {TARGET} % or above has {enough[0]:,}
+parameters.
 """)
 
 # %% tags=["hide-input"]
@@ -217,13 +215,13 @@ pages.hold_to("Milder augmentation comes second", mild)
 Text(f"""
 Lowest is the recipe of stage 9 again, on the same shape, and {len(near)} of
 {len(tried)} lie within what a seed does by itself. Milder augmentation comes second,
-where it was among the worst for stage 9. That may be luck, or a small network that has
-no room for harder digits: one seed each cannot tell.
+among the worst for stage 9: by luck, or because a small network has no room for harder
+digits. One seed each cannot tell.
 """)
 
 # %% [markdown]
-# **What this stage confounds:** all layers shrink at once, in the same proportion.
-# Another shape with as many parameters may do better; few were tried.
+# **What this stage confounds:** all layers shrink at once, in proportion. Another shape
+# with as many parameters may do better; few were tried.
 #
 # ## Check yourself
 
@@ -297,9 +295,8 @@ for (small, more), (large, fewer) in itertools.pairwise(points):
         print(f"near {crossing:,.0f} parameters")
 
 # %% [markdown]
-# **3.** *A training broken on purpose.* A student has found out how to save nine tenths
-# of a network's parameters by one word. It learns, and stays far behind. What did the
-# word cost?
+# **3.** *A training broken on purpose.* One word saves nine tenths of this network's
+# parameters. It learns, and stays far behind. What did the word cost?
 
 
 # %% tags=["fold"]
@@ -401,11 +398,11 @@ if single:
 Text(f"""
 - **By nine views, on average**, with fewer than four thousand parameters: yes, and
   {doubt}.
-- **By one view**, which is what *reached* means on this site, it {once}.
+- **By one view**, which is what *reached* means here, it {once}.
 """)
 
 # %% [markdown]
 # ## Next
 #
-# [Train this network in your browser](../lab.md#preset=10), or go on. Small is not
-# fast: [stage 11](11_faster.py) works against the clock.
+# [Train this network in your browser](../lab.md#preset=10). Small is not fast: [stage
+# 11](11_faster.py) works against the clock.

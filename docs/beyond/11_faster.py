@@ -1,9 +1,8 @@
 # %% [markdown]
 # # 11. What fits into fifteen seconds?
 #
-# Eight stages made the network small. This one makes it quick. It has nearly as many
-# parameters as [stage 8](../stages/08_lr_scheduler.py), and look at the
-# multiplications:
+# Eight stages made the network small. This one makes it quick, with nearly as many
+# parameters as [stage 8](../stages/08_lr_scheduler.py). Look at the multiplications:
 
 # %% tags=["hide-input"]
 import statistics
@@ -45,17 +44,16 @@ figures.budget(before, stage)
 # $$\text{time} = \text{epochs} \cdot \frac{N}{B} \, (t_0 + B \, t_1)$$
 #
 # where $t_0$ is what a step costs however few digits it has, and $t_1$ what each digit
-# costs. So there are three ways: fewer epochs, larger
-# batches, cheaper digits.
+# adds. So there are three ways: fewer epochs, larger batches, cheaper digits.
 #
-# A digit costs what its multiplications cost, more or less. Most of them are spent
-# where maps are large. With a **stride** of $s$ a kernel moves on by $s$ pixels, so
-# that of $n$ pixels a side
+# A digit costs its multiplications, more or less, and most of them are spent where maps
+# are large. With a **stride** of $s$ a kernel moves on by $s$ pixels, so that of $n$
+# pixels a side
 #
-# $$n' = \left\lfloor \frac{n - k}{s} \right\rfloor + 1$$
+# $$n' = \frac{n - k}{s} + 1$$
 #
-# places are left, $\lfloor\,\rfloor$ being rounded down. The area, and with it the
-# work, falls with $s^2$, in this layer *and in all that follow*:
+# places are left, rounded down. The area, and with it the work, falls with $s^2$, in
+# this layer *and in all that follow*:
 
 # %%
 for stride in (1, 2, 3):
@@ -85,8 +83,8 @@ changed, changed_before = changed_by_a_pixel(run), changed_by_a_pixel(old)
 pages.hold_to("What does it cost", changed > changed_before)
 Text(f"""
 What does it cost? A network that looks at every third place sees a digit anew when it
-moves by one pixel. Then it reads {changed} of {len(test):,} test digits otherwise;
-stage 8 reads {changed_before} otherwise. That is why stage 11 judges by
+moves by one pixel. Then it reads {changed} of {len(test):,} test digits otherwise, and
+stage 8 {changed_before}. That is why stage 11 judges by
 [nine views](09_reliable.py#nine-views) after its last epoch.
 """)
 
@@ -103,11 +101,11 @@ table, old_table = (
 work = table.total_multiplications / old_table.total_multiplications
 peaks = stage.recipe.schedule.max_lr / before.recipe.schedule.max_lr
 Text(f"""
-The first layer has a stride of three, and a kernel of four, so that no pixel is left
-out. It has more channels, for it alone sees the pixels. {table.total_params:,}
-parameters, {old_table.total_params:,} before; multiplications are {work:.0%} of what
-they were. The recipe has fewer epochs, batches twice as large, and a peak rate
-{peaks:.0f} times as high, to cross the same ground in fewer steps.
+The first layer has a stride of three, a kernel of four, so that no pixel is left out,
+and more channels, for it alone sees the pixels. {table.total_params:,} parameters,
+{old_table.total_params:,} before; {work:.0%} of the multiplications. Fewer epochs,
+batches twice as large, and a peak rate {peaks:.0f} times as high, to cross the same
+ground in fewer steps.
 """)
 
 # %% tags=["hide-input"]
@@ -139,10 +137,10 @@ seconds = [one.seconds for one in now]
 where = now[0].environment
 Text(f"""
 A training takes **{statistics.fmean(seconds):.1f} seconds**, from reading the data to
-the trained network, all judging included. Over {len(now)} seeds it was
-{min(seconds):.1f} to {max(seconds):.1f}, on {where["threads"]} threads of
-{where["processor"]}, by this project's [engine](../guides/speed.py), which does in C
-what PyTorch does. In the curves the last epoch leaps: there, nine views judge.
+the trained network, all judging included: {min(seconds):.1f} to {max(seconds):.1f} over
+{len(now)} seeds, on {where["threads"]} threads of {where["processor"]}, by this
+project's [engine](../guides/speed.py), which does in C what PyTorch does. In the last
+epoch the curves leap: there, nine views judge.
 """)
 
 # %% tags=["hide-input"]
@@ -152,8 +150,8 @@ figures.folded("Digits that are newly right or wrong", pages.newly(before, stage
 # ## Why
 #
 # Which of the changes did it? A ladder tells: it begins with stage 8 in six epochs, and
-# each **rung** changes one thing more and keeps what those above it changed. All are
-# computed by the engine, so that what shows is the change and not the code.
+# each **rung** changes one thing more and keeps the changes above it. All are computed
+# by the engine, so that the change shows and not the code.
 
 # %% tags=["hide-input"]
 rungs = [(rung, made) for rung, made in ladder.LADDER.outcomes() if made]
@@ -186,14 +184,18 @@ pages.hold_to("saves most of the time", saved > 0.5)
 pages.hold_to("and costs accuracy", strided.difference < 0)
 pages.hold_to("bring it back", viewed.ranked and viewed.difference > 0)
 cost = "beyond chance" if strided.ranked else "within what seeds differ by"
+weak = (
+    f"- **Not proven**, with these seeds: {' and '.join(unproven)}, neither a tenth of "
+    "the time nor accuracy beyond chance. The rungs below were chosen with them."
+    if unproven
+    else ""
+)
 Text(f"""
 - **The stride** saves most of the time, {saved:.0%}, and costs accuracy:
   {strided.difference:+.2f} points, {cost}.
 - **Nine views** at the end bring it back: {viewed.difference:+.2f} points, from the
   same weights.
-- **Not proven**, with the seeds that there are: {" and ".join(unproven) or "none"}.
-  {"They give" if len(unproven) > 1 else "It gives"} neither a tenth of the time nor an
-  accuracy beyond chance. The rungs after them were chosen with them.
+{weak}
 """)
 
 # %% tags=["hide-input"]
@@ -204,21 +206,20 @@ by_epoch = (
 )
 time_share = by_epoch[0] / by_epoch[1]
 follows = (
-    "Time follows the multiplications."
+    "time follows the multiplications"
     if time_share < 1.2 * work
-    else "The rest is what is no multiplication, such as moving digits about and "
-    "starting each step."
+    else "the rest is no multiplication, such as moving digits and starting each step"
 )
 Text(f"""
-Multiplications fall to {work:.0%} of stage 8's, an epoch's time to {time_share:.0%}.
-{follows} And there are fewer epochs.
+Multiplications fall to {work:.0%} of stage 8's, an epoch's time to {time_share:.0%}:
+{follows}. And there are fewer epochs.
 """)
 
 # %% [markdown]
 # **How it was found:** strides, epochs, rates and views were compared on validation
 # images, some twenty networks with few seeds; early tries were looked at on test digits
-# too. **What it confounds:** the order of the rungs. At another place of the ladder, a
-# rung might pay less, or more.
+# too. **What it confounds:** the order of the rungs. At another place, a rung might pay
+# less, or more.
 #
 # ## Check yourself
 
@@ -260,7 +261,7 @@ pages.check(
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Where does a step's time go now? Compare it with stage 8's.
+# **1.** Where does a step's time go, beside stage 8's?
 
 # %% [markdown] tags=["hint"]
 # `bench.breakdown` measures a few steps of a stage, part by part.
@@ -272,8 +273,8 @@ for each in (before, stage):
     print(f"stage {each.number}: {step}\n")
 
 # %% [markdown]
-# **2.** Move test digits to the right, by one pixel, by two, by three. How many answers
-# of one view change, and how many of nine?
+# **2.** Move test digits to the right by one, two, three pixels. How many answers of
+# one view change, and how many of nine?
 
 # %% [markdown] tags=["hint"]
 # `evaluation.evaluate(model, split, recipe, final=True)` judges by nine views, without
@@ -293,8 +294,7 @@ for pixels in (1, 2, 3):
 
 # %% [markdown]
 # **3.** *A training broken on purpose.* 'Normalization takes time', says a student, and
-# takes it out. The rate stays as high as on this page. What happens, and what did the
-# normalization have to do with it?
+# takes it out. The rate stays as high as on this page. What happens, and why?
 
 # %% tags=["fold"]
 train = data.mnist().full_train[:12800]
@@ -401,7 +401,7 @@ pages.hold_to("Within fifteen seconds", statistics.fmean(seconds) <= SECONDS)
 judged = "yes as well" if single.reached else "no"
 Text(f"""
 - **Yes, by nine views**, on average.
-- **By one view**, which is what *reached* means on this site: {judged}. The mean is
+- **By one view**, which is what *reached* means here: {judged}, the mean is
   {single.mean:.3f} %.
 - **Within fifteen seconds:** yes, {statistics.fmean(seconds):.1f} seconds.
 """)
@@ -409,6 +409,6 @@ Text(f"""
 # %% [markdown]
 # ## Next
 #
-# See it happen on your own machine, `mnist-steps train 11`, or
-# [in your browser](../lab.md#preset=11). The [guide to speed](../guides/speed.py) tells
-# where a step's time goes.
+# See it happen on your machine, `mnist-steps train 11`, or [in your
+# browser](../lab.md#preset=11). The [guide to speed](../guides/speed.py) tells where a
+# step's time goes.

@@ -1,10 +1,9 @@
 # %% [markdown]
 # # One change at a time: what did each do by itself?
 #
-# Every stage of the tutorial changes several things, trains once, and credits its
-# favourite. That is how networks are improved in a hurry, and how folklore is made.
-# This page goes back. It takes the last stage, changes *one* thing, trains with several
-# seeds, and asks what that one thing did.
+# The original's stages change several things, train once, and credit a favourite. That
+# is how folklore is made. This page takes the last stage, changes *one* thing, trains
+# with several seeds, and asks what it did.
 
 # %% tags=["hide-input"]
 
@@ -57,7 +56,7 @@ else:
         f"against the unchanged one. **For {known} of {len(effects)} changes an effect "
         f"is shown. For the other {len(effects) - known} it is not**: with "
         f"{ablation.SEEDS} seeds and {base.recipe.epochs} epochs, chance explains as "
-        "much. That does not mean that they do nothing."
+        "much. They may still do something."
     )
 state = Text(state)
 state
@@ -69,21 +68,20 @@ state
 # - read an effect together with its interval,
 # - say which of the original's conclusions stand on their own.
 #
-# Know first the eight stages; the [guide to honest evaluation](../guides/evaluation.py)
-# helps.
+# Know first the eight stages; [honest evaluation](../guides/evaluation.py) helps.
 #
 # ## The idea
 #
-# An **ablation** takes one thing away, or changes it, and leaves all else as it is.
-# What it is compared with is the **baseline**, each variation is an **arm**. Another
-# seed gives another network, so both sides train with several seeds, and the effect is
-# the difference of their means:
+# An **ablation** takes one thing away, or changes it, and leaves all else as it is. It
+# is compared with the **baseline**; each variation is an **arm**. Another seed gives
+# another network, so both train with several, and the effect is the difference of
+# means:
 #
 # $$\text{effect} = \bar{a}_\text{arm} - \bar{a}_\text{baseline}$$
 #
-# It is called **larger than chance** here when two things hold. Its interval leaves out
-# zero. And it is larger than the standard deviation $s$ between seeds: below that,
-# another seed of the worse arm would often win.
+# It is called **larger than chance** here when its interval leaves out zero, and when
+# it is larger than the standard deviation between seeds: below that, another seed of
+# the worse arm would often win.
 
 # %%
 import numpy as np
@@ -98,15 +96,15 @@ low, high = np.quantile(again, [0.025, 0.975])
 print(f"effect {arm.mean() - baseline.mean():+.3f}, interval {low:+.3f} to {high:+.3f}")
 
 # %% [markdown]
-# Nothing was changed here, and yet there is a difference. That is chance, and an
-# interval is there to say so. The page's own intervals are a little wider than this
-# one, for few seeds show less spread than there is.
+# Nothing was changed, and yet there is a difference. That is chance, and an interval is
+# there to say so. The page's own are a little wider, for few seeds show less spread
+# than there is.
 #
 # ## The design
 #
-# The baseline is stage 8, its network and its recipe, with a shorter schedule: all arms
-# train for the same few epochs on all training images, and OneCycle spans just these.
-# Each arm changes one part of the recipe, or the network.
+# The baseline is stage 8, network and recipe, with a shorter schedule: all arms train
+# for the same few epochs on all training images, and OneCycle spans just these. Each
+# arm changes one part of the recipe, or the network.
 
 # %% tags=["hide-input"]
 pages.table(
@@ -119,16 +117,15 @@ pages.table(
 
 # %% tags=["hide-input"]
 Text(
-    f"The short schedule is a matter of cost: {1 + len(effects)} arms with "
-    f"{ablation.SEEDS} seeds are {all_runs * base.recipe.epochs} epochs, as many as "
+    f"The short schedule saves time: {1 + len(effects)} arms with {ablation.SEEDS} "
+    f"seeds are {all_runs * base.recipe.epochs} epochs, as many as "
     f"{all_runs * base.recipe.epochs / full.recipe.epochs:.0f} trainings of full "
     "length. It has a price: what slows a start weighs more here, and what only pays "
-    "late may not show at all."
+    "late may not show."
 )
 
 # %% [markdown]
-# Other networks are written in one line each, from which one function builds them.
-# Stage 8's own line:
+# Networks are written in one line each, from which one function builds them. Stage 8's:
 
 # %%
 print(ablation.STAGE_8)
@@ -143,12 +140,11 @@ Html(
 
 # %% [markdown]
 # Arms have the baseline's seeds, and yet their runs are no pairs: another network draws
-# other initial weights, another augmentation another order. One arm is an exception.
-# Other constants for the *test* images change nothing about the training, so there each
-# seed is a true pair.
+# other initial weights, another augmentation another order. Only with other constants
+# for the *test* images does the training stay the same, and each seed is a true pair.
 #
 # All is judged on the test images, because the original's conclusions were. Nothing is
-# chosen here by the outcome. Whoever builds a better network from this table has to
+# chosen here by the outcome; whoever builds a better network from this table has to
 # confirm it on validation images.
 #
 # ## What came out
@@ -191,32 +187,21 @@ Text(
 
 # %% [markdown]
 # With so many arms some interval leaves out zero by chance alone: about one in twenty,
-# as the second exercise measures. Take a lone small effect for a reason to run more
-# seeds.
-#
-# ### Question by question
+# as exercise 2 measures. A lone small effect is a reason to run more seeds.
 
 # %% tags=["hide-input"]
-paragraphs = []
-for factor in ablation.FACTORS:
-    lines = [
-        f"**{factor.name[0].upper()}{factor.name[1:]}.** {factor.question} "
-        f"*{factor.claim}*"
-    ]
-    for effect in effects:
-        if effect.factor is factor:
-            words = effect.verdict
-            if effect.comparison is not None:
-                words = f"{effect.size} points; {words}"
-            lines.append(f"- {effect.arm.title}: {words}")
-    paragraphs.append(lines[0] + "\n\n" + "\n".join(lines[1:]))
-analysis = Text("\n\n".join(paragraphs))
-analysis
+analysis = pages.table(
+    ["", "question", "the original"],
+    [[factor.name, factor.question, factor.claim] for factor in ablation.FACTORS],
+    "What the arms ask, and what the original said about it.",
+    words=(1, 2),
+)
+figures.folded("Question by question, and what the original said", analysis)
 
 # %% [markdown]
-# **What an ablation cannot tell:** effects that need each other. Each arm leaves the
-# rest of stage 8 in place, tuned as it is around what the arm takes away. A change may
-# do nothing here and much in another network.
+# **What an ablation cannot tell:** effects that need each other. The rest of stage 8
+# stays, tuned around what the arm takes away. A change may do nothing here and much in
+# another network.
 #
 # ## Check yourself
 
@@ -273,9 +258,8 @@ pages.check(
 # %% [markdown]
 # ## Exercises
 #
-# **1.** How many seeds would it take to see an effect of a tenth of a point, when seeds
-# of one network have a standard deviation of half of that? Ask for an interval that
-# leaves out zero nine times in ten.
+# **1.** How many seeds does it take to see an effect of a tenth of a point nine times
+# in ten, when seeds of one network have a standard deviation of half of that?
 
 # %% [markdown] tags=["hint"]
 # Make the studies up. Draw seeds of two networks whose means differ by a tenth, give
@@ -301,8 +285,8 @@ for seeds in (5, 8, 12, 20):
     print(f"{seeds:2} seeds: {without_zero:.0f} % of such studies see it")
 
 # %% [markdown]
-# **2.** And when there is no effect at all: how often does an interval leave out zero,
-# with few seeds and with many? And if the interval simply left out, at each end, one in
+# **2.** And when there is no effect: how often does an interval leave out zero, with
+# few seeds and with many? And if the interval simply left out, at each end, one in
 # forty of the means of runs drawn again?
 
 # %% [markdown] tags=["hint"]
@@ -365,8 +349,7 @@ print(
 # mnist-steps study --of ablation --dry-run --folder my-ablation    # what is missing
 # ```
 #
-# Every run is saved when it ends, and the same command goes on after a stop; see
-# [studies over many seeds](../guides/study.md).
+# The same command goes on after a stop; see [studies](../guides/study.md).
 
 # %% tags=["hide-input"]
 rows = [["(baseline)", ablation.BASELINE.title, f"{base.parameters:,}"]]

@@ -3,8 +3,8 @@
 #
 # An accuracy is a measurement, and measurements can flatter. The original of this
 # tutorial reports the best of fifteen epochs of one training, judged on the test images
-# each time. Nothing in that is made up, and yet the next training need not reach it.
-# This page measures by how much.
+# each time. Nothing in that is made up, and yet the next training need not reach it. By
+# how much?
 #
 # **You will learn** what one figure is worth, why a best epoch flatters, what a
 # validation split is for, and that some test labels are wrong.
@@ -54,9 +54,8 @@ Text(
 # %% [markdown]
 # ## What one figure is worth
 #
-# A network that reads some share of *all* digits was tested on ten thousand of them.
-# Other test digits, another figure. Wilson's interval says where the share for all
-# digits may lie.
+# A network was tested on ten thousand digits. Other digits, another figure: Wilson's
+# interval says where its share of *all* digits may lie.
 
 # %% tags=["fold"]
 rows = []
@@ -78,9 +77,9 @@ pages.table(
 )
 
 # %% [markdown]
-# Where the interval holds the target, one run can neither claim nor deny that it was
-# reached. And this is only the chance of the test images. Another seed gives another
-# network, which no formula about one run can know: that takes several.
+# Where the interval holds the target, one run can neither claim nor deny it. And this
+# is only the chance of the test images. Another seed gives another network, which no
+# formula about one run can know: that takes several.
 
 # %% tags=["hide-input"]
 rows = []
@@ -115,7 +114,7 @@ seeds_table
 # %% [markdown]
 # ## The best of fifteen epochs
 #
-# After each epoch the accuracy moves a little up or down, although the network hardly
+# Late epochs move the accuracy a little up or down, although the network hardly
 # improves any more. Whoever reports the best epoch reports the luckiest moment. The
 # final epoch was fixed before anybody looked.
 
@@ -155,12 +154,12 @@ Text(
 )
 
 # %% [markdown]
-# How much of that is luck? Simulate it. Take a network that has stopped improving,
-# whose figure only wavers from epoch to epoch as our runs do near their end, and report
-# the best of several epochs. (The spread of *steps* between epochs, over the root of
-# two, is that of the figures without a steady rise.)
+# How much of that is luck? Simulate a network that has stopped improving, whose figure
+# only wavers from epoch to epoch as our runs do near their end, and report the best of
+# several.
 
 # %%
+# The spread of steps, over the root of two, is that of figures without a steady rise.
 wavering = statistics.median(
     np.diff(history[-6:]).std(ddof=1) / 2**0.5 for history in histories.values()
 )
@@ -194,13 +193,12 @@ Text(
 # %% [markdown]
 # ## The best of ten, a hundred, seven hundred runs
 #
-# Seeds can be picked as epochs can. Train one network again and again, change nothing
-# but the seed, and report the best run: how far does it lie above the mean, which is
-# what the next training can expect? Each stage with ten seeds says how its runs are
-# spread around its own mean. Measured in standard deviations, all of them together are
-# a stock of luck to draw from.
+# Seeds can be picked as epochs can. Train one network with many seeds and report the
+# best run: how far does it lie above the mean, which is what the next training can
+# expect? The runs of all stages with ten seeds, each measured in standard deviations
+# from its stage's mean, are a stock of luck to draw from.
 
-# %%
+# %% tags=["fold"]
 deviations = []
 for stage in stages.STAGES:
     finals = np.array([one.figures.final for one in store.outcomes(stage)])
@@ -243,18 +241,18 @@ pages.hold_to("From there on", bool(far))
 Text(f"""
 So a network with a mean of {last_stage.mean:.2f} % shows
 {last_stage.mean + bell[10]:.2f} % to whoever picks from ten runs, and
-{last_stage.mean + bell[700]:.2f} % to whoever picks from seven hundred. Neither has a
-better network. The two lines part at {far[0]} runs: {len(deviations)} runs hold no
-rarer luck than one in so many. From there on only the bell says more, and whether luck
-has its shape so far out, nobody has measured here.
+{last_stage.mean + bell[700]:.2f} % to whoever picks from seven hundred. It is the same
+network. The two lines part at {far[0]} runs: {len(deviations)} runs hold no rarer luck
+than one in so many. From there on only the bell says more, and whether luck has its
+shape so far out, nobody has measured here.
 """)
 
 # %% [markdown]
 # ### Reading what others have published
 #
-# Nearly all public figures are of *one* run, and most are of its best epoch, judged on
-# the test digits. That is no fraud, but it has to be known. Where a log is shown, the
-# last epoch can be read beside the best:
+# Nearly all public figures are of *one* run, most of its best epoch, judged on the test
+# digits. That is no fraud, but it has to be known. Where a log is shown, the last epoch
+# can be read beside the best:
 
 # %% tags=["hide-input"]
 shown = [one for one in frontier.PUBLISHED if one.final is not None]
@@ -285,11 +283,10 @@ not show is not a result.
 # %% [markdown]
 # ## Choosing on the test set
 #
-# The epoch is not the only thing that gets chosen. Eight stages were tried on the same
-# test images, and each decision to keep or drop something looked at the outcome. Every
-# such choice fits the test images a little. To see it, cut the test images in two at
-# random, choose the network that is best on the first half, and then look at its figure
-# on the second, which had no say.
+# Eight stages were tried on the same test images, and each decision to keep something
+# looked at the outcome. Every such choice fits the test images a little. To see it, cut
+# them in two at random, choose the network that is best on the first half, and look at
+# its figure on the second, which had no say.
 
 # %%
 predictions = torch.stack(
@@ -312,15 +309,14 @@ print(f"the winner on the other half:   {judged_on:.3f} %")
 # %% tags=["hide-input"]
 Text(
     f"Choosing among {len(correct)} networks flatters the winner by **{selection:.3f} "
-    f"points** on average, with {half:,} images to choose on. With more candidates of "
-    "equal quality it would be more."
+    f"points** on average, with {half:,} images to choose on."
 )
 
 # %% [markdown]
 # ## The validation split
 #
-# So choices need images of their own. The package keeps the last of the training images
-# for that:
+# So choices need images of their own. The package keeps the last training images for
+# that:
 
 # %%
 mnist = data.mnist()
@@ -328,13 +324,12 @@ for name in ("full_train", "train", "validation", "test"):
     print(f"{name:10} {len(getattr(mnist, name)):6,} images")
 
 # %% [markdown]
-# `study.tasks_for(stage, seeds, judged_on="validation")` trains on the smaller part and
-# judges on the rest. Choose by that, as often as you like; then train the one choice on
-# all training images, and look at the test images once.
+# `study.tasks_for(stage, seeds, judged_on="validation")` trains without them and judges
+# on them. Choose by that, as often as you like; then train the one choice on all
+# training images, and look at the test images once.
 #
 # A validation image must not be trained on. The recorded runs reproduce the original,
-# which trained on all sixty thousand. What would the "validation" accuracy of *these*
-# networks say?
+# which trained on all sixty thousand. What would *their* "validation" accuracy say?
 
 # %% tags=["fold"]
 rows, differences = [], []
@@ -365,21 +360,18 @@ above = sum(difference > 0 for difference in differences)
 Text(
     f"{above} of {len(differences)} networks look better on the images that they were "
     f"trained on, by {statistics.fmean(differences):+.2f} points on average. Part of "
-    "that is memory. How large a part, only a network that has never seen these images "
-    "could tell."
+    "that is memory. How much, only a network that never saw these images could tell."
 )
 
 # %% [markdown]
-# Even a clean validation figure need not equal the test figure. The test digits of
-# MNIST were written by other people than the training digits
-# ([LeCun, Cortes and Burges](https://yann.lecun.com/exdb/mnist/)), while training and
-# validation images share their writers. Use validation figures to compare, not to
-# foretell.
+# Even a clean validation figure need not equal the test figure. MNIST's test digits
+# were written by other people than its training digits ([LeCun, Cortes and
+# Burges](https://yann.lecun.com/exdb/mnist/)), while training and validation images
+# share their writers. Use validation figures to compare, not to foretell.
 #
 # ## Digits that everybody gets wrong
 #
-# Some mistakes are no accident of one training. How many of the networks get each digit
-# wrong?
+# Some mistakes are no accident of one training. How many networks get each digit wrong?
 
 # %%
 wrong_by = (~correct).sum(axis=0)  # (10000,)
@@ -407,22 +399,21 @@ figures.digits(
 )
 
 # %% [markdown]
-# Above each: its position among the test images, the label, what the networks most
-# often take it for, and how many get it wrong. These networks differ in size, recipe
-# and seed; where they agree against the label, the label is the suspect. Candidates, no
-# more: networks of one family share their blind spots.
+# Above each: its position, the label, what the networks most often take it for, and how
+# many get it wrong. Where networks of different size, recipe and seed agree against the
+# label, the label is the suspect. Candidates, no more: one family shares its blind
+# spots.
 #
 # ## Labels that people doubt
 #
-# Others have asked people. Northcutt, Athalye and Mueller let five people look at each
-# test digit that their method flagged, and found fifteen of MNIST's test labels to be
-# wrong
-# ([Pervasive Label Errors in Test Sets Destabilize Machine Learning Benchmarks](https://arxiv.org/abs/2103.14749),
-# NeurIPS 2021; the votes are
+# Northcutt, Athalye and Mueller let five people look at each test digit that their
+# method flagged, and found fifteen of MNIST's test labels to be wrong ([Pervasive Label
+# Errors in Test Sets Destabilize Machine Learning
+# Benchmarks](https://arxiv.org/abs/2103.14749), NeurIPS 2021; the votes are
 # [published](https://github.com/cleanlab/label-errors/tree/main/mturk)). These are the
 # fifteen digits of which fewer than three of the five saw what the label says.
 
-# %%
+# %% tags=["fold"]
 # position: label, the other digit asked about,
 # and the votes for the label, for the other, for neither
 DOUBTED = {
@@ -487,25 +478,24 @@ Text(f"""
 """)
 
 # %% [markdown]
-# We leave the test set as it is, mistakes included, since only then do figures compare
-# with those of others. But a network that reaches the very top of this scale has learnt
-# some of its mistakes.
+# We leave the test set as it is, since only then do figures compare with those of
+# others. But a network at the very top of this scale has learnt some of its mistakes.
 #
 # ## What this tutorial does
 #
-# - The headline is the **final epoch**, fixed before looking; the best epoch stands
-#   beside it, named.
+# - The headline is the **final epoch**, fixed before looking; the best stands beside
+#   it.
 # - Over **many seeds** where a study has them, with standard deviation, minimum and the
 #   share that passes.
 # - A difference is called one only when its interval leaves out zero and it exceeds the
 #   spread.
-# - Stages 1 to 8 repeat **choices** that the original made by looking at test images,
-#   as their pages say. A choice of one's own belongs on the validation images.
+# - Stages 1 to 8 repeat **choices** that the original made by looking at test images.
+#   One's own belong on the validation images.
 #
 # ## Exercises
 #
 # **1.** Somebody trains ten times and reports the best epoch of the best run. Simulate
-# it: a network whose true level is the target, seeds and epochs that waver as ours do.
+# it for a true level at the target, with seeds and epochs that waver as ours do.
 
 # %% tags=["solution"]
 # Between seeds take as much as between epochs; a study says more.
@@ -517,9 +507,8 @@ print(f"reported on average {reported.mean():.2f} %, true level {evidence.TARGET
 print(f"no reported figure lay below {reported.min():.2f} %")
 
 # %% [markdown]
-# **2.** Two networks with the same number of mistakes need not make the same ones. Of
-# the digits that the last stage gets wrong, how many does each other stage get wrong
-# too?
+# **2.** Of the digits that the last stage gets wrong, how many does each other stage
+# get wrong too?
 
 # %% tags=["solution"]
 mistaken = ~right
@@ -532,8 +521,8 @@ for run in records[:-1]:
     )
 
 # %% [markdown]
-# **3.** A vote of all recorded networks: how many digits does it read, compared with
-# the best of them? And is it fair to say 'the best of them'?
+# **3.** How many digits does a vote of all recorded networks read, compared with the
+# best of them? And is it fair to say 'the best of them'?
 
 # %% tags=["solution"]
 voted = torch.mode(predictions[: len(records)], dim=0).values

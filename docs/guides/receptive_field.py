@@ -1,17 +1,16 @@
 # %% [markdown]
 # # Receptive fields
 #
-# A unit of a convolutional network does not see the whole image. It sees a patch, and
-# no training can teach it what lies outside. Whoever shrinks a network has to know that
-# patch, for each layer that goes takes some of it away.
+# A unit of a convolutional network sees a patch of the image, and no training can teach
+# it what lies outside. Whoever shrinks a network has to know that patch, for each layer
+# that goes takes some of it away.
 #
 # **You will learn** to compute size, jump and start of any layer by hand, where the
 # usual shortcuts go wrong, and what a network makes of the pixels that it could see.
 #
-# **Know first** what kernel, stride, padding and dilation are. The stages need not have
-# been read.
+# **Know first** what kernel, stride, padding and dilation are.
 
-# %%
+# %% tags=["hide-input"]
 import json
 
 import torch
@@ -24,10 +23,10 @@ from mnist_steps.markup import Text
 # ## One axis, by hand
 #
 # Fields of ordinary convolutions are rectangles, so one axis is enough. Take two
-# convolutions of three units with a pooling of two between them, and follow one unit
-# back to the input.
+# convolutions of three with a pooling of two between them, and follow one unit back to
+# the input.
 
-# %%
+# %% tags=["fold"]
 small = [
     ("conv", 3, 1, 1),
     ("pool", 2, 2, 1),
@@ -42,9 +41,9 @@ figures.one_axis(small, input_size=14, unit=1)
 # - its **jump**, how far the fields of two neighbours lie apart,
 # - its **start**, where the first unit's field begins.
 #
-# A kernel adds `kernel - 1` neighbours, and each neighbour adds one jump. A stride
-# leaves units out, so it multiplies the jump, for all layers that follow. Padding moves
-# the start to the left. That is the whole theory:
+# A kernel adds `kernel - 1` neighbours, and each adds one jump. A stride leaves units
+# out, so it multiplies the jump for all layers that follow. Padding moves the start to
+# the left. That is the whole theory:
 
 # %%
 
@@ -62,13 +61,13 @@ def field_along_one_axis(layers):
 by_hand = field_along_one_axis([(*layer, 0) for layer in small])
 
 # %% [markdown]
-# Look at the pooling: it makes the field one larger and the jump twice as large. The
-# original of this tutorial doubled the *field* there.
+# Look at the pooling: the field becomes one larger, the jump twice as large. The
+# original of this tutorial doubled the *field*.
 #
 # ## Let the computer do it
 #
-# [`analyze`](../reference/package.md#mnist_steps.receptive_field.analyze) reads the
-# layers off any PyTorch network and does the same for each.
+# [`analyze`](../reference/package.md#mnist_steps.receptive_field.analyze) does the same
+# for each layer of any PyTorch network.
 
 # %%
 network = nn.Sequential(nn.Conv2d(1, 1, 3), nn.MaxPool2d(2), nn.Conv2d(1, 1, 3))
@@ -79,8 +78,8 @@ assert (last.size[0], last.jump[0], last.start[0]) == by_hand
 # %% [markdown]
 # How do we know that it is right? By poisoning pixels. `NaN`, not a number, is
 # contagious: whatever it is added to or multiplied with becomes NaN too, even by a
-# weight of zero. Set one pixel to NaN, run the real network, and see which units turn
-# NaN. Those see the pixel.
+# weight of zero. Set one pixel to NaN and run the real network: the units that turn NaN
+# see the pixel.
 
 # %%
 image = torch.rand(1, 1, 14, 14)
@@ -88,9 +87,9 @@ image[0, 0, 5, 5] = float("nan")
 network(image)[0, 0].isnan().int()
 
 # %% [markdown]
-# [`verify`](../reference/package.md#mnist_steps.receptive_field.verify) does that with
-# pixel after pixel, for every unit of every layer, and raises
-# an error at the first difference.
+# [`verify`](../reference/package.md#mnist_steps.receptive_field.verify) does that pixel
+# after pixel, for every unit of every layer, and raises an error at the first
+# difference.
 
 # %%
 for stage in stages.STAGES[:8]:
@@ -105,10 +104,9 @@ for stage in stages.STAGES[:8]:
 # %% [markdown]
 # ## Try it
 #
-# Change a layer and watch size, jump and start of all that follow; then pick a unit and
-# see its pixels on a digit. What to try: a stride in an early layer beside the same
-# stride in a late one; a dilation of two, which leaves holes; a padding, and a unit in
-# the corner.
+# Change a layer and watch all that follow; then pick a unit and see its pixels on a
+# digit. What to try: a stride in an early layer, and in a late one; a dilation of two,
+# which leaves holes; a padding, and a unit in the corner.
 #
 # <link rel="stylesheet" href="../stylesheets/explorer.css">
 # <div id="rf-explorer" class="explorer"><p>Here the site has an explorer that runs in
@@ -120,7 +118,7 @@ for stage in stages.STAGES[:8]:
 # %% [markdown]
 # ## The eight stages
 
-# %%
+# %% tags=["hide-input"]
 growing = {}
 for number in (1, 2, 3, 8):
     growing[f"stage {number}"] = receptive_field.analyze(
@@ -129,16 +127,16 @@ for number in (1, 2, 3, 8):
 figures.growth(growing, image_size=28)
 
 # %% [markdown]
-# Stage 1 grows far past the image: its last units look mostly at padding that is not
-# there. The others end where the digit ends, which was their plan.
+# Stage 1 grows far past the image: its last units look mostly at padding. The others
+# end where the image ends, as planned.
 #
 # ## Where the original's figures are wrong
 #
-# The original of this tutorial wrote a field beside each layer. Here are all that
-# differ from the computed ones, with a third opinion: the poison test, on an image
-# large enough that no border cuts a field off.
+# The original wrote a field beside each layer. Here are all that differ from the
+# computed ones, with a third opinion: the poison test, on an image so large that no
+# border cuts a field off.
 
-# %%
+# %% tags=["fold"]
 
 
 def poisoned_size(network, channels=1, edge=72):
@@ -202,8 +200,8 @@ Text(
 # %% [markdown]
 # ## Holes
 #
-# A kernel with dilation skips pixels. Its field still *spans* the same box, but not
-# every pixel in the box reaches the unit. `pixels` counts those that do.
+# A kernel with dilation skips pixels. Its field *spans* a box, but not every pixel in
+# it reaches the unit. `pixels` counts those that do.
 
 # %%
 dilated = nn.Sequential(
@@ -219,13 +217,12 @@ print(
     f"{(bottom - top) * (right - left)} reach the unit"
 )
 
-# %%
+# %% tags=["hide-input"]
 digit = data.mnist().test.images[0]
 figures.field(layer, digit, 8, 8)
 
 # %% [markdown]
-# Where branches merge, the fields unite, and then not even the box is filled by rows
-# and columns: two branches, one tall and one wide, make a cross.
+# Where branches merge, fields unite: a tall branch and a wide one make a cross.
 
 # %%
 
@@ -246,9 +243,9 @@ figures.field(cross, digit, 14, 14)
 # %% [markdown]
 # ## At the border
 #
-# A padded network gives its border units a field that hangs over the edge. What lies
-# there is padding, always zero, and carries no information. In stage 1, this is what
-# one corner unit of the last padded layer sees:
+# In a padded network, fields of border units hang over the edge. What lies there is
+# padding, always zero, and carries no information. This is what a corner unit of stage
+# 1's last padded layer sees:
 
 # %%
 conv4 = receptive_field.analyze(stages.get(1).build(), (1, 28, 28))["conv4"]
@@ -263,26 +260,25 @@ print(
     "middle"
 )
 
-# %%
+# %% tags=["hide-input"]
 figures.field(conv4, digit, 0, 0)
 
 # %% [markdown]
 # ## Could see, does see
 #
-# The field says which pixels *can* reach a unit. How much each one *does* is another
-# question. Few paths lead from a pixel at the rim to the unit, many from one in the
-# middle. The gradient of the unit by each pixel, averaged over real digits, shows it;
-# Luo and others named this the
+# The field says which pixels *can* reach a unit. How much each *does* is another
+# question: few paths lead there from the rim, many from the middle. The gradient of the
+# unit by each pixel, averaged over real digits, shows it; Luo and others named this the
 # [effective receptive field](https://arxiv.org/abs/1701.04128) in 2016.
 
-# %%
+# %% tags=["fold"]
 digits = (data.mnist().test.images[:200].float() / 255 - 0.1307) / 0.3081
 trained = runs.load(8).build()
 conv7 = receptive_field.analyze(trained, (1, 28, 28))["conv7"]
 effective = receptive_field.effective(trained, digits, "conv7")
 figures.field_and_effective(conv7, effective, digit, 2, 2)
 
-# %%
+# %% tags=["fold"]
 rows = []
 for stage in stages.STAGES[:8]:
     name = [name for name in stage.claim.receptive_fields if name.startswith("conv")][
@@ -323,8 +319,8 @@ pages.table(
 # %% [markdown]
 # ## Your own network
 #
-# Everything on this page works for any network that `torch.fx` can trace, from a
-# notebook or from the command line:
+# All of this works for any network that `torch.fx` can trace, in a notebook or from the
+# command line:
 #
 # ```
 # mnist-steps rf torchvision.models:resnet18 --input 3,224,224
@@ -352,11 +348,11 @@ for layer in receptive_field.analyze(Gated(), (1, 28, 28)):
     print(f"{layer.name:12} size {layer.size}  {layer.note}")
 
 # %% [markdown]
-# And an operation that the calculator does not know stops it. Nothing is guessed.
+# An operation that the calculator does not know stops it. Nothing is guessed.
 #
 # How long does it take, beside other tools that print a table of layers? Of these, only
-# torchscan computes receptive fields too. The figures are those of one machine, saved
-# by `tests/benchmarks/bench_receptive_field.py`.
+# torchscan computes receptive fields too. One machine's figures, saved by
+# `tests/benchmarks/bench_receptive_field.py`:
 
 # %% tags=["fold"]
 benchmark = json.loads(
@@ -374,8 +370,8 @@ pages.table(
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Three convolutions of size 3, or one of size 7: show that the field is the
-# same, and count the weights for ten channels.
+# **1.** Show that three convolutions of size 3 have the field of one of size 7, and
+# count the weights for ten channels.
 
 # %% tags=["solution"]
 three = nn.Sequential(*(nn.Conv2d(10, 10, 3, bias=False) for _ in range(3)))
@@ -390,7 +386,7 @@ for network in (three, one):
 
 # %% [markdown]
 # **2.** Where must a single pooling of two stand among eight 3×3 convolutions without
-# padding so that the field is at least as large as the digit? Try all places.
+# padding so that the field is at least the image? Try all places.
 
 # %% tags=["solution"]
 for place in range(9):
@@ -404,13 +400,13 @@ for place in range(9):
         f"{size}{'  enough' if size >= 28 else ''}"
     )
 
+# %% [markdown] tags=["solution"]
+# The sooner the pooling, the larger the field, for each layer behind it counts double.
+# But early pooling throws away detail unused.
+
 # %% [markdown]
-# The sooner the pooling, the larger the field, for every layer behind it counts double.
-# But early pooling throws away detail before it was used.
-#
-# **3.** Build a network of three convolutions of size 3 in which the last layer's field
-# spans 15 pixels. Can it be done without a pooling, and how many of the pixels in the
-# box does the last layer then reach?
+# **3.** Build a network of three convolutions of size 3 whose last field spans 15
+# pixels, without a pooling. How many of the pixels in the box reach the unit?
 
 # %% tags=["solution"]
 dilations = (1, 2, 4)

@@ -1,30 +1,29 @@
 # %% [markdown]
 # # Shrink your own network
 #
-# You have a network that works, and it is too large. Here is the way of this tutorial
-# as a checklist, with the lines that do each step. It is tried on a network that is not
-# ours: torchvision's ResNet-18, on images of 32 by 32 pixels with three colours, such
-# as those of CIFAR-10. Only shapes are looked at, nothing is trained.
+# You have a network that works, and it is too large. Here is this tutorial as a
+# checklist, with the lines that do each step, tried on a network that is not ours:
+# torchvision's ResNet-18, on colour images of 32×32 pixels, such as those of CIFAR-10.
+# Only shapes are looked at, nothing is trained.
 #
 # ## 0. Before you cut
 #
-# - **A number to reach**, and one that you may spend. Without both you never know when
-#   to stop.
+# - **A number to reach**, and one that you may spend: else you never know when to stop.
 # - **Images held back** to choose on. The test set answers once, at the end.
-# - **A loop that you trust.** Let it learn one batch by heart, as [stage
-#   1](../stages/01_setup.py) does.
+# - **A loop that you trust.** Let it learn one batch by heart, as in [stage
+#   1](../stages/01_setup.py).
 #
 # ## 1. Count
 #
-# Where are the parameters, and where is the work? They are seldom in the same place.
-# Your own network is `file.py:Name`:
+# Where are the parameters, and where is the work? Seldom in the same place. Your own
+# network is `file.py:Name`:
 #
 # ```
 # mnist-steps summary torchvision.models:resnet18 --input 3,32,32
 # mnist-steps rf torchvision.models:resnet18 --input 3,32,32
 # ```
 #
-# Here, added up by the blocks that ResNet calls layers:
+# Here, by the blocks that ResNet calls layers:
 
 # %%
 from collections import Counter
@@ -59,8 +58,8 @@ Text(
 # %% [markdown]
 # ## 2. Look at the fields
 #
-# How far does a unit see, and how large is the image? What sees far beyond the border
-# was made for larger images. [Stage 2](../stages/02_skeleton.py) has the rule.
+# What sees far beyond the image's border was made for larger images. [Stage
+# 2](../stages/02_skeleton.py) has the rule.
 
 # %%
 analysis = receptive_field.analyze(network, (3, 32, 32))
@@ -74,12 +73,12 @@ early = next(block for block, layer in ends.items() if layer.size[0] >= 32)
 pages.hold_to("a map of a single unit", ends["layer4"].output_shape[-2:] == (1, 1))
 Text(
     f"At the end of `{early}` a unit sees all 32 pixels. `layer4` works on "
-    "a map of a single unit: there, eight of nine weights of a kernel lie on padding. "
-    "For this image, the network may end sooner."
+    "a map of a single unit: there, eight of nine weights lie on padding. For this "
+    "image, the network may end sooner."
 )
 
 # %% [markdown]
-# So plan backwards from the image. Fewer strides at the beginning, an end where the
+# So plan backwards from the image: fewer strides at the beginning, an end where the
 # field has reached the border:
 
 # %%
@@ -105,10 +104,9 @@ for width in (64, 32, 16):
 # %% [markdown]
 # ## 3. Cut channels, and watch the signal
 #
-# A layer's parameters grow with the square of the width, so half the channels are a
-# quarter of the parameters. Before you train, send a batch through and look at what
-# arrives. It has to be there at the last layer, in both directions; else see [stage
-# 3](../stages/03_lighter.py).
+# A layer's parameters grow with the square of the width: half the channels are a
+# quarter of the parameters. Before you train, send a batch through. The signal has to
+# arrive, in both directions; else see [stage 3](../stages/03_lighter.py).
 
 # %%
 import torch
@@ -129,8 +127,8 @@ figures.signal(signals)
 # %% [markdown]
 # ## 4. Normalize
 #
-# Is there a normalization behind each convolution but the last? Then drop the biases
-# before them: [stage 4](../stages/04_batch_norm.py) says why.
+# With a normalization behind each convolution but the last, drop the biases before
+# them: [stage 4](../stages/04_batch_norm.py) says why.
 
 # %%
 for name, layer in smaller(16).named_modules():
@@ -152,23 +150,22 @@ print(f"averaged:  {nn.Linear(64, 10).weight.numel():6,} weights")
 # ## 6. Mix channels where it is cheap
 #
 # Where a layer only has to mix channels, a [kernel of one
-# pixel](../stages/06_pointwise.py) does it with a ninth of the weights. With nothing
-# but normalization on one side, it adds nothing. Look for such pairs.
+# pixel](../stages/06_pointwise.py) does it with a ninth of the weights. With only
+# normalization between it and another, it adds nothing: look for such pairs.
 #
 # ## 7. Spend what is left
 #
-# If something is left of your budget, [spend it](../stages/07_capacity.py) one place at
-# a time, and judge each by several seeds, on the images held back.
+# [Spend the rest of your budget](../stages/07_capacity.py) one place at a time, and
+# judge each by several seeds, on the images held back.
 #
 # ## 8. Then the schedule
 #
-# A [schedule](../stages/08_lr_scheduler.py) costs no parameter. Try it last, for it
-# helps every network, the worse ones too.
+# A [schedule](../stages/08_lr_scheduler.py) costs no parameter. Try it last: it helps
+# worse networks, too.
 #
 # ## Judge each step over seeds
 #
-# Train before and after with five seeds or more, and ask whether the difference is more
-# than chance:
+# Train both with five seeds or more, and ask whether they differ by more than chance:
 
 # %%
 from mnist_steps.experiments import evidence
@@ -178,8 +175,8 @@ after = [91.6, 92.0, 91.5, 92.2, 91.9]
 print(evidence.compare(before, after).verdict("before", "after"))
 
 # %% [markdown]
-# A step that the seeds cannot tell from nothing has cost nothing that you could
-# measure: keep it, and say so. [Studies](study.md) of MNIST's networks are one command.
+# A step that the seeds cannot tell from nothing cost nothing that you could measure:
+# keep it, and say so. [Studies](study.md) of MNIST's networks are one command.
 #
 # ## Or keep the network, and change its weights
 #

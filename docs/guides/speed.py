@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Speed
 #
-# A faster training is not only a shorter wait. It is more seeds for the same patience,
-# and seeds are what separates a finding from luck. The networks here are tiny, so a
-# good part of what the usual pipeline does all day is not learning at all.
+# A faster training is more seeds for the same patience, and seeds separate a finding
+# from luck. The networks here are tiny, so a good part of what the usual pipeline does
+# all day is not learning at all.
 #
 # **You will learn** to find out where a training step's time goes before changing
 # anything, why augmenting image by image is slow, and how to compare two programs on a
@@ -12,7 +12,7 @@
 # **Know first** the training loop of
 # [stage 1](../stages/01_setup.py#learning-walks-downhill).
 
-# %%
+# %% tags=["hide-input"]
 import functools
 import json
 import statistics
@@ -40,10 +40,10 @@ recipe = stage.recipe
 # %% [markdown]
 # ## Image by image
 #
-# The usual pipeline takes one image out of the data set, makes a picture object of it,
-# sends that through one Python function after the other, each of which draws its own
-# random numbers and returns a new picture, and makes a tensor of the last. Then comes
-# the next image. Here are some, prepared that way and ours, for stage 8.
+# The usual pipeline makes a picture object of one image, sends it through one Python
+# function after the other, each of which draws its own random numbers and returns a new
+# picture, and makes a tensor of the last. Then comes the next image. Here are some,
+# prepared that way and ours, for stage 8.
 
 # %%
 data.unpack()
@@ -75,23 +75,20 @@ Text(
 )
 
 # %% [markdown]
-# Neither does more to the pixels than the other. What the first pays for is the way to
-# them: a few dozen calls from Python into a library for every image, each of which
-# takes longer to begin than to move a few hundred pixels. A batch makes the same calls
-# once.
-#
-# Two ideas make that possible.
+# Both do the same to the pixels. What the first pays for is the way to them: a few
+# dozen calls from Python into a library for every image, each of which takes longer to
+# begin than to move a few hundred pixels. A batch makes the same calls once. Two ideas
+# make that possible.
 #
 # **Every transform here is an affine map.** So the maps of a whole batch are one tensor
-# of matrices, which can be multiplied with each other and applied in a single
-# resampling:
+# of matrices, multiplied with each other and applied in a single resampling:
 
-# %%
+# %% tags=["hide-input"]
 pages.source(augment.augment)
 
 # %% [markdown]
-# **The data set fits into memory,** so nothing has to be loaded while training. A batch
-# is cut from it by an index.
+# **The data set fits into memory,** so nothing is loaded while training. A batch is cut
+# from it by an index.
 
 # %%
 print(f"{split.images.nbytes / 1e6:.0f} MB for {len(split):,} images, kept as bytes")
@@ -100,16 +97,16 @@ print(tuple(batch.shape))
 
 # %% [markdown]
 # A loader's worker processes are the usual cure: they prepare batches while the network
-# computes. The work is not less then, it is done by cores that would otherwise be idle.
-# Where the network itself keeps all cores busy, workers take from it what they give;
-# the table below has a row for them.
+# computes. That is no less work, but done by cores that would be idle. Where the
+# network keeps all cores busy, workers take from it what they give; the table below has
+# a row for them.
 #
 # ## A step, part by part
 #
-# Which part is worth an effort? The benchmark runs the training loop with a look at the
-# clock between its parts. Here it does so for some steps of stage 8, in this build.
+# Which part is worth an effort? Here the training loop runs some steps of stage 8, with
+# a look at the clock between its parts, in this build.
 
-# %%
+# %% tags=["hide-input"]
 here = bench.breakdown(stage, steps=20)
 figures.step_parts({"stage 8": here.seconds})
 
@@ -119,37 +116,35 @@ preparing = here.seconds["batch"] + here.seconds["augmentation"]
 Text(
     f"Cutting and augmenting a batch takes {preparing / here.step:.0%} of a step, the "
     f"network itself {network / here.step:.0%}, of which the backward pass is "
-    f"{here.seconds['backward'] / network:.0%}. Whoever wants this faster has to look "
-    f"at the {'network' if network > preparing else 'preparation'} first: were all the "
-    f"rest free, a step would be {here.step / network:.2f} times as fast, and no more."
+    f"{here.seconds['backward'] / network:.0%}. So look at the "
+    f"{'network' if network > preparing else 'preparation'} first: were all but the "
+    f"network free, a step would be {here.step / network:.2f} times as fast, no more."
 )
 
 # %% [markdown]
 # ## How much of the machine is that?
 #
-# A processor has a best case: the product of two large matrices, where every number
-# that was fetched from memory is used many times. How fast does it multiply there, and
-# how fast in a training step? The step's arithmetic is known from
-# [the layer table](../stages/08_lr_scheduler.py#the-audit): the forward pass once,
-# and the backward pass twice that, for it computes how the loss depends on each weight,
-# and on each layer's input.
+# A processor's best case is the product of two large matrices, where every number that
+# was fetched from memory is used many times. How fast does it multiply there, and how
+# fast in a training step? The step's arithmetic is known from [the layer
+# table](../stages/08_lr_scheduler.py#the-audit): the forward pass once, the backward
+# pass twice that, for it asks how the loss depends on each weight, and on each layer's
+# input.
 
 # %% tags=["hide-input"]
 Text(f"For stage 8 in this build: {here}")
 
 # %% [markdown]
-# The rest is not waste that a clever loop could save. A kernel of three by three over
-# ten channels gives the processor little to do with each number that it fetches, and
-# between two convolutions stand normalizations and pools, which fetch everything and
-# multiply next to nothing.
+# A clever loop could not save the rest. A kernel of 3×3 over ten channels gives the
+# processor little to do with each number that it fetches, and normalizations and pools
+# fetch everything and multiply next to nothing.
 #
 # ## Beside other pipelines
 #
-# A comparison has to be fair in three ways. *Same work:* the same network and the same
-# number of images. *Same machine, same threads.* And *same time*: a processor slows
-# down when it gets warm or has other things to do, so the pipelines take turns, a few
-# steps each, round after round, and what counts is the median. Starting a pipeline is
-# not counted.
+# A comparison has to be fair in three ways. *Same work:* network and number of images.
+# *Same machine, same threads.* And *same time*: a processor slows down when it gets
+# warm or has other things to do, so the pipelines take turns, a few steps each, and the
+# median counts. Starting a pipeline does not.
 
 # %% tags=["hide-input"]
 kinds = pipelines.kinds()
@@ -168,25 +163,33 @@ found = {(row["stage"], row["pipeline"]): row for row in rows}
 names = list(dict.fromkeys(row["pipeline"] for row in rows))
 
 
-def seconds(row):
-    return (
-        f"{row['seconds_per_epoch']:.0f} "
-        f"({row['seconds_per_epoch_least']:.0f}–{row['seconds_per_epoch_most']:.0f})"
-        if row
-        else "–"
-    )
+def of_all(cell):
+    """For each stage a row: what `cell` says of each pipeline's row of the file."""
+    table = []
+    for number in dict.fromkeys(row["stage"] for row in rows):
+        measured = [found.get((number, name)) for name in names]
+        table.append([f"{number}", *(cell(row) if row else "–" for row in measured)])
+    return table
 
 
 pages.table(
     ["stage", *names],
-    [
-        [f"{number}", *(seconds(found.get((number, name))) for name in names)]
-        for number in dict.fromkeys(row["stage"] for row in rows)
-    ],
+    of_all(lambda row: f"{row['seconds_per_epoch']:.0f}"),
     f"Seconds per epoch on {machine['processor']}, {machine['threads']} "
     f"{'thread' if machine['threads'] == 1 else 'threads'}, torch {machine['torch']}, "
-    f"{machine['date']}: median of {machine['rounds']} rounds, and the least and the "
-    "most. An epoch trains on all training images and evaluates all test images.",
+    f"{machine['date']}: median of {machine['rounds']} rounds. An epoch trains on all "
+    "training images and evaluates all test images.",
+)
+
+# %% tags=["hide-input"]
+spans = of_all(
+    lambda row: (
+        f"{row['seconds_per_epoch_least']:.0f}–{row['seconds_per_epoch_most']:.0f}"
+    )
+)
+figures.folded(
+    "The least and the most",
+    pages.table(["stage", *names], spans, "Seconds per epoch over the rounds."),
 )
 
 # %% tags=["hide-input"]
@@ -251,8 +254,8 @@ lines.append(
 Text(" ".join(lines))
 
 # %% [markdown]
-# And this is where a step's time went on that machine, stage by stage. The wider a
-# network, the less does anything else matter.
+# And this is where a step's time went there. The wider a network, the less does
+# anything else matter.
 
 # %% tags=["hide-input"]
 measured = {
@@ -299,25 +302,22 @@ pages.table(
 # %% [markdown]
 # ## In a web page
 #
-# The engine's C code is compiled twice: for the processor at hand, and for web pages,
-# as WebAssembly. A page has vectors of four numbers and one thread; the code is the
-# same. `tests/benchmarks/bench_engine.py` lets both take turns.
+# The engine's C code is compiled for the processor at hand, and for web pages, as
+# WebAssembly. A page has vectors of four numbers and one thread.
+# `tests/benchmarks/bench_engine.py` lets both take turns.
 
 # %% tags=["hide-input"]
 browser = json.loads(
     (runs.RECORDS / "benchmarks" / "engine.json").read_text(encoding="utf-8")
 )
-ways_to_compute = list(browser["rows"][0]["seconds_per_epoch"])
+compared = browser["rows"]
 pages.table(
-    ["stage", *ways_to_compute, "memory in the page"],
+    ["", *(f"stage {row['stage']}" for row in compared)],
     [
-        [
-            f"{row['stage']}",
-            *(f"{row['seconds_per_epoch'][name]:.1f}" for name in ways_to_compute),
-            f"{row['megabytes_in_page']} MB",
-        ]
-        for row in browser["rows"]
-    ],
+        [name, *(f"{row['seconds_per_epoch'][name]:.1f}" for row in compared)]
+        for name in compared[0]["seconds_per_epoch"]
+    ]
+    + [["memory in the page", *(f"{row['megabytes_in_page']} MB" for row in compared)]],
     f"Seconds an epoch without evaluation, on {browser['processor']}, Chromium "
     f"{browser['chromium']}, torch {browser['torch']}, {browser['date']}.",
 )
@@ -328,22 +328,20 @@ pages.table(
 # The original's pipeline becomes ours in two moves: prepare batches instead of images,
 # then compute small networks by code that suits them. A processor's vector unit does
 # one operation to eight or sixteen numbers at once, and PyTorch fills it with channels.
-# Networks made of hundreds of channels fill it well. Ours have ten, so every other
-# vector is mostly padding. But whatever the network, there are plenty of images in a
-# batch: with sixteen of them side by side, every vector is full. The engine does that,
-# in C, with layers, resampling and updates of its own (`mnist_steps/engine/`); results
-# differ by rounding. It is taken without asking where it fits the network and where
-# there is a C compiler; `--engine torch` insists on PyTorch.
+# Hundreds of channels fill it well. Ours are ten, so every other vector is mostly
+# padding. But a batch has plenty of images: with sixteen of them side by side, every
+# vector is full. The engine does that, in C (`mnist_steps/engine/`); results differ by
+# rounding. It is taken where it fits the network and where there is a C compiler;
+# `--engine torch` insists on PyTorch.
 #
-# In between there is a choice of how a network's numbers lie in memory: channel after
-# channel, as PyTorch has it by default, or with a pixel's channels side by side
-# (`channels_last`). Which of them is the faster depends on the network and on the
-# processor, and it may be either. Records are made with the second, and a replay has
-# to repeat that, for the two round differently.
+# In between there is a choice of how numbers lie in memory: channel after channel,
+# PyTorch's default, or a pixel's channels side by side (`channels_last`). Either may be
+# the faster, by network and processor. Records are made with the second, and a replay
+# repeats that, for the two round differently.
 #
 # Measured in this build, in turns:
 
-# %%
+# %% tags=["fold"]
 moves = {
     "image by image": pipelines.Original,
     "batches from memory": pipelines.InMemory,
@@ -395,26 +393,24 @@ pages.table(
 #   loss, as the table shows; kept because records were made with it.
 # - **Winograd's algorithm, which trades multiplications for additions:** pays only
 #   where many channels share its cost: the two widest layers of stage 1; kept there.
-# - **Convolution by Fourier transform:** slower everywhere: kernels are small, maps are
-#   small.
+# - **Convolution by Fourier transform:** slower everywhere: kernels and maps are small.
 # - **`torch.compile`:** a little faster per step, but compiling takes about as long as
 #   two epochs of stage 8, and needs a C++ compiler; left to whoever wants it.
 # - **Sixteen images side by side, and a whole step in five calls:** several times the
 #   speed for ten to eighteen channels, and still a gain for a hundred; kept, as the
 #   engine.
-# - **All of a network's memory laid out once:** nothing is asked of the system or
-#   given back between steps, which clears every page that it hands out; part of it.
+# - **All of a network's memory laid out once:** between steps nothing is asked of the
+#   system, which clears every page that it hands out; kept.
 # - **One process a core, for several seeds:** better than one process on all cores;
 #   `mnist-steps study` does so.
 #
 # ## Many runs
 #
-# A study makes the same training with many seeds. Its runs know nothing of each other,
-# so they share a machine well: a process for each core, one thread each. What does it
-# cost to hand runs out? The processes have to start, import torch and read the data,
-# and at the end one of them may wait for the other. Here the runs are full trainings of
-# stage 8, one for each worker, so that the start counts as much as it can;
-# `tests/benchmarks/bench_study.py` measured it.
+# The runs of a study know nothing of each other, so they share a machine well: a
+# process for each core, one thread each. What does it cost to hand them out? The
+# processes have to start, import torch and read the data, and at the end one may wait
+# for the other. Here each worker makes one full training of stage 8, so that the start
+# counts as much as it can; `tests/benchmarks/bench_study.py` measured it.
 
 # %% tags=["hide-input"]
 studied = json.loads(
@@ -444,7 +440,7 @@ pages.hold_to("a small price", worst < 0.05)
 Text(
     f"Two workers make {two['runs_per_hour'] / one['runs_per_hour']:.2f} times as many "
     f"runs per hour as one. The overhead is {worst:.1%} at most, a small price, and "
-    "smaller still in a long study, which starts its workers once."
+    "smaller in a long study, which starts its workers once."
 )
 
 # %% [markdown]
@@ -456,13 +452,12 @@ Text(
 # mnist-steps bench --stages 8 --pipelines original,mnist_steps --json
 # ```
 #
-# Kornia's row needs the library: `pip install 'mnist-steps[bench]'`. Without it the row
-# is left out.
+# Kornia's row needs the library: `pip install 'mnist-steps[bench]'`.
 #
 # ## Exercises
 #
-# **1.** If augmentation cost nothing at all, how much faster would a step of each stage
-# be? Guess from the chart, then compute it.
+# **1.** If augmentation cost nothing, how much faster would a step of each stage be?
+# Guess from the chart, then compute it.
 
 # %% tags=["solution"]
 for number, parts in measured.items():
@@ -474,8 +469,8 @@ for number, parts in measured.items():
 # share back, however well it is done.
 
 # %% [markdown]
-# **2.** Does the time per image depend on the batch size? Measure the forward pass of
-# stage 8 for batches from 16 to 1024 images.
+# **2.** Does the time per image depend on the batch size? Measure stage 8's forward
+# pass for batches from 16 to 1024 images.
 
 # %% tags=["solution"]
 network = stage.build().eval().to(memory_format=torch.channels_last)
@@ -496,9 +491,9 @@ with torch.inference_mode():
 # time for that reason.
 
 # %% [markdown]
-# **3.** Suppose that a loader had as many workers as it could use, on cores of their
-# own. What is the most that it could gain over the original without workers? Use the
-# saved figures: the network still has to compute.
+# **3.** With as many workers as it could use, on cores of their own, what is the most
+# that a loader could gain over the original? Use the saved figures: the network still
+# has to compute.
 
 # %% tags=["solution"]
 for number, parts in measured.items():

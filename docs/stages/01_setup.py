@@ -27,22 +27,22 @@ replace(figures.network(stage), caption="", folded=None)  # the rest is for stag
 table = summary.summarize(stage.build(), (1, 28, 28))
 counts = {row.name: row.params for row in table.rows}
 heaviest = sum(sorted(counts.values())[-2:]) / table.total_params
-pages.hold_to("Two of its seven convolutions hold nine tenths", 0.88 < heaviest < 0.95)
+pages.hold_to("Two of seven convolutions hold nine tenths", 0.88 < heaviest < 0.95)
 Text(
-    "This network reads handwritten digits, and all it does is multiply, add, and "
-    "pick the larger of numbers. What it multiplies by are its **parameters**, which "
-    f"training finds: {table.total_params:,} of them, each layer's drawn as the area "
-    f"of a square. The last stage needs {stages.get(8).parameters:,}."
+    "This network reads handwritten digits by multiplying, adding, and picking the "
+    "larger of numbers. Training finds what it multiplies by, its **parameters**: "
+    f"{table.total_params:,}, drawn as a square for each layer. The last stage needs "
+    f"{stages.get(8).parameters:,}."
 )
 
 # %% [markdown]
-# Two of its seven convolutions hold nine tenths. Which two, and why so many?
+# Two of seven convolutions hold nine tenths. Which, and why?
 #
 # **You will be able to**
 #
 # - count the parameters of any convolution, and say what changes them;
-# - write a training loop, and prove it right before you trust it;
-# - say what the test set is for, and why its digits can be the easier ones.
+# - write a training loop, and prove it before you trust it;
+# - say what the test set is for, and why its digits can be easier.
 #
 # The stages retell a course notebook, *the original*: [Session 7 of
 # ERA](https://github.com/Shilpaj1994/ERA/tree/master/Session7).
@@ -50,15 +50,15 @@ Text(
 # ## The idea
 #
 # A convolution lays a **kernel**, a small square of weights, on the image, multiplies
-# each pixel by the weight on it, and adds up: that is one pixel of a new image, a
-# **map**. Then it moves on by one.
+# each pixel by the weight on it, and adds up: one pixel of a new image, a **map**. Then
+# it moves on.
 
 # %% tags=["hide-input"]
 figures.sliding_kernel(runs.load(3))
 
 # %% [markdown]
-# A layer that reads several maps has a square of weights $w_c$ for each map $c$, and
-# adds up all of it. A **bias** $b$ may be added. At the place $(i, j)$ that gives
+# A layer that reads several maps has such a square $w_c$ for each map $c$, and adds up
+# all products, perhaps with a **bias** $b$. At the place $(i, j)$:
 #
 # $$y_{i,j} = b + \sum_{c}\sum_{u,v} w_{c,u,v}\, x_{c,\,i+u,\,j+v}$$
 
@@ -76,8 +76,8 @@ by_pytorch = F.conv2d(digit, kernel[None, None])[0, 0, 6, 12].item()
 print(f"by hand {by_hand:.4f}, by PyTorch {by_pytorch:.4f}")
 
 # %% [markdown]
-# Now count. A kernel has $k \times k$ weights for each of the $C_\text{in}$ maps that
-# it reads. $C_\text{out}$ new maps take as many kernels, each with one bias:
+# So a kernel has $k \times k$ weights for each of the $C_\text{in}$ maps that it reads.
+# $C_\text{out}$ new maps take as many kernels, each with one bias:
 #
 # $$P = k^2 \, C_\text{in} \, C_\text{out} + C_\text{out}$$
 
@@ -91,17 +91,16 @@ for c_in, c_out in ((256, 512), (512, 1024)):  # conv5 and conv6, the two
     print(f"{c_in} maps → {c_out:4} maps: {counted:,} parameters")
 
 # %% [markdown]
-# The image's size is not in the formula: each place uses the same kernel.
+# The image's size is not in it: all places share one kernel.
 #
 # ### Learning walks downhill
 #
-# The network gives each digit a probability $p$. The **loss** $L$ is zero when it is
-# sure and right. The **gradient** $g$ says how $L$ changes with each parameter $w$. A
-# step goes against it, by the **learning rate** $\eta$; **momentum** $\mu$ keeps some
-# of the step before:
+# The network gives each digit a probability $p$. The **loss** $L = -\log
+# p_\text{right}$ is zero when it is sure and right; the **gradient** $g$ says how $L$
+# changes with each parameter $w$. A step goes against it, by the **learning rate**
+# $\eta$; **momentum** $\mu$ keeps part of the last step:
 #
-# $$L = -\log p_\text{right} \qquad
-# v \leftarrow \mu v + g \qquad w \leftarrow w - \eta v$$
+# $$v \leftarrow \mu v + g \qquad w \leftarrow w - \eta v$$
 
 
 # %% tags=["hide-input"]
@@ -125,7 +124,7 @@ def train(network, batches, learning_rate=0.01, momentum=0.9):
 
 
 # %% [markdown]
-# Is the loop right? Whatever can learn at all can learn a few digits by heart:
+# Is the loop right? What can learn at all can learn a few digits by heart:
 
 
 # %% tags=["fold"]
@@ -148,12 +147,10 @@ assert right == len(labels), "a loop that cannot do this has a bug"
 # %% [markdown]
 # ### One digit, many pictures
 #
-# A turned digit is the same digit. So in training each is turned anew every time, by an
-# **affine map**: six numbers that say, for each new pixel, where in the old to look:
+# A turned digit stays the same digit. So training turns each anew every time, by an
+# **affine map**: six numbers that say where in the old picture a new pixel looks:
 #
-# $$\begin{pmatrix} x' \\ y' \end{pmatrix} =
-# \begin{pmatrix} a & b & c \\ d & e & f \end{pmatrix}
-# \begin{pmatrix} x \\ y \\ 1 \end{pmatrix}$$
+# $$x' = a \, x + b \, y + c \qquad y' = d \, x + e \, y + f$$
 
 # %% tags=["hide-input"]
 figures.folded("Turn, enlarge and move a digit", figures.affine_map())
@@ -165,8 +162,8 @@ turned = F.grid_sample(digit, grid, align_corners=False)
 
 # %% [markdown]
 # **What is the test set for?** Training digits are the exercises, test digits the exam.
-# Whoever takes it ten times and reports the best mark has practised on it. So choices
-# are made on **validation** digits, held back from the training set.
+# Whoever sits it ten times and reports the best mark has practised on it. So one
+# chooses on **validation** digits, held back from training.
 #
 # ## The change
 
@@ -175,8 +172,8 @@ recipe = stage.recipe
 rate, momentum = recipe.optimizer.lr, recipe.optimizer.momentum
 Text(
     "Nothing yet. **Padding**, zeros around a map, keeps its size. The **recipe**: "
-    f"batches of {recipe.batch_size}; {recipe.epochs} **epochs**, each with every "
-    f"training digit once; learning rate {rate}, momentum {momentum}."
+    f"batches of {recipe.batch_size}; {recipe.epochs} **epochs**, each through all "
+    f"training digits; learning rate {rate}, momentum {momentum}."
 )
 
 # %% [markdown]
@@ -208,7 +205,7 @@ pages.predict(
 # %% [markdown]
 # ## What happened
 #
-# A **seed** decides all that is random, such as the first weights. A dot is one seed.
+# Each dot is one **seed**, which decides all that is random, such as the first weights.
 
 # %% tags=["hide-input"]
 figures.beside(figures.seeds([stage]), figures.all_curves([stage]))
@@ -218,16 +215,16 @@ finals = sorted(one.figures.final for one in made)
 error = pages.standard_error(fmean(finals))
 Text(
     f"{len(made)} seeds end between {finals[0]:.2f} and {finals[-1]:.2f} %. A change "
-    "that moves a single run by as much has shown nothing. Other test digits would "
-    f"move it by about {error:.2f} points, the **standard error**. But all networks "
-    "read the *same* ones: comparing [in pairs](../guides/evaluation.py) tells more."
+    "that moves one run by as much has shown nothing. Other test digits would move it "
+    f"by about {error:.2f} points, the **standard error**. But all networks read the "
+    "*same* ones: [pairs](../guides/evaluation.py) tell more."
 )
 
 # %% [markdown]
 # ## Why
 #
-# How can the exam be easier? Three things differ; each can be taken away by itself. The
-# giant's weights are too large to keep here: we ask stage 3, of the same recipe.
+# How can the exam be easier? Three things differ; take away one at a time. We ask stage
+# 3, of the same recipe: the giant's weights are too large to keep.
 
 # %% tags=["hide-input"]
 small = runs.load(3)
@@ -271,8 +268,7 @@ pages.hold_to(
 Text(
     f"Standing straight brings {standing - turning:+.2f} points. Having learnt "
     f"({turning - learning:+.2f}) and being new ({new - standing:+.2f}) "
-    "are within what chance moves. Whoever compares the first row with the last "
-    "compares three things."
+    "are within what chance moves. The first row and the last differ in all three."
 )
 
 # %% [markdown]
@@ -336,7 +332,7 @@ pages.check(
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Which layer multiplies the most? Guess before you compute.
+# **1.** Which layer multiplies most? Guess, then compute.
 
 # %% [markdown] tags=["hint"]
 # Each weight is used once at each place of the layer's output.
@@ -367,8 +363,7 @@ turned = F.grid_sample(digit, grid, align_corners=False)
 print(torch.allclose(turned, torch.rot90(digit, 1, dims=(2, 3)), atol=1e-5))
 
 # %% [markdown]
-# **3.** *A training broken on purpose.* The same digits, one line of the loop gone.
-# Which?
+# **3.** *A training broken on purpose.* One line of the loop is gone. Which?
 
 # %% tags=["hide-input"]
 network = small_network()
@@ -453,5 +448,4 @@ pages.provenance(run, steps=1)
 # %% [markdown]
 # ## Next
 #
-# It works, and it is a giant. How little of it would do?
-# [Stage 2](02_skeleton.py) plans a network from its end.
+# It works, and is a giant. [Stage 2](02_skeleton.py) plans a network from its end.

@@ -18,8 +18,8 @@ figures.ladder(stage)
 
 # %% [markdown]
 # From top to bottom, maps shrink and what a unit sees grows. At the end one unit is
-# left, and it sees 28 pixels, the whole image, not one more or less. Luck? No: this
-# network was planned from its last unit backwards.
+# left, and it sees 28 pixels: the whole image, not one more or less. It was planned so,
+# from the last unit backwards.
 #
 # **You will be able to**
 #
@@ -32,12 +32,12 @@ figures.ladder(stage)
 # ### What a unit sees
 #
 # One number of a map is a **unit**. The pixels that can change it are its **receptive
-# field**. Behind one convolution of 3×3 it is three pixels wide, behind two of them
-# five: the units at the edge look one pixel further.
+# field**. Behind one convolution of 3×3 it is three pixels wide, behind two five: the
+# outer units look one pixel further.
 #
-# **Pooling** keeps the largest of 2×2 units and moves on by two: its **stride** $s$ is
-# two. That alone shows a unit little more. But from now on, neighbours lie two pixels
-# apart. This distance, the **jump** $j$, is what every later kernel reaches by:
+# **Pooling** keeps the largest of 2×2 units and moves on by two, its **stride** $s$.
+# That alone shows a unit little more. But from now on neighbours lie two pixels apart,
+# and by this distance, the **jump** $j$, every later kernel reaches:
 #
 # $$r \leftarrow r + (k - 1)\, j \qquad j \leftarrow j \, s$$
 
@@ -53,10 +53,9 @@ for layer in layers:
 # %% [markdown]
 # ### Planned backwards
 #
-# Without padding, each convolution makes the map smaller by two. A network may decide
-# when one unit is left: there, every pixel has been used, and the unit has seen them
-# all. So begin with this unit and walk back. A convolution needs a map that is larger
-# by two, a pooling one twice as large:
+# Without padding, each convolution makes the map smaller by two. When one unit is left,
+# and has seen every pixel, the network may decide. So begin with this unit and walk
+# back. A convolution needs a map larger by two, a pooling one twice as large:
 
 # %%
 sizes = [1]
@@ -65,20 +64,20 @@ for layer in reversed(layers):
 print(*sizes, sep=" → ")
 
 # %% [markdown]
-# With $a$ convolutions before the pooling and $b$ behind it, the plan fits when
+# With $a$ convolutions before the pooling and $b$ behind, the plan fits when
 #
 # $$2 \, (1 + 2b) + 2a = 28 \qquad \text{or} \qquad a + 2b = 13$$
 #
-# Each whole $a$ and $b$ that solve this are a network that fits. Behind the pooling, a
-# convolution counts twice, and its maps have a quarter of the units: pooling early
-# makes a network short and quick. Pooling late lets more layers see sharp strokes.
+# Behind the pooling, a convolution counts twice, and its maps have a quarter of the
+# units: pooling early makes a network short and quick. Pooling late lets more layers
+# see sharp strokes.
 #
 # ### Squeeze, then expand
 #
-# A layer's parameters grow with what comes in *times* what goes out, so what is dear is
-# a wide layer behind a wide one. **Squeeze** before you expand, and every product has
-# one narrow side; expand first, and the widest maps stand on both sides of a layer. And
-# expand you must: the larger the shapes that a layer sees, the more of them there are.
+# A layer's parameters grow with what comes in *times* what goes out, so a wide layer
+# behind a wide one is dear. **Squeeze** before you expand, and every product has one
+# narrow side. And expand you must: the larger the shapes that a layer sees, the more of
+# them there are.
 
 # %% tags=["hide-input"]
 figures.channel_profile(stage)
@@ -109,9 +108,9 @@ pages.recipe_change(before, stage)
 
 # %% [markdown]
 # One convolution more; padding, biases and one of two poolings gone. What does no
-# padding cost? A rim of one pixel a convolution, so their number has an end: the plan
-# counts it. And a corner's pixel is used at one place, one in the middle at nine. But a
-# digit's border is paper; what it is worth is measured [below](#why).
+# padding cost? A rim of one pixel a convolution, which the plan counts. And a pixel in
+# the corner is used at one place, one in the middle at nine. But a digit's border is
+# paper; [below](#why) measures its worth.
 #
 # ## Predict
 
@@ -156,8 +155,8 @@ settled = (
     else f"95 % interval {change.interval.low:+.2f} to {change.interval.high:+.2f}."
 )
 Text(
-    f"The mean changes by {change.difference:+.2f} points. {settled} Look at the "
-    "digits, too, seed by seed: "
+    f"The mean changes by {change.difference:+.2f} points. {settled} Seed by seed, the "
+    "digits tell more: "
     + "; ".join(
         f"with seed {seed}, stage 2 alone misreads {pair.only_second} and stage 1 "
         f"alone {pair.only_first}; fair coins differ as much in "
@@ -173,8 +172,8 @@ pages.newly(before, stage)
 # %% [markdown]
 # ## Why
 #
-# Does a unit have to see *everything*? Ask the trained network: show it only a window
-# in the middle of each digit, and paper around it.
+# Must a unit see *everything*? Show the trained network only a window in the middle of
+# each digit, and paper around it.
 
 # %% tags=["hide-input"]
 run = runs.load_or_train(2)
@@ -203,17 +202,16 @@ last_two = sum(
 then = summary.summarize(before.build(), (1, 28, 28)).total_multiplications
 Text(
     f"With {enough} of 28 pixels it reads nearly as well as with all, for digits fill "
-    f"the middle. With {sides[1]} it reads {right[sides[1]]:.0f} %. So this "
-    "network can do without the border, but not with 12 pixels.\n\nAnd the "
-    f"parameters? {last_two:,} of them sat in two layers of stage 1, and their places "
-    "were few: multiplications fell by a factor of "
-    f"{then / table.total_multiplications:.1f} only, parameters by one of "
-    f"{before.parameters / stage.parameters:.0f}."
+    f"the middle. With {sides[1]} it reads {right[sides[1]]:.0f} %. So it can do "
+    "without the border, but not with 12 pixels.\n\nAnd the parameters? "
+    f"{last_two:,} sat in two layers of stage 1, on small maps. So they fell by a "
+    f"factor of {before.parameters / stage.parameters:.0f}, and multiplications by "
+    f"{then / table.total_multiplications:.1f} only."
 )
 
 # %% [markdown]
 # **What this stage confounds:** padding, biases, width, depth and poolings changed at
-# once. Which of them cost what, no figure here can say.
+# once. Which cost what, no figure here can say.
 #
 # ## Check yourself
 
@@ -265,7 +263,7 @@ pages.check(
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Which networks with one pooling fit an image of 28 pixels? List them all.
+# **1.** List all networks with one pooling that fit an image of 28 pixels.
 
 # %% [markdown] tags=["hint"]
 # Try every $a$, and ask whether $b$ is whole.
@@ -276,8 +274,8 @@ for a in range(14):
         print(f"{a:2} before the pooling, {(13 - a) // 2} behind it")
 
 # %% [markdown]
-# **2.** Move the pooling to behind conv2, with five convolutions after it as before.
-# How large is the last map? Which last layer would leave one unit?
+# **2.** Put the pooling behind conv2, with five convolutions after it as before. How
+# large is the last map? Which last layer would leave one unit?
 
 # %% [markdown] tags=["hint"]
 # Does $a = 2$ solve the equation? Use the loop above.
@@ -296,7 +294,7 @@ print(f"{size}×{size} units, each of which sees {field}×{field} pixels")
 
 # %% [markdown]
 # **3.** *A training broken on purpose.* In one of two networks a layer stands where
-# none belongs. It learns, and then stays above the other. Which layer, and where?
+# none belongs. Its loss falls, then stays above the other's. Which layer, and where?
 
 # %% tags=["hide-input"]
 from torch import nn
@@ -368,5 +366,4 @@ pages.provenance(run, steps=1)
 # %% [markdown]
 # ## Next
 #
-# The skeleton stands. [Stage 3](03_lighter.py) takes most of its channels away, and
-# something stops.
+# [Stage 3](03_lighter.py) takes most of the channels away, and something stops.

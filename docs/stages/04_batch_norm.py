@@ -18,25 +18,25 @@ figures.normalization()
 # %% [markdown]
 # All values of one channel, for one batch of digits. Move through the first steps:
 # without the layer, they stay a thin line at zero. Behind **batch normalization**, they
-# are spread out even before the first step. How, with two learnt numbers per channel?
+# are spread out from the start. How, with two learnt numbers per channel?
 #
 # **You will be able to**
 #
 # - write down its formula, and check it against PyTorch;
-# - say what changes when training is over;
+# - say what changes after training;
 # - say what a small batch does to it, and when a batch of one fails.
 #
 # ## The idea
 #
-# Take all values $x$ of one channel: of each image in the batch, at each place. They
-# have a mean $\mu$ and a variance $\sigma^2$. Subtract the one and divide by the root
-# of the other, and whatever came in has now mean zero and variance one. Then two learnt
-# numbers, $\gamma$ and $\beta$, stretch and shift it to where the network wants it:
+# Take all values $x$ of one channel, of each image in the batch, at each place.
+# Subtract their mean $\mu$ and divide by the root of their variance $\sigma^2$:
+# whatever came in has now mean zero and variance one. Then two learnt numbers, $\gamma$
+# and $\beta$, stretch and shift it to where the network wants it:
 #
 # $$y = \gamma \, \frac{x - \mu}{\sqrt{\sigma^2 + \varepsilon}} + \beta$$
 #
-# $\varepsilon$ is tiny: it keeps the root from being zero. $\gamma$ begins as one and
-# $\beta$ as zero.
+# A tiny $\varepsilon$ keeps the root from being zero. $\gamma$ begins as one, $\beta$
+# as zero.
 
 # %%
 import torch
@@ -53,8 +53,8 @@ assert torch.allclose(norm(x), by_hand, atol=1e-4)
 print(f"spread {x.std():.2f} before, {norm(x).std():.2f} behind")
 
 # %% [markdown]
-# So a signal cannot [fade](03_lighter.py): whatever a layer leaves of it, the next
-# normalization restores. On the way back, the gradient is divided by the same root.
+# So a signal cannot [fade](03_lighter.py): what a layer leaves of it, the next
+# normalization restores. On the way back, the same root divides the gradient.
 
 # %% tags=["hide-input"]
 figures.signal([before, stage])
@@ -62,11 +62,10 @@ figures.signal([before, stage])
 # %% [markdown]
 # ### Training and evaluation
 #
-# In training, a digit's answer depends on the other digits of its batch: a little
-# noise, more of it in small batches. When the network is judged, the answer must depend
-# on the digit alone. So in **evaluation** the layer takes constants: averages of $\mu$
-# and $\sigma^2$ that it has kept while it trained. `model.train()` and `model.eval()`
-# switch between the two.
+# In training, a digit's answer depends on the others in its batch: a little noise, more
+# of it in small batches. When it is judged, the answer must depend on the digit alone.
+# So in **evaluation** the layer takes constants, averages of $\mu$ and $\sigma^2$ that
+# it kept while it trained. `model.train()` and `model.eval()` switch.
 
 # %%
 for _ in range(50):
@@ -78,7 +77,7 @@ alike = torch.equal(*in_training), torch.equal(*in_evaluation)
 print("the same in training: {}, in evaluation: {}".format(*alike))
 
 # %% [markdown]
-# In this stage the layer stands behind the ReLU, from stage 6 on before it.
+# Here the layer stands behind the ReLU, from stage 6 on before it.
 #
 # ## The change
 
@@ -87,14 +86,14 @@ table = summary.summarize(stage.build(), (1, 28, 28))
 large = table.rows[-1]
 batch, batch_before = (each.recipe.batch_size for each in (stage, before))
 pages.hold_to(
-    "nothing else in the recipe",
+    "The recipe changes in its batches alone",
     stage.recipe == replace(before.recipe, batch_size=batch),
 )
 Text(
-    "Normalization behind each convolution but the last. And two layers at the end "
-    f"have given way to one large kernel, with {large.params / table.total_params:.0%} "
-    f"of the parameters. A batch has {batch} digits in place of {batch_before}; "
-    "nothing else in the recipe changes."
+    "Normalization behind each convolution but the last. And one large kernel, with "
+    f"{large.params / table.total_params:.0%} of the parameters, in place of the last "
+    f"two layers. The recipe changes in its batches alone: {batch} digits in place of "
+    f"{batch_before}."
 )
 
 # %% tags=["hide-input"]
@@ -139,8 +138,7 @@ pages.hold_to("That is no chance", change.ranked)
 Text(
     f"{change.difference:+.2f} points on average (95 % interval "
     f"{change.interval.low:+.2f} to {change.interval.high:+.2f}), "
-    "and the seeds lie closer together. That is no chance. What did it is another "
-    "question."
+    "and the seeds lie closer together. That is no chance. What did it?"
 )
 
 # %% tags=["hide-input"]
@@ -149,8 +147,8 @@ figures.folded("Digits that are newly right or wrong", pages.newly(before, stage
 # %% [markdown]
 # ## Why
 #
-# Take it out and leave all else as it is: that was done with the last network of this
-# tutorial, in trainings of five epochs. So was the batch size, which changes here, too.
+# We took it out of the last network of this tutorial and left all else as it is, in
+# shorter trainings. And we changed the batch size alone, which changes here, too.
 
 # %% tags=["hide-input"]
 effects = {effect.arm.name: effect for effect in ablation.effects()}
@@ -162,11 +160,12 @@ pages.table(
     ["", "percentage points"],
     [[effect.arm.title, effect.size] for effect in (without, large_batch, behind)],
     "The last network of the tutorial with one thing changed: difference of the mean "
-    f"test accuracy with its 95 % interval, {without.runs} seeds.",
+    f"test accuracy with its 95 % interval, {without.runs} seeds of {ablation.EPOCHS} "
+    "epochs.",
 )
 
 # %% tags=["hide-input"]
-pages.hold_to("every one of them stands still again", stuck == len(taken_out))
+pages.hold_to("each stands still again", stuck == len(taken_out))
 pages.hold_to(
     "Both do much", without.comparison.ranked and large_batch.comparison.ranked
 )
@@ -174,38 +173,38 @@ pages.hold_to("the seeds cannot tell", not behind.comparison.ranked)
 steps, steps_before = (-(-60_000 // each.recipe.batch_size) for each in (stage, before))
 Text(
     f"Both do much. Without the layer, {stuck} of {len(taken_out)} trainings pass "
-    "their first epoch at the loss of a guess: every one of them stands still again. "
-    f"A smaller batch means more steps: {steps} an epoch in place of {steps_before}. "
-    "Whether the layer stands before or behind the ReLU, the seeds cannot tell."
+    "their first epoch at the loss of a guess: each stands still again. A smaller "
+    f"batch means more steps: {steps} an epoch in place of {steps_before}. Whether the "
+    "layer stands better before or behind the ReLU, the seeds cannot tell."
 )
 
 # %% tags=["hide-input"]
 arms = {arm.name: outcomes for arm, outcomes in registry.get("causes").outcomes()}
-kaiming = arms["causes-kaiming-3"]
-started = [one for one in kaiming if one.epochs["train_loss"][0] < 0.9 * math.log(10)]
-highest = max(one.figures.final for one in kaiming)
-pages.hold_to("But none of them ends as high", bool(started) and highest < min(finals))
-both = arms["causes-kaiming-4"]
-at_once = max(one.epochs["train_loss"][0] for one in both) < 0.9 * math.log(10)
-pages.hold_to("every seed starts, and", at_once)
+kaiming, both = arms["causes-kaiming-3"], arms["causes-kaiming-4"]
+started, both_started = (
+    [one for one in made if one.epochs["train_loss"][0] < 0.9 * math.log(10)]
+    for made in (kaiming, both)
+)
+without_layer = fmean(one.figures.final for one in started)
+pages.hold_to("But these end lower", without_layer < fmean(finals))
 shifted = evidence.compare(finals, [one.figures.final for one in both])
-pages.hold_to("ends lower", shifted.ranked and shifted.difference < 0)
+pages.hold_to("The layer does not need them", shifted.difference < 0)
+why = "Why they cost that, is open." if shifted.ranked else "It may be chance."
 Text(f"""
 Is it only the start, then? Larger first weights help that, too:
 
 - **Without normalization**, in [stage 3](03_lighter.py#why), {len(started)} of
-  {len(kaiming)} seeds start in the first epoch. But none of them ends as high: the best
-  has {highest:.2f} %, the worst seed of stage 4 {min(finals):.2f} %. Its batches are
-  larger, though, and its layers differ: so this does not decide it.
-- **With it**, every seed starts, and the mean of {len(both)} ends lower:
+  {len(kaiming)} seeds start in the first epoch. But these end lower, at
+  {without_layer:.2f} % on average; stage 4 ends at {fmean(finals):.2f} %. As batches
+  and layers differ too, this does not decide it.
+- **With it**, {len(both_started)} of {len(both)} start, and the mean changes by
   {shifted.difference:+.2f} points (95 % interval {shifted.interval.low:+.2f} to
-  {shifted.interval.high:+.2f}). The layer does not need them. Why they cost
-  something, is open.
+  {shifted.interval.high:+.2f}). The layer does not need them. {why}
 """)
 
 # %% [markdown]
 # **What this stage confounds:** normalization, a quarter of the batch and so four times
-# the steps, fewer channels, and another end. The gain belongs to all of them together.
+# the steps, fewer channels, another end. The gain belongs to all of them together.
 #
 # ## Check yourself
 
@@ -264,8 +263,8 @@ pages.check(
 # %% [markdown]
 # ## Exercises
 #
-# **1.** In evaluation, batch normalization is one multiplication and one addition for
-# each channel. Write it so, and check it with the trained network's first such layer.
+# **1.** In evaluation, batch normalization is one multiplication and one addition a
+# channel. Write it so, and check it with the trained network's first such layer.
 
 # %% [markdown] tags=["hint"]
 # Collect what $x$ is multiplied by. The constants are `running_mean` and `running_var`.
@@ -279,8 +278,8 @@ written = x * factor[:, None, None] + shift[:, None, None]
 print(torch.allclose(norm1(x), written, atol=1e-5))
 
 # %% [markdown]
-# **2.** Send batches of one image with maps of 3×3, 2×2 and 1×1 through a new layer in
-# training mode. Where does it fail, and what would a batch of two do there?
+# **2.** Send one image with maps of 3×3, 2×2 and 1×1 through a new layer in training
+# mode. Where does it fail, and what would a batch of two do there?
 
 # %% [markdown] tags=["hint"]
 # Count the values that the mean of one channel goes over. `try` and `except ValueError`
@@ -300,8 +299,8 @@ for images, side in ((1, 3), (1, 2), (1, 1), (2, 1)):
 
 # %% [markdown]
 # **3.** *A training broken on purpose.* In training mode this network learns like a
-# sound one. In evaluation, asked about the same digits at the same moment, it hardly
-# knows more than a guess. What did its normalization not do?
+# sound one. In evaluation, on the same digits at the same moment, it hardly does better
+# than a guess. What did its normalization not do?
 
 # %% tags=["hide-input"]
 import torch.nn.functional as F
@@ -401,6 +400,5 @@ pages.provenance(run)
 # %% [markdown]
 # ## Next
 #
-# [Train this network in your browser](../lab.md#preset=4): it starts at once. One large
-# kernel holds the largest part of what is left. [Stage 5](05_global_average_pooling.py)
-# asks whether it is needed.
+# [Train this network in your browser](../lab.md#preset=4): it starts at once. [Stage
+# 5](05_global_average_pooling.py) asks whether the large kernel is needed.

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 5. Does it matter *where* a stroke was seen?
 #
-# [Stage 4](04_batch_norm.py) ends with one large kernel. It has a weight of its own for
-# every place in the last map: a stroke at the top left counts differently from the same
-# stroke at the bottom right. Is that needed? An average treats all places alike, and it
+# [Stage 4](04_batch_norm.py) ends with one large kernel, which has a weight for every
+# place in the last map: a stroke at the top left counts differently from the same
+# stroke at the bottom right. Is that needed? An average treats all places alike, and
 # has nothing to learn.
 
 # %% tags=["hide-input"]
@@ -24,19 +24,19 @@ figures.forgetting(old, run)
 # **You will be able to**
 #
 # - say what an average keeps of a map, what it forgets, and which weights it saves,
-# - explain why ten runs show a price here that one run cannot show.
+# - explain why ten runs show a price here that one cannot.
 #
 # ## The idea
 #
-# The last convolution of this network makes ten maps, one for each digit. A unit of the
-# map for *seven* says how much of a seven it sees at its own place. **Global average
-# pooling** takes the mean over the whole map, and that is the digit's score:
+# The last convolution here makes ten maps, one for each digit. A unit of the map for
+# *seven* says how much of a seven it sees at its place. **Global average pooling**
+# takes the mean over the whole map, and that is the digit's score:
 #
 # $$s_k = \frac{1}{HW} \sum_{i=1}^{H} \sum_{j=1}^{W} x_k(i, j)$$
 #
-# Here $x_k(i, j)$ is map $k$ in row $i$ and column $j$; a map has $H$ rows and $W$
-# columns. The large kernel sums over all places, too, but it has a weight to learn for
-# each of them, for each of its $C$ maps and for each digit:
+# Here $x_k(i, j)$ is map $k$ in row $i$ of $H$ and column $j$ of $W$. The large kernel
+# sums over all places, too, but has a weight to learn for each of them, in each of its
+# $C$ maps, for each digit:
 #
 # $$s_k = \sum_{c=1}^{C} \sum_{i=1}^{H} \sum_{j=1}^{W} w_{k,c}(i, j) \, x_c(i, j)$$
 
@@ -55,7 +55,7 @@ print("the large kernel:", nn.Conv2d(16, 10, 6, bias=False).weight.numel(), "wei
 
 # %% [markdown]
 # `roll` lets in at one edge what leaves at the other: the same numbers in other places.
-# The average does not notice. It keeps *how much* was seen, and forgets *where*.
+# The average keeps *how much* was seen, and forgets *where*.
 
 # %% tags=["hide-input"]
 test = data.mnist().test[:2000]
@@ -83,12 +83,11 @@ moves = {
 pages.hold_to("both hardly notice", max(kernel, mean) < 2)
 pages.hold_to("with the average far more", mean_reads > kernel_reads + 2)
 Text(f"""
-Move real digits to the right, and ask the trained networks of both stages again. By one
-pixel, both hardly notice: {kernel:.2f} and {mean:.2f} % of the probability goes to
-other digits. By three, the network with the large kernel reads {kernel_reads:.1f} % of
-{len(test):,} test digits, the one with the average far more: {mean_reads:.1f} %. It
-loses something, too. The pooling before halves the maps, so a pixel is half a place;
-and what is pushed over an edge is gone.
+Move real digits to the right, and ask the trained networks again. By one pixel, both
+hardly notice: {kernel:.2f} and {mean:.2f} % of the probability goes to other digits. By
+three, the large kernel's network reads {kernel_reads:.1f} % of {len(test):,} test
+digits, the one with the average far more: {mean_reads:.1f} %. It loses something, too:
+behind the pooling a pixel is half a place, and what is pushed over an edge is gone.
 """)
 
 # %% [markdown]
@@ -101,9 +100,9 @@ figures.network_change(before, stage)
 large = before.build().conv7.weight.numel()
 Text(
     f"The large kernel, `conv7`, had {large:,} of {before.parameters:,} parameters. "
-    "The average has none. And `conv6` makes ten maps now, one for each digit. "
-    f"{stage.parameters:,} parameters are left: fewer than {BUDGET:,}, for the first "
-    f"time. The recipe changes, too: batches of {stage.recipe.batch_size} in place of "
+    "The average has none. And `conv6` now makes ten maps, one a digit. "
+    f"{stage.parameters:,} parameters are left, fewer than {BUDGET:,} for the first "
+    f"time. And batches have {stage.recipe.batch_size} digits in place of "
     f"{before.recipe.batch_size}."
 )
 
@@ -143,10 +142,9 @@ gap = run.final_test_accuracy - old.final_test_accuracy
 Text(f"""
 **It falls, and another seed does not change that.** The mean goes down by
 {-change.difference:.2f} points (95 % interval {-change.interval.high:.2f} to
-{-change.interval.low:.2f}). One run of each could not show it, nor that it is not so:
-each run lies {change.spread:.2f} points from its mean by luck, up or down, and a
-difference of two has the luck of both. With seed {run.seed} it is {gap:+.2f}. The luck
-of ten nearly cancels.
+{-change.interval.low:.2f}). One run of each could not show it: each lies about
+{change.spread:.2f} points from its mean by luck, up or down, and a difference has the
+luck of both. With seed {run.seed} it is {gap:+.2f}. The luck of ten nearly cancels.
 """)
 
 # %% tags=["hide-input"]
@@ -166,19 +164,18 @@ pages.hold_to(
     "also reads fewer of its *training* digits", learnt.difference < 0 and learnt.ranked
 )
 Text(f"""
-Two things were lost, the places, and {before.parameters - stage.parameters:,}
-parameters; and the batch was halved. Which of them is it?
+Lost are the places, and {before.parameters - stage.parameters:,} parameters; and the
+batch was halved. Which of them is it?
 
 - The network also reads fewer of its *training* digits, by {-learnt.difference:.2f}
-  points. It learns less: its **capacity**, what it could represent at best, has become
-  smaller.
-- [Later](../beyond/ablation.py) we gave the last network of this tutorial a large
-  kernel again, and took as many parameters away from other layers. At equal parameters
-  there was no difference that the seeds can tell: {equal.difference:+.2f} points (95 %
-  interval {equal.interval.low:+.2f} to {equal.interval.high:+.2f}, {arm.runs} seeds).
+  points. Its **capacity**, what it could represent at best, has become smaller.
+- [Later](../beyond/ablation.py) the last network of this tutorial got a large kernel
+  again, at equal parameters: no difference that the seeds can tell,
+  {equal.difference:+.2f} points (95 % interval {equal.interval.low:+.2f} to
+  {equal.interval.high:+.2f}, {arm.runs} seeds).
 
-So it may well have been the parameters, and not the places. And what the average is
-good at, the test hardly asks for: its digits all stand in the middle.
+So it may well have been the parameters, not the places. And what the average is good
+at, the test hardly asks for: its digits all stand in the middle.
 """)
 
 # %% [markdown]
@@ -233,7 +230,7 @@ pages.check(
 # %% [markdown]
 # ## Exercises
 #
-# **1.** An average is a convolution whose weights nobody has to learn. Build the
+# **1.** An average is a convolution whose weights nobody has to learn. Build its
 # kernel, and show that it gives what the `gap` layer gives.
 
 # %% [markdown] tags=["hint"]
@@ -249,8 +246,8 @@ assert torch.allclose(by_kernel, stage.build().gap(maps), atol=1e-6)
 print(f"{kernel.numel():,} numbers, and not one to learn")
 
 # %% [markdown]
-# **2.** Look at a map before it is averaged. Which places of the trained network's map
-# 7 speak for a seven in the first test digit, and which against it?
+# **2.** In the first test digit, which places of the trained network's map 7 speak for
+# a seven, and which against it?
 
 # %% [markdown] tags=["hint"]
 # `list(model.children())` has all layers in order. The last three are the average, the
@@ -266,8 +263,8 @@ print(f"their average, the score: {maps_of_seven[0, 7].mean():.2f}")
 
 # %% [markdown]
 # **3.** *A training broken on purpose.* One word in this copy of the network is wrong.
-# The loss begins far too high and never comes near zero, and yet the digits are read
-# better and better. What is wrong?
+# The loss begins far too high and never comes near zero, yet digits are read better and
+# better. Which word?
 
 # %% tags=["fold"]
 torch.manual_seed(8)
@@ -324,5 +321,5 @@ pages.provenance(run)
 # %% [markdown]
 # ## Next
 #
-# [Train this network in your browser](../lab.md#preset=5), or go on. The budget is met,
-# the accuracy is not. [Stage 6](06_pointwise.py) spends the parameters differently.
+# [Train this network in your browser](../lab.md#preset=5). The budget is met, the
+# accuracy is not. [Stage 6](06_pointwise.py) spends the parameters differently.

@@ -1,9 +1,8 @@
 # %% [markdown]
 # # 6. What can a kernel of one pixel do?
 #
-# It cannot see a shape, not even an edge, for an edge needs a neighbour. So what is it
-# for? At each place of a map lie as many numbers as there are channels. Those it can
-# **mix**.
+# It cannot see a shape, not even an edge, for an edge needs a neighbour. But at each
+# place of a map lie as many numbers as there are channels. Those it can **mix**.
 
 # %% tags=["hide-input"]
 import statistics
@@ -25,9 +24,8 @@ figures.mixing(run)
 #
 # ## The idea
 #
-# Take one place $(i, j)$ and put the numbers of its ten channels below each other: a
-# vector $x(i, j)$. A **1×1 convolution** multiplies it by a matrix $W$, the same at
-# every place:
+# The numbers of ten channels at one place $(i, j)$ are a vector $x(i, j)$. A **1×1
+# convolution** multiplies it by a matrix $W$, the same at every place:
 #
 # $$y(i, j) = W \, x(i, j)$$
 
@@ -45,26 +43,25 @@ with torch.no_grad():
 
 # %% [markdown]
 # Each new channel is a blend of all old ones: 'a lot of the third, minus half of the
-# eighth'. A 3×3 kernel blends, too, and pays for nine places at once: from $C$ channels
-# to $C$ others that is $9\,C^2$ weights against $C^2$.
+# eighth'. A 3×3 kernel blends, too, and pays for nine places: from $C$ channels to $C$
+# others, $9\,C^2$ weights against $C^2$.
 
 # %% tags=["hide-input"]
 plain, narrow = 9 * 64 * 64, 64 * 16 + 9 * 16 * 16 + 16 * 64
 Text(
     "So a wide network can become narrow by a 1×1 layer, do its 3×3 work there, and "
-    "become wide again: a **bottleneck**. From 64 channels to 64, by 16 in between, "
-    f"that is {narrow:,} weights instead of {plain:,}."
+    "become wide again: a **bottleneck**. From 64 channels to 64, by 16 between, that "
+    f"is {narrow:,} weights instead of {plain:,}."
 )
 
 # %% [markdown]
 # ### When it adds nothing
 #
-# Mixing a mixture is mixing. With no ReLU in between, two matrices are one: $W_2
-# (W_1 x) = (W_2 W_1)\, x$. That holds for kernels, too. So look at this network:
-# between `conv4` and the pooling stand `batch_norm4`, `point1` and `batch_normp1`, and
-# **no ReLU**. In evaluation, batch normalization is one multiplication and one addition
-# for each channel. Everything in this row is linear, up to a shift, and one 3×3 kernel
-# can do it all.
+# Mixing a mixture is mixing. With no ReLU between them, two matrices are one: $W_2 (W_1
+# x) = (W_2 W_1)\, x$. So are two kernels. Now look at this network: behind `conv4`
+# stand `batch_norm4`, `point1` and `batch_normp1`, and **no ReLU**. In evaluation,
+# batch normalization is one multiplication and one addition a channel. So all of this
+# is linear, up to a shift, and one 3×3 kernel can do it:
 
 # %%
 trained = run.build()  # in evaluation mode
@@ -86,7 +83,7 @@ with torch.no_grad():
     bias = mix @ bias4 + bias_mix
 
 # %% [markdown]
-# Put this one layer in the place of the four, and show both networks test digits:
+# Put this one layer in the place of the four, and show both networks digits:
 
 # %% tags=["fold"]
 one = nn.Conv2d(10, 10, 3)
@@ -113,7 +110,7 @@ print(f"same digit: {same:.0%} of {len(test):,}")
 
 # %% [markdown]
 # The same outputs, up to rounding. So `point1` represents *nothing* that `conv4` with a
-# bias could not. Whether it helped on the way, other trainings would have to say.
+# bias could not. Whether it helped on the way, only other trainings could say.
 #
 # ## The change
 
@@ -125,7 +122,7 @@ point1, point2 = (stage.build().get_submodule(name) for name in ("point1", "poin
 Text(
     f"Two 1×1 layers, of {point1.weight.numel()} and {point2.weight.numel()} weights, "
     "are what the original announces. Much else changes: one more 3×3 layer, fewer "
-    "channels, normalization *before* each ReLU, and once more behind the last layer. "
+    "channels, normalization *before* each ReLU and behind the last layer. "
     f"{stage.parameters:,} parameters, {before.parameters - stage.parameters:,} fewer."
 )
 
@@ -137,9 +134,9 @@ turned, turned_before = (each.recipe.augmentation for each in (stage, before))
 rare = turned_before[0].probability == 0.1
 pages.hold_to("where one in ten was cropped a lot", rare)
 Text(f"""
-And nobody announced it, but the augmentation changes, too: digits are turned by
-{turned[1].degrees} degrees at most instead of {turned_before[1].degrees}, and all of
-them are cropped a little, where one in ten was cropped a lot.
+Unannounced, the augmentation changes, too: digits are turned by {turned[1].degrees}
+degrees at most instead of {turned_before[1].degrees}, and all are cropped a little,
+where one in ten was cropped a lot.
 """)
 
 # %% [markdown]
@@ -175,8 +172,8 @@ pages.hold_to("the seeds cannot tell", not tested.ranked)
 fell = change.ranked and change.difference < 0
 pages.hold_to("Fewer *training* digits are read", fell)
 Text(f"""
-Whether stage 6 reads more test digits than stage 5, the seeds cannot tell: the means
-differ by {tested.difference:+.2f} points (95 % interval {tested.interval.low:+.2f} to
+Whether stage 6 reads more test digits than stage 5, the seeds cannot tell:
+{tested.difference:+.2f} points (95 % interval {tested.interval.low:+.2f} to
 {tested.interval.high:+.2f}). Fewer *training* digits are read, by
 {-change.difference:.2f} points. So test accuracy lies further above training accuracy:
 {statistics.fmean(finals) - statistics.fmean(learnt):.2f} points, where it was
@@ -231,8 +228,9 @@ pages.hold_to(
 pages.table(
     ["one thing changed back", "test accuracy", "training accuracy"],
     rows,
-    "Differences from an unchanged training, in percentage points, with 95 % "
-    "intervals.",
+    "The last network of this tutorial with one thing changed back: differences from "
+    "an unchanged training in percentage points, with 95 % intervals over "
+    f"{arms['no-pointwise'].runs} seeds, {ablation.EPOCHS} epochs each.",
 )
 
 # %% tags=["hide-input"]
@@ -243,18 +241,16 @@ pages.hold_to(
 )
 alike = not read_in_training("old-augmentation").ranked
 pages.hold_to("The augmentation is not it", alike)
-Text(f"""
-Each row is the last network of this tutorial with one thing changed back, over
-{arms["no-pointwise"].runs} seeds and {ablation.EPOCHS} epochs. On test digits only the
-added layer shows. The augmentation is not it: with the old one, training goes alike.
-But more training digits are read without the 1×1 layers: a trace, no proof.
-
-So why training digits became harder is **open**, and so is whether the 1×1 layers pay.
-This would tell: stage 6's own network, as it is, with `point1` folded away, and with a
-ReLU behind it, each with as many parameters, over ten seeds.
-""")
 
 # %% [markdown]
+# On test digits only the added layer shows. The augmentation is not it: with the old
+# one, training goes alike. But more training digits are read without the 1×1 layers: a
+# trace, no proof.
+#
+# Why training digits became harder is **open**, and so is whether the 1×1 layers pay.
+# To tell, train stage 6's own network as it is, with `point1` folded away, and with a
+# ReLU behind it, at equal parameters, over ten seeds.
+#
 # ## Check yourself
 
 # %% tags=["hide-input"]
@@ -308,8 +304,8 @@ pages.check(
 # %% [markdown]
 # ## Exercises
 #
-# **1.** `point2` stands behind the average. Swap the two: does the order matter for the
-# scores, and for the work?
+# **1.** `point2` stands behind the average. Does their order matter for the scores, and
+# for the work?
 
 # %% [markdown] tags=["hint"]
 # An average is a sum with equal weights, and the matrix is the same at every place.
@@ -325,7 +321,7 @@ assert torch.allclose(average_first, mix_first, atol=1e-5)
 print("the same scores; mixing first multiplies at each of", 4 * 4, "places")
 
 # %% [markdown]
-# **2.** Then `point2` folds, too: with `batch_normp2`, and into `conv7` with its
+# **2.** Then `point2` and `batch_normp2` fold, too, into `conv7` with its
 # normalization. Build the one layer that is left in front of the average.
 
 # %% [markdown] tags=["hint"]
@@ -350,8 +346,8 @@ print(
 )
 
 # %% [markdown]
-# **3.** *A training broken on purpose.* This student builds the network's last layer
-# where it is used. The loss does not fall, whatever the learning rate. What is wrong?
+# **3.** *A training broken on purpose.* This student builds the last layer where it is
+# used. The loss does not fall, whatever the learning rate. Why?
 
 
 # %% tags=["fold"]
@@ -418,5 +414,5 @@ pages.provenance(run)
 # %% [markdown]
 # ## Next
 #
-# [Train this network in your browser](../lab.md#preset=6), or go on: there is room in
-# the budget. [Stage 7](07_capacity.py) spends it.
+# [Train this network in your browser](../lab.md#preset=6). There is room in the budget:
+# [stage 7](07_capacity.py) spends it.

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 7. A thousand parameters to spend: where?
 #
-# The budget is not used up. This stage spends what is left, all in one place: behind
-# the pooling. Was that the right place? First see what a channel costs where.
+# This stage spends what is left of the budget, all in one place: behind the pooling.
+# Was that the right one? First see what a channel costs where.
 
 # %% tags=["hide-input"]
 import bisect
@@ -25,21 +25,21 @@ figures.budget(before, stage)
 #
 # - compute what one more channel costs, in parameters and in time,
 # - tell width from depth,
-# - say what an experiment shows in which only one thing changes.
+# - say what an experiment shows that changes only one thing.
 #
 # ## The idea
 #
-# The number of channels of a layer is its **width**; the number of layers, one behind
-# the other, is the network's **depth**. What does one more channel cost? It needs a
-# kernel of its own, with a slice for each of the $C_\text{before}$ channels that it
-# reads. And each of the $C_\text{after}$ kernels of the next layer needs one more slice
-# to read it. With kernels of $k \times k$, and two numbers of batch normalization:
+# The number of a layer's channels is its **width**; the number of layers behind each
+# other is the network's **depth**. What does one more channel cost? It needs a kernel,
+# with a slice for each of the $C_\text{before}$ channels that it reads. And each of the
+# next layer's $C_\text{after}$ kernels needs one more slice to read it. With kernels of
+# $k \times k$, and two numbers of batch normalization:
 #
 # $$\text{parameters} = k^2 \, (C_\text{before} + C_\text{after}) + 2$$
 #
-# The size of the map is not in it. A weight is stored once, and used at every place.
-# But it is *used* at every place, and that takes time. With $n$ places in the layer's
-# own map and $m$ in the next one's:
+# The size of the map is not in it: a weight is stored once. But it is *used* at every
+# place, and that takes time. With $n$ places in the layer's own map and $m$ in the next
+# one's:
 #
 # $$\text{multiplications} = k^2 \, (C_\text{before} \, n + C_\text{after} \, m)$$
 
@@ -62,8 +62,8 @@ pages.hold_to("Parameters do not depend on where", early[0] == late[0])
 Text(
     "**Parameters do not depend on where** a layer stands, and time does: between "
     f"layers of twelve channels, the early channel takes {early[1] / late[1]:.0f} "
-    "times as many multiplications. So under a budget of parameters, like ours, a "
-    "channel costs the same everywhere; under a budget of time one would spend late."
+    "times as many multiplications. So for a budget of parameters, like ours, all "
+    "places cost the same; under a budget of time one would spend late."
 )
 
 # %% [markdown]
@@ -78,7 +78,7 @@ pages.hold_to("More width in three layers, nothing else", stage.recipe == before
 Text(f"""
 **More width in three layers, nothing else.** `conv5`, `conv6` and `conv7` get a few
 more channels: {added:,} parameters more, {stage.parameters:,} in all, and
-{BUDGET - 1 - stage.parameters} more would fit. The recipe stays as it was.
+{BUDGET - 1 - stage.parameters} more would fit. The recipe stays.
 """)
 
 # %% tags=["hide-input"]
@@ -121,17 +121,17 @@ learnt = evidence.compare(
     *([one.epochs["train_accuracy"][-1] for one in made] for made in (earlier, now))
 )
 pages.hold_to(
-    "on training digits the gain is beyond doubt",
+    "and there the gain is beyond doubt",
     learnt.ranked and learnt.difference > 0,
 )
 Text(f"""
 **A small gain, likely but not large.** The interval of the difference,
 {change.interval.low:+.2f} to {change.interval.high:+.2f} points, leaves out zero. But
 the gain of {change.difference:.2f} is smaller than the {change.spread:.2f} by which
-seeds of stage 6 differ among each other: a lucky run without the new channels often
-ends above one that has them. This site ranks two stages only when their means differ by
-more than seeds do, so it does not rank these. Of training digits stage 7 reads
-{learnt.difference:.2f} points more, and on training digits the gain is beyond doubt.
+seeds of one stage differ: a lucky run without the new channels often ends above one
+that has them. So this site, which asks that means differ by more than seeds do, does
+not rank the two. Of training digits stage 7 reads {learnt.difference:.2f} points more,
+and there the gain is beyond doubt.
 """)
 
 # %% tags=["hide-input"]
@@ -142,9 +142,8 @@ pages.newly(before, stage)
 #
 # Only one thing changed, so the gain, as far as there is one, comes from it: the
 # cleanest experiment of the eight. But *what* is the one thing? Width and parameters
-# grew together, and depth stayed. So it compares wide with narrow, and never wide with
-# deep: whether a new layer would have done more with these parameters, one stage cannot
-# tell. That takes a third network. Two that were trained come near it:
+# grew together, and depth stayed. Whether a new layer would have done more with these
+# parameters, one stage cannot tell. That takes a third network. Two come near it:
 
 # %% tags=["hide-input"]
 arms = {one.arm.name.removeprefix("ablation-"): one for one in ablation.effects()}
@@ -167,9 +166,9 @@ pages.table(
 # %% [markdown]
 # Both means fall, more where more parameters go, and only for the second is that larger
 # than chance. That fits two answers: depth is worth more, or just the number of
-# parameters counts. To tell, compare a wide and a deep network **with as many
-# parameters**, over many seeds. And [how much one more
-# brings](../beyond/10_smaller.py#why) depends on how many there are.
+# parameters counts. To tell, compare a wide and a deep network **at equal parameters**,
+# over many seeds. And [what one more brings](../beyond/10_smaller.py#why) depends on
+# how many there are.
 #
 # ## Check yourself
 
@@ -214,8 +213,8 @@ pages.check(
 # %% [markdown]
 # ## Exercises
 #
-# **1.** How would you spend the rest? Find the largest equal number of channels for
-# `conv5`, `conv6` and `conv7` within the budget.
+# **1.** Find the largest equal number of channels for `conv5`, `conv6` and `conv7`
+# within the budget.
 
 # %% [markdown] tags=["hint"]
 # Write the parameters of everything behind the pooling as a function of the number of
@@ -238,9 +237,9 @@ print(f"{best} channels: {parameters_with(best):,} parameters")
 print(f"{best + 1} channels: {parameters_with(best + 1):,}, too many")
 
 # %% [markdown]
-# **2.** Two networks, the same test digits: is one of them better? Take the two
-# recorded runs, and count the digits that exactly one of them reads. If both were
-# equally good, how would these digits split?
+# **2.** Is one of two networks better? Take the two recorded runs, and count the test
+# digits that exactly one of them reads. If both were equally good, how would these
+# split?
 
 # %% [markdown] tags=["hint"]
 # `run.predictions` and `old.predictions` have a digit for each test image. Digits that
@@ -258,12 +257,10 @@ print(f"a coin gives {thrown / 2:.0f} ± {thrown**0.5 / 2:.0f} heads in {thrown}
 # %% [markdown] tags=["solution"]
 # This is McNemar's test in one line. It is about these two networks alone, not about
 # stages 6 and 7: for those, other seeds count.
-#
 
 # %% [markdown]
-# **3.** *A training broken on purpose.* This is the network of stage 7, in its full
-# width. Something happened before the first step. It learns, but much less than the
-# healthy one beside it. What is wrong?
+# **3.** *A training broken on purpose.* This is the network of stage 7, in full width.
+# Something happened before the first step, and it learns much less. What?
 
 # %% tags=["fold"]
 train = data.mnist().full_train[:3200]
@@ -318,6 +315,5 @@ pages.provenance(run)
 # %% [markdown]
 # ## Next
 #
-# [Train this network in your browser](../lab.md#preset=7), or go on: the learning rate
-# is still as large at the end as at the start. [Stage 8](08_lr_scheduler.py) lets it
-# fall.
+# [Train this network in your browser](../lab.md#preset=7). The learning rate is still
+# as large at the end as at the start: [stage 8](08_lr_scheduler.py) lets it fall.

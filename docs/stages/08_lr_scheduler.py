@@ -2,8 +2,7 @@
 # # 8. Half the learning rate on average, and better: why?
 #
 # A large learning rate travels fast and cannot stand still. A small one stands still
-# and does not travel. Can one have both? A **schedule** has one, then the other. Move
-# its peak:
+# and does not travel. A **schedule** has one, then the other. Move its peak:
 
 # %% tags=["hide-input"]
 import bisect
@@ -25,7 +24,7 @@ figures.schedule(stage)
 # **You will be able to**
 #
 # - name the phases of a one-cycle schedule, and say what each is for,
-# - say what the momentum does meanwhile, and why that is a second change,
+# - say what momentum does meanwhile, and why that is a second change,
 # - say how sure 'it reaches the target' is.
 #
 # ## The idea
@@ -35,15 +34,15 @@ figures.schedule(stage)
 #
 # $$v \leftarrow \mu \, v + g \qquad w \leftarrow w - \eta \, v$$
 #
-# The gradient comes from a few digits, and other digits would have given another one.
-# So it points downhill only on average; the rest is noise. Far from the goal that
-# hardly matters. Near it the noise is all there is, and the weights move about as far
-# as $\eta$ lets them. So one begins large and ends small.
+# The gradient comes from a few digits; others would have given another one. So it
+# points downhill only on average; the rest is noise. Far from the goal that hardly
+# matters. Near it, noise is all there is, and the weights move about as far as $\eta$
+# lets them. So one begins large and ends small.
 #
-# **OneCycle** has two phases. In the **warm-up** the rate climbs from a small value to
-# its peak, to spare a network that fits nothing yet the largest steps. Then comes the
-# **annealing**: the rate falls along half a cosine, almost to zero. With $t$ from 0 to
-# 1 through a phase, it goes from $a$ to $b$ as
+# **OneCycle** has two phases. In the **warm-up** the rate climbs to its peak, to spare
+# a network that fits nothing yet the largest steps. In the **annealing** it falls along
+# half a cosine, almost to zero. With $t$ from 0 to 1 through a phase, it goes from $a$
+# to $b$ as
 #
 # $$\eta(t) = b + \frac{a - b}{2} \, (1 + \cos \pi t)$$
 
@@ -66,10 +65,9 @@ for step in (0, 300, 999):
     print(f"step {step:3}: rate {rates[step]:.6f}, momentum {momenta[step]:.3f}")
 
 # %% [markdown]
-# Look at the second column. You asked for a momentum, and it is gone: OneCycle moves
-# it, too, **the other way**. Down while the rate climbs, up again while it falls. If
-# the gradient stayed the same, $v$ would grow to $g / (1 - \mu)$. So what counts for
-# the speed is $\eta / (1 - \mu)$.
+# Look at the second column: OneCycle moves the momentum, too, **the other way**. Down
+# while the rate climbs, up again while it falls. If the gradient stayed the same, $v$
+# would grow to $g / (1 - \mu)$. So what counts for the speed is $\eta / (1 - \mu)$.
 
 # %% tags=["hide-input"]
 speeds = [rate / (1 - momentum) for rate, momentum in zip(rates, momenta, strict=True)]
@@ -78,19 +76,17 @@ pages.hold_to("at every moment, even at its peak", max(speeds) < constant)
 Text(f"""
 On average the rate is {statistics.fmean(rates) / 0.01:.0%} of stage 7's, and the speed
 {statistics.fmean(speeds) / constant:.0%}. It is lower at every moment, even at its
-peak: {max(speeds) / constant:.0%}. Whatever this training gains, it does not gain by
-haste.
+peak: {max(speeds) / constant:.0%}. Whatever this training gains, not by haste.
 """)
 
 # %% [markdown]
 # ## The change
 
 # %% tags=["hide-input"]
-pages.hold_to("The network stays: it is that of stage 7", stage.model is before.model)
+pages.hold_to("The network stays", stage.model is before.model)
 Text(f"""
-The network stays: it is that of stage 7. In the recipe one row differs, from 'constant
-learning rate' to `{stage.recipe.schedule}`. Two things move by it: the rate and the
-momentum.
+The network stays. In the recipe one row differs, from 'constant learning rate' to
+`{stage.recipe.schedule}`. It moves two things: the rate and the momentum.
 """)
 
 # %% [markdown]
@@ -142,8 +138,8 @@ Text(f"""
 **The whole bundle moves up**, by {gain.difference:.2f} points (95 % interval
 {gain.interval.low:+.2f} to {gain.interval.high:+.2f}), and its width hardly changes:
 seeds have a standard deviation of {width:.2f} points, where it was {width_before:.2f}.
-Each single curve is calmer from epoch to epoch at the end: it moves by {calm:.2f}
-points, in stage 7 by {restless:.2f}. So the schedule calms a training, but it does not
+At the end, each single curve is calmer from epoch to epoch: it moves by {calm:.2f}
+points, in stage 7 by {restless:.2f}. So the schedule calms a training, but does not
 make trainings agree.
 """)
 
@@ -154,7 +150,7 @@ pages.newly(before, stage)
 # ## Why
 #
 # Three things changed at once: the rate is *lower on average*, it *falls to zero*, and
-# the *momentum* moves. Take them apart, with two more trainings for each seed.
+# the *momentum* moves. Two more trainings take them apart:
 
 # %% tags=["hide-input"]
 arms = {arm.name: made for arm, made in CAUSES.outcomes()}
@@ -180,7 +176,7 @@ pages.table(
     ["training", "seeds", "mean", "against stage 7", "against stage 8"],
     rows,
     "Test accuracy after the last epoch in percent, and its difference from both "
-    "stages in percentage points, with 95 % intervals over seeds.",
+    "stages in percentage points, with 95 % intervals.",
     wide=(1, 2),
 )
 
@@ -210,9 +206,8 @@ lower = told(
     "causes-mean-rate-8",
     "A constant rate that low does as well as the schedule, as far as the seeds can "
     "tell: it need not fall.",
-    "A constant rate that low brings a part of the gain; that the rate *falls* brings "
-    "the rest.",
-    "A constant rate that low brings nothing that the seeds can tell: the rate has to "
+    "A constant rate that low brings a part of the gain; that it *falls*, the rest.",
+    "A constant rate that low brings nothing that the seeds can tell: it has to "
     "*fall*.",
 )
 falls = all(
@@ -221,7 +216,7 @@ falls = all(
     and against[name][1 - place].ranked
     for name, place in (("causes-momentum-8", 1), ("causes-mean-rate-8", 0))
 )
-cause = "So it is neither the momentum nor the low rate: the rate has to **fall**."
+cause = "So it is neither the momentum nor the low rate, but the **fall**."
 cause = cause if falls else ""
 Text(f"""
 - **The momentum that moves.** {momentum}
@@ -280,8 +275,8 @@ pages.check(
 # %% [markdown]
 # ## Exercises
 #
-# **1.** How sure is one run, even without another seed? The test digits are a sample,
-# too. Compute two standard errors to each side of the recorded run.
+# **1.** How sure is one run, even without another seed? The test digits are a sample.
+# Compute two standard errors to each side of the recorded run.
 
 # %% [markdown] tags=["hint"]
 # A share $p$ of $n$ digits has the standard error $\sqrt{p (1 - p) / n}$.
@@ -295,7 +290,7 @@ print(f"for an error of 0.01 points: about {needed / 1e6:.1f} million test digit
 
 # %% [markdown]
 # **2.** The original reports the best of its fifteen epochs. Which of its eight stages
-# are still at the target when you take the last epoch instead?
+# are still at the target after the last?
 
 # %% [markdown] tags=["hint"]
 # `stages.ORIGINAL` has the eight stages; each has a `claim` with `best_test_accuracy`
@@ -308,9 +303,8 @@ for each in stages.ORIGINAL:
     print(f"stage {each.number}: best {best:.2f}, final {final:.2f}{reached}")
 
 # %% [markdown]
-# **3.** *A training broken on purpose.* The same network and schedule as above, on a
-# part of the digits. Everything runs, nothing complains, and it hardly learns. What is
-# wrong?
+# **3.** *A training broken on purpose.* The same network and schedule, on a part of the
+# digits. Nothing complains, and it hardly learns. What is wrong?
 
 # %% tags=["fold"]
 train = data.mnist().full_train[:3200]
@@ -371,8 +365,7 @@ pages.provenance(run)
 # %% [markdown]
 # ## Was it reached?
 #
-# One run cannot say. Ten can: with each seed come other first weights, another order of
-# the digits, other turns and crops.
+# One run cannot say. Ten can.
 
 # %% tags=["hide-input"]
 pages.hold_to("Yes, on average", verdict.reached)
@@ -381,8 +374,8 @@ pages.hold_to("Not with every seed", verdict.hold < verdict.end < verdict.runs)
 budget = stage.parameters < BUDGET and stage.recipe.epochs <= EPOCHS
 pages.hold_to("within the budget", budget)
 edge = (
-    " 'Beyond doubt' means that the whole interval lies at the target or above, and "
-    "here it begins at the target itself: no doubt by the rule, and not a hair more."
+    " The whole interval lies at the target or above, but begins at the target itself: "
+    "no doubt by the rule, and not a hair more."
     if verdict.beyond_doubt and verdict.interval.low < TARGET + 0.005
     else ""
 )
@@ -390,14 +383,13 @@ Text(f"""
 - **Yes, on average.** The target is {verdict}. And within the budget:
   {stage.parameters:,} parameters, {stage.recipe.epochs} epochs.{edge}
 - **Stage 7 does not.** With a constant rate it is {verdict_before}.
-- **Not with every seed.** Whoever trains once may well miss it, and whoever trains
-  often and shows the best has found luck. Holding {TARGET} % through the last three
-  epochs, which the [course](../assignment/students.md) asks for, is harder still.
+- **Not with every seed.** Whoever trains once may well miss it, and whoever shows the
+  best of many has found luck. Holding {TARGET} % through the last three epochs, which
+  the [course](../assignment/students.md) asks for, is harder still.
 """)
 
 # %% [markdown]
 # ## Next
 #
-# From millions of parameters to fewer than eight thousand: the target is reached.
-# [Train this network in your browser](../lab.md#preset=8). Who wants it with every seed
-# reads [stage 9](../beyond/09_reliable.py).
+# [Train this network in your browser](../lab.md#preset=8). Who wants the target with
+# every seed reads [stage 9](../beyond/09_reliable.py).
