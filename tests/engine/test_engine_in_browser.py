@@ -23,7 +23,7 @@ from site_tools import engine_assets
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
-STEPS = 20
+STEPS = 50
 
 
 @pytest.fixture(scope="module")
