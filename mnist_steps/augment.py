@@ -340,7 +340,8 @@ def _sides(shares: Pair, ratios: Pair, numbers: Numbers, tries: int) -> tuple[Te
     shares: of the image's area, the least and the most; ratios: of the first side to the second
     """
     area = SIZE * SIZE * _between(*shares, numbers(tries))
-    ratio = _between(*map(math.log, ratios), numbers(tries)).exp()
+    low, high = map(math.log, ratios)
+    ratio = _between(low, high, numbers(tries)).exp()
     return (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
 
 
