@@ -61,6 +61,7 @@ def store(own, tmp_path, monkeypatch):
     """A store with three runs of the stage and nothing else, in place of the package's own."""
     monkeypatch.setattr(study.Store.__init__, "__defaults__", (tmp_path / "studies",))
     monkeypatch.setattr(study, "STUDIES", tmp_path / "studies")
+    monkeypatch.setattr(study.OURS, "folder", tmp_path / "studies")
     return fill(tmp_path / "studies")
 
 
