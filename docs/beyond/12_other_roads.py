@@ -67,7 +67,7 @@ def told(before, after):
     sure = "more than chance" if gain.ranked else "within chance"
     if gain.interval is None:
         sure = "too few runs to tell it from chance"
-    return f"{gain.difference:+.2f} points, {sure}"
+    return f"{gain.difference:+.2f} points, {sure}".replace("-", "−")
 
 
 redesign = {
@@ -250,7 +250,6 @@ labels, share, hot = torch.randint(10, (16,)), 0.5, 4.0
 answers = [(scores / hot).log_softmax(1) for scores in (student, teacher)]
 apart = F.kl_div(*answers, log_target=True, reduction="batchmean")
 loss = (1 - share) * F.cross_entropy(student, labels) + share * hot**2 * apart
-print(f"loss {loss:.2f}")
 
 # %% [markdown]
 # ## Equal terms
@@ -320,8 +319,9 @@ Text(f"""
 - **Single weights.** With {bare.parameters:,} of stage 2's weights left it reads
   {bare.point.mean:.2f} % at once, {said(sparse)} after {arms.SHORT_REPAIR} epochs.
 - **Channels.** {bare_channels.point.mean:.2f} % at once, {said(channels)} after
-  {arms.REPAIR} epochs, in {channels.microseconds / redesign[2].microseconds:.0%} of
-  stage 2's time.{roomier[0]} *A dead end:* stage 1, cut to
+  {arms.REPAIR} epochs, in
+  {100 * channels.microseconds / redesign[2].microseconds:.0f} %
+  of stage 2's time.{roomier[0]} *A dead end:* stage 1, cut to
   {narrow.parameters:,}, has a single channel in its first layer. Of
   {narrow.point.runs} runs {dead} never learn, the best reads
   {max(narrow.finals):.2f} %. One share for every layer is too simple a rule.
@@ -329,8 +329,8 @@ Text(f"""
   epochs.{roomier[1]}
 - **Eight bits.** {after8.point.mean:.2f} % after training:
   {told(after8.before, after8.finals)}, in
-  {after8.size.least / eight.size.least:.0%} of the bytes. Rounding during training:
-  {told(during8.before, during8.finals)}.
+  {100 * after8.size.least / eight.size.least:.0f} % of the bytes. Rounding during
+  training: {told(during8.before, during8.finals)}.
 - **Four bits.** After training {told(after4.before, after4.finals)}; with {rounds}
   epochs of rounding {told(during4.before, during4.finals)}. Stage 9
   goes from {statistics.fmean(nine_after.before):.2f} to {nine_after.point.mean:.2f} and
@@ -345,7 +345,7 @@ Text(f"""
 #
 # ### In your browser
 
-# %% tags=["fold"]
+# %% tags=["hide-input"]
 record = runs.load(8)
 recipe = record.stage.recipe
 _, packed = export.describe(record)  # what the playground fetches
