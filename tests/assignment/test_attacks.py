@@ -11,6 +11,7 @@ import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
 import pytest
 import torch
 from handed_in import GOOD, write_folder
@@ -125,9 +126,11 @@ def test_what_leaves_the_check_is_plain_data_and_no_object_of_the_submission(tmp
         files = submission.load(write_folder(tmp_path / "b", GOOD | {"model.py": model}))
         outcome = checking.perform(checking.task_for("x", files, Assignment(), False))
         assert outcome.graph is None and outcome.findings, "neither is a network that can be copied"
-        described = dataclasses.asdict(outcome)
-        assert json.loads(json.dumps(described)) == described
-    assert "returned a X, expected an nn.Module" in outcome.findings[0]["what"]
+        described = json.loads(json.dumps(dataclasses.asdict(outcome)))
+        assert msgspec.convert(described, checking.CheckOutcome) == outcome
+        words = [word for one in outcome.findings for word in dataclasses.astuple(one)]
+        assert {type(word) for word in words} == {str}
+    assert "returned a X, expected an nn.Module" in outcome.findings[0].what
 
 
 def test_files_beside_the_three_are_not_read(tmp_path):
