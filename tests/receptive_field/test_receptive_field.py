@@ -189,7 +189,7 @@ class Calls(nn.Module):
         lambda x: x[:, None, 1],
         lambda x: x[:, :, 2],
         lambda x: x.permute(0, 3, 1, 2).softmax(1),
-        lambda x: F.pad(x, (0, 0, 0, 0, 1, 2)),
+        lambda x: F.pad(x, (0, 0, 0, 0, 1, 2)).flatten(1).view(-1, 5, 6, 4),
         lambda x: F.pad(x, (1, 0, 2, -1)),
         lambda x: F.pad(x, (1, 0, 0, 2), mode="circular"),
         lambda x: F.interpolate(x, size=(2, 3), mode="area"),
@@ -368,6 +368,8 @@ def test_squeeze_and_excitation_is_global_and_says_why():
     assert added.note == "global by broadcasting (add)"
     normed = analyze(Calls(lambda x: F.layer_norm(x, (4,))), (2, 8, 6))[-1]
     assert normed.note == "global by normalization (layer_norm)"
+    joined = analyze(Calls(lambda x: (y := F.layer_norm(x, (4,))) + y.relu()), (2, 8, 6))[-1]
+    assert joined.note == normed.note, "what is computed of it is global for the same reason"
     assert layer.box(0, 0) == (0, 0, 9, 9)
     assert layer.jump == (None, None)
 
