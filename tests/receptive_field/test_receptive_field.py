@@ -209,6 +209,10 @@ def test_nan_probing_agrees_on_functions(function):
     ("function", "why"),
     [
         (lambda x: F.max_pool1d(x.flatten(2), 3), "along axis 2, which mixes axes of the image"),
+        (
+            nn.Sequential(nn.Flatten(2), nn.Conv1d(2, 2, 3, padding=1, padding_mode="circular")),
+            "along axis 2, which mixes axes of the image",
+        ),
         (lambda x: torch.cat((x.flatten(1), x.mean((2, 3))), 1), "along axis 1, which mixes axes"),
         (lambda x: x + x.transpose(2, 3), "of tensors that differ in what axis 2 counts"),
         (lambda x: F.conv2d(x, x[:, :, :3, :3]), "Conv2d with weights that depend on the image"),
