@@ -153,7 +153,7 @@ Text(f"""
 By nine views the mean is {by_nine.difference:.2f} points above stage 8's. By one view,
 as stage 8 is judged, it is {by_one.difference:.2f} points above, {settled}. The views
 themselves are worth {worth:+.3f} points over {len(gains)} seeds (95 % interval
-{gain.low:+.3f} to {gain.high:+.3f}), without another weight. In the curves that is the
+{gain:+.3f}), without another weight. In the curves that is the
 leap three epochs before the end.
 """)
 

@@ -355,7 +355,7 @@ for member, made in family:
             member.title,
             f"{member.stage.parameters:,}",
             f"{found.mean:.3f}",
-            f"{found.interval.low:.2f} to {found.interval.high:.2f}",
+            f"{found.interval:.2f}",
             f"{found.end} of {found.runs}",
             f"{found.hold} of {found.runs}",
         ]

@@ -53,7 +53,7 @@ figures.roads_compared(
 def around(row):
     """The interval of a mean, or how many runs there are."""
     if row.point.interval:
-        return f"{row.point.interval.low:.2f} to {row.point.interval.high:.2f}"
+        return f"{row.point.interval:.2f}"
     return f"{row.point.runs} {'run' if row.point.runs == 1 else 'runs'}"
 
 

@@ -66,7 +66,7 @@ for run in records:
         [
             f"stage {run.stage.number}",
             f"{100 * right / len(test):.2f}",
-            f"{interval.low:.2f} to {interval.high:.2f}",
+            f"{interval:.2f}",
             "yes" if evidence.TARGET in interval else "no",
         ]
     )

@@ -152,7 +152,7 @@ settled = (
     f"So few seeds, {len(earlier)} and {len(made)}, do not settle it: this site asks "
     f"for {evidence.FEWEST_RUNS} of each."
     if change.interval is None
-    else f"95 % interval {change.interval.low:+.2f} to {change.interval.high:+.2f}."
+    else f"95 % interval {change.interval:+.2f}."
 )
 Text(
     f"The mean changes by {change.difference:+.2f} points. {settled} Seed by seed, the "

@@ -137,7 +137,7 @@ pages.hold_to(
 pages.hold_to("That is no chance", change.ranked)
 Text(
     f"{change.difference:+.2f} points on average (95 % interval "
-    f"{change.interval.low:+.2f} to {change.interval.high:+.2f}), "
+    f"{change.interval:+.2f}), "
     "and the seeds lie closer together. That is no chance. What did it?"
 )
 

@@ -124,7 +124,7 @@ pages.predict(
     ("It falls", "It stays, as far as the seeds can tell", "It rises"),
     answer=1 if not change.ranked else 2 * (change.difference > 0),
     explanation=f"The mean changed by {change.difference:+.2f} percentage points (95 % "
-    f"interval {change.interval.low:+.2f} to {change.interval.high:+.2f}).",
+    f"interval {change.interval:+.2f}).",
 )
 
 # %% [markdown]

@@ -155,7 +155,7 @@ pages.predict(
     answer=1 if not change.ranked else 2 * (change.difference > 0),
     explanation=f"Its mean went from {statistics.fmean(learnt_before):.2f} to "
     f"{statistics.fmean(learnt):.2f} % (95 % interval of the difference "
-    f"{change.interval.low:+.2f} to {change.interval.high:+.2f}). Why, is open: read "
+    f"{change.interval:+.2f}). Why, is open: read "
     "on.",
 )
 

@@ -104,7 +104,7 @@ pages.predict(
     ),
     answer=bisect.bisect((0, change.spread), change.difference),
     explanation=f"By {change.difference:+.2f} points (95 % interval "
-    f"{change.interval.low:+.2f} to {change.interval.high:+.2f}). The standard "
+    f"{change.interval:+.2f}). The standard "
     f"deviation between seeds is {change.spread:.2f}.",
 )
 
@@ -126,7 +126,7 @@ pages.hold_to(
 )
 Text(f"""
 **A small gain, likely but not large.** The interval of the difference,
-{change.interval.low:+.2f} to {change.interval.high:+.2f} points, leaves out zero. But
+{change.interval:+.2f} points, leaves out zero. But
 the gain of {change.difference:.2f} is smaller than the {change.spread:.2f} by which
 seeds of one stage differ: a lucky run without the new channels often ends above one
 that has them. So this site, which asks that means differ by more than seeds do, does

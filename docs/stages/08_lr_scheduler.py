@@ -136,7 +136,7 @@ pages.hold_to("its width hardly changes", 0.7 < width / width_before < 1.4)
 pages.hold_to("calmer from epoch to epoch", calm < 0.75 * restless)
 Text(f"""
 **The whole bundle moves up**, by {gain.difference:.2f} points (95 % interval
-{gain.interval.low:+.2f} to {gain.interval.high:+.2f}), and its width hardly changes:
+{gain.interval:+.2f}), and its width hardly changes:
 seeds have a standard deviation of {width:.2f} points, where it was {width_before:.2f}.
 At the end, each single curve is calmer from epoch to epoch: it moves by {calm:.2f}
 points, in stage 7 by {restless:.2f}. So the schedule calms a training, but does not

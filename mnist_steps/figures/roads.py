@@ -116,7 +116,7 @@ def _picture(
         parts += [_at(x, y, _shape(road)), text(x, y + 4, road, "ink", shift=11)]
     listed = "; ".join(
         f"{place.road}, {place.label or 'no name'}: {value:,.0f} {unit}, {place.mean:.2f} %"
-        + (f" ({place.interval.low:.2f} to {place.interval.high:.2f})" if place.interval else "")
+        + (f" ({place.interval:.2f})" if place.interval else "")
         for place, value in zip(places, values, strict=True)
     )
     height = HEIGHT + 72 + 20 * ((len(used) - 1) // 2)
