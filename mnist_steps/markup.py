@@ -14,7 +14,7 @@ class Text(str):
     """Markdown with computed numbers in it: pages render it as prose."""
 
     def _repr_markdown_(self) -> str:
-        return str(self)
+        return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", self)  # no line begins with the sign
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,14 @@ def table(
     return Html(markup, "\n".join([caption, *_lines(headings, rows, words, foot)]))
 
 
+INTERVAL = re.compile(r"\[[^\[\], ]+, [^\[\], ]+\]")
+
+
 def _markup(cell: str | Html) -> str:
-    return cell.markup if isinstance(cell, Html) else html.escape(cell)
+    """A cell; in a narrow one an interval such as [-0.2, 0.1] stays in one line."""
+    if isinstance(cell, Html):
+        return cell.markup
+    return INTERVAL.sub(lambda found: found[0].replace(" ", "&nbsp;"), html.escape(cell))
 
 
 def _lines(

@@ -257,10 +257,10 @@ dead = [one for one in lost if abs(one.epochs["train_loss"][-1] - math.log(10)) 
 warning = ""
 if lost:
     ends = sorted({f"{one.figures.final:.1f}" for one in lost})
-    warning = f" In {len(lost)} of them nothing is ever learnt: {' or '.join(ends)} % "
-    warning += "at the end, a guess."
+    warning = f" In {len(lost)} of {len(kaiming)} nothing is ever learnt: "
+    warning += f"{' or '.join(ends)} % at the end, a guess."
 if lost and len(dead) == len(lost):
-    warning += " No signal passes the ReLUs any more: the loss is exactly a guess's."
+    warning += " No signal passes the ReLUs any more: the loss is that of a guess."
 if lost and {one.seed for one in lost} == set(strongest):
     warning += " The first pull was strongest there: a step can be too long as well."
 Text(

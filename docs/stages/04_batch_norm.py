@@ -189,7 +189,7 @@ without_layer = fmean(one.figures.final for one in started)
 pages.hold_to("But these end lower", without_layer < fmean(finals))
 shifted = evidence.compare(finals, [one.figures.final for one in both])
 pages.hold_to("The layer does not need them", shifted.difference < 0)
-why = "Why they cost that, is open." if shifted.ranked else "It may be chance."
+why = "Why they cost that is open." if shifted.ranked else "It may be chance."
 Text(f"""
 Is it only the start, then? Larger first weights help that, too:
 

@@ -23,7 +23,7 @@ figures.forgetting(old, run)
 # %% [markdown]
 # **You will be able to**
 #
-# - say what an average keeps of a map, what it forgets, and which weights it saves,
+# - say what an average keeps of a map, what it forgets, and which weights it saves;
 # - explain why ten runs show a price here that one cannot.
 #
 # ## The idea

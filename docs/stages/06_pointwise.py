@@ -19,7 +19,7 @@ figures.mixing(run)
 # %% [markdown]
 # **You will be able to**
 #
-# - say what a 1×1 convolution computes, and what it costs,
+# - say what a 1×1 convolution computes, and what it costs;
 # - see when such a layer adds nothing, and prove it.
 #
 # ## The idea

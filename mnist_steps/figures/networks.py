@@ -396,8 +396,8 @@ def ladder(stage: Stage | nn.Module) -> Figure:
             rectangle(left - side * unit, top, side * unit, 16, ink, opacity=0.45),
             rectangle(right, top, sees * unit, 16, "train", opacity=0.45),
             text((left + right) / 2, top + 12, _brief(column.name), bold=True),
-            text(left - 3, top + 12, str(side), "end"),
-            text(right + 3, top + 12, str(sees) if sees else "–", "start"),
+            text(left - _inside(side * unit), top + 12, str(side), "end"),
+            text(right + _inside(sees * unit), top + 12, str(sees) if sees else "–", "start"),
         ]
     described = "; ".join(f"{column.name} {column.side} and {column.sees}" for column in columns)
     return drawn(
@@ -407,11 +407,17 @@ def ladder(stage: Stage | nn.Module) -> Figure:
     )  # fmt: skip
 
 
+def _inside(long: float) -> float:
+    """Where a bar's number begins: in the bar, or behind one that is narrower than a digit."""
+    return 3 if long > 9 else long + 3
+
+
 def channel_profile(stage: Stage | nn.Module) -> Figure:
     """How many maps each layer has, as bars in the order in which data flows."""
     columns = columns_of(_model(stage))
     most = max(column.shape[0] for column in columns)
     across, high = WIDTH / len(columns), 110
+    bottom = 38 + high
     parts = [heading("maps of each layer")]
     for position, column in enumerate(columns):
         middle = across * (position + 0.5)
@@ -419,14 +425,14 @@ def channel_profile(stage: Stage | nn.Module) -> Figure:
         tall = max(high * maps / most, 1)
         ink = "muted" if column.pools else "test"
         parts += [
-            rectangle(middle - across * 0.36, 30 + high - tall, across * 0.72, tall, ink,
+            rectangle(middle - across * 0.36, bottom - tall, across * 0.72, tall, ink,
                       opacity=0.6),
-            text(middle, 26 + high - tall, str(maps)),
+            text(middle, bottom - 4 - tall, str(maps)),
             # Names turn where they would touch each other.
-            f'<g transform="translate({middle + 3:.1f} {36 + high}) rotate(-60)">'
+            f'<g transform="translate({middle + 3:.1f} {bottom + 6}) rotate(-60)">'
             f"{text(0, 0, column.name, 'end')}</g>",
         ]  # fmt: skip
     described = "; ".join(f"{column.name} {column.shape[0]}" for column in columns)
     return drawn(
-        parts, WIDTH, 30 + high + 46, f"{_title(stage)}, maps of each layer in order: {described}."
+        parts, WIDTH, bottom + 46, f"{_title(stage)}, maps of each layer in order: {described}."
     )

@@ -150,8 +150,6 @@ def loss_by_step(runs: Sequence[Run] | Mapping[str, Sequence[float]], steps: int
     if not isinstance(runs, Mapping):
         runs = {f"stage {run.stage.number}": [step.loss for step in run.steps] for run in runs}
     figure, (axes,) = axes_row(4.6, 2.3)
-    aim(axes, GUESS)
-    note(axes, f"−log(1/10) = {GUESS:.3f}", (steps, GUESS), (0, 4), "accent", ha="right")
     described = []
     for (name, losses), colour in with_colours(list(runs.items()), LINE_COLOURS):
         losses = losses[:steps]
@@ -163,8 +161,10 @@ def loss_by_step(runs: Sequence[Run] | Mapping[str, Sequence[float]], steps: int
             + (f"falls below half of that first at step {below}" if below
                else f"is at {losses[-1]:.3f} after {len(losses)} steps")
         )  # fmt: skip
+    # Named in the legend: a curve may lie anywhere beside the line.
+    aim(axes, GUESS, f"−log(1/10) = {GUESS:.3f}")
     axes.legend(
-        frameon=False, ncols=min(len(runs), 2), loc="lower left", bbox_to_anchor=(0, 1),
+        frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1),
         fontsize=10, handlelength=1.2, columnspacing=1.2, borderaxespad=0.2,
     )  # fmt: skip
     axes.set(xlabel="step", ylabel="loss of the batch", ylim=(0, None), xlim=(0, steps))

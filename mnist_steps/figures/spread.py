@@ -164,9 +164,11 @@ def _sizes(rows: Sequence[Row]) -> list[str]:
     for position, count in enumerate(counts):
         x, y = axis(count), TOP + ROW * position + 28
         parts.append(dot(x, y, 4.5, "ink"))
-        # The number stands where it does not run over the budget's line, nor out of the figure.
+        # The number stands where it does not run out of the figure. On a phone there is no place
+        # beside the budget's line for all of them.
         right = count < BUDGET or x < (axis.start + axis.end) / 2
-        parts.append(text(x, y + 4, f"{count:,}", "ink", "start" if right else "end", 8, True))
+        anchor = "start" if right else "end"
+        parts.append(text(x, y + 4, f"{count:,}", "ink", anchor, 8, small=True, above=True))
     return parts
 
 
@@ -425,8 +427,7 @@ def _effect(
 ) -> list[str]:
     """A row: its label, and below it the interval and the difference."""
     # The line of zero does not run through a label.
-    ground = 'style="paint-order: stroke" stroke="var(--md-default-bg-color, #fff)" '
-    parts = [text(2, y, label, name).replace("<text ", f'<text {ground}stroke-width="4" ')]
+    parts = [text(2, y, label, name, above=True)]
     if interval is not None:
         low, high = (axis(end) for end in interval)
         parts.append(line(low, y + 9, high, y + 9, name, 3))

@@ -133,9 +133,9 @@ def note(axes: Axes, words: str, place: Pair, shift: Pair, name: str = "ink", **
     )
 
 
-def aim(axes: Axes, height: float) -> None:
-    """A line across at what is aimed for."""
-    axes.axhline(height, color=PALETTE["accent"], linewidth=1.2)
+def aim(axes: Axes, height: float, label: str | None = None) -> None:
+    """A line across at what is aimed for. label: its name in a legend"""
+    axes.axhline(height, color=PALETTE["accent"], linewidth=1.2, zorder=1.9, label=label)
 
 
 def box(axes: Axes, left: float, top: float, width: float, height: float, **style: Any) -> None:

@@ -83,7 +83,8 @@ def _pictures(positions: Sequence[int], old: Misread, new: Misread) -> str:
     mnist = data.mnist().test
     shown = []
     for at in positions[:SHOWN]:
-        words = f"{old.times[at]}/{old.runs} → {new.times[at]}/{new.runs}"
+        # Where a line is too short for both, the second begins with the arrow.
+        words = f"{old.times[at]}/{old.runs} →&nbsp;{new.times[at]}/{new.runs}"
         label = mnist.labels[at]
         alt = f"Test digit {at}, a {label}"
         shown.append(

@@ -137,6 +137,7 @@ def test_sizes_stand_beside_accuracies(store):
     large, small = circles(figure, 'r="4.5"')
     assert large < small, "from many parameters to few"
     assert ">6,379,786</text>" in figure.svg and ">7,884</text>" in figure.svg
+    assert figure.svg.count("paint-order") == 2, "no line crosses a number"
 
 
 def test_curves_of_all_seeds_have_a_thin_line_a_run_and_a_thick_one_a_stage(store):

@@ -85,6 +85,11 @@ def test_formulas_of_the_lessons_are_well_formed(latex):
     assert "\\" not in "".join(element.itertext())
 
 
+def test_the_name_of_a_function_stands_apart_from_what_it_is_applied_to():
+    assert '<mi>log</mi><mspace width="0.167em" /><mn>10</mn>' in mathml(r"\log 10", "inline")
+    assert "mspace" not in mathml(r"\log (x y)", "inline")
+
+
 def test_a_box_beside_words_is_refused():
     with pytest.raises(FormulaError, match="needs lines of its own"):
         rendered("So $$x$$ it is.")

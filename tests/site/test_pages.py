@@ -514,7 +514,7 @@ def test_newly_right_digits_are_those_that_most_runs_before_misread_and_few_afte
         "3/3 and 2/3 before; 3 stays below half"
     )
     assert "Newly wrong: 1, the other way round: 9" in shown.text
-    assert "3/3 → 1/3" in shown.markup and "0/3 → 2/3" in shown.markup
+    assert "3/3 →&nbsp;1/3" in shown.markup and "0/3 →&nbsp;2/3" in shown.markup
     labels = data.mnist().test.labels
     for position in (1, 2, 9):
         assert f'alt="Test digit {position}, a {labels[position]}"' in shown.markup
