@@ -171,10 +171,11 @@ def _panels(
 ) -> tuple[Figure, ...]:
     image = Column("image", INPUT_SHAPE, 0, 0, 1)
     total = sum(column.parameters for column in columns)
+    lines = max(len(column.after) + len(column.sources) for column in columns)
     figures = []
     for number, part in enumerate(_split([image, *columns])):
         words = f"{title}: {total:,} parameters" if number == 0 else f"{title}, continued"
-        figures.append(_panel(words, part, most, coloured))
+        figures.append(_panel(words, part, most, coloured, lines))
     return tuple(figures)
 
 
@@ -190,9 +191,11 @@ def _split(columns: Sequence[Column]) -> list[list[Column]]:
     return parts
 
 
-def _panel(title: str, columns: Sequence[Column], most: int, coloured: set[str]) -> Figure:
+def _panel(
+    title: str, columns: Sequence[Column], most: int, coloured: set[str], lines: int
+) -> Figure:
+    """lines: room for so many below the maps, in all panels of a network alike"""
     parts = [heading(title)]
-    lines = max(len(column.after) + len(column.sources) for column in columns)
     top, labels = 24, 90  # of the maps; of the first line below them
     squares = labels + 13 * (4 + lines)
     for position, column in enumerate(columns):
