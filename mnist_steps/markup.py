@@ -14,7 +14,7 @@ class Text(str):
     """Markdown with computed numbers in it: pages render it as prose."""
 
     def _repr_markdown_(self) -> str:
-        return str(self)
+        return _typeset(str(self))
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,19 @@ def table(
 
 
 def _markup(cell: str | Html) -> str:
-    return cell.markup if isinstance(cell, Html) else html.escape(cell)
+    if isinstance(cell, Html):
+        return cell.markup
+    return html.escape(INTERVAL.sub("[\\1,\N{NO-BREAK SPACE}\\2]", _typeset(cell)))
+
+
+MINUS = re.compile(r"(?:^|(?<=[\s(\[]))-(?=\d)")
+PERCENT = re.compile(r"(?<=\d) ?%(?!\w)")
+INTERVAL = re.compile(r"\[(\S+), (\S+)\]")
+
+
+def _typeset(words: str) -> str:
+    """With minus signs in place of hyphens, and each percent sign a space behind its number."""
+    return PERCENT.sub("\N{NO-BREAK SPACE}%", MINUS.sub("\N{MINUS SIGN}", words))
 
 
 def _lines(

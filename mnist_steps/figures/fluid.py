@@ -54,12 +54,22 @@ def text(
     anchor: str = "start",
     shift: float = 0,
     small: bool = False,
+    grounded: bool = False,
 ) -> str:
-    """x in percent, y and shift in pixels; the shift points away from the anchor."""
+    """x in percent, y and shift in pixels; the shift points away from the anchor.
+
+    grounded: a line that was drawn before does not run through the letters
+    """
     away = f' dx="{-shift if anchor == "end" else shift:g}"' if shift else ""
     size = ' font-size="11.5"' if small else ""
+    ground = ""
+    if grounded:
+        ground = (
+            ' style="paint-order: stroke" stroke="var(--md-default-bg-color, #fff)" '
+            'stroke-width="4"'
+        )
     return (
-        f'<text x="{x:.2f}%" y="{y:g}"{away} text-anchor="{anchor}"{size} '
+        f'<text x="{x:.2f}%" y="{y:g}"{away} text-anchor="{anchor}"{size}{ground} '
         f'fill="{colour(name)}">{html.escape(words)}</text>'
     )
 

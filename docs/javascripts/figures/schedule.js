@@ -32,7 +32,7 @@ mount("schedule", (/** @type {Data} */ data) => {
     "Peak after",
     {
       least: LEAST_SHARE, most: MOST_SHARE, value: 100 * data.share,
-      words: (v) => `${v} % of the steps`,
+      words: (v) => `${v}\u00a0%`,
     },
     (value) => {
       now.share = value / 100;
