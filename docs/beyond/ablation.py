@@ -208,7 +208,7 @@ figures.folded("Question by question, and what the original said", analysis)
 
 # %% tags=["hide-input"]
 pages.check(
-    "An arm's effect is -0.02 points, with an interval from -0.16 to +0.13. What is "
+    "An arm's effect is −0.02 points, with an interval from −0.16 to +0.13. What is "
     "known?",
     [
         (
