@@ -14,7 +14,7 @@ class Text(str):
     """Markdown with computed numbers in it: pages render it as prose."""
 
     def _repr_markdown_(self) -> str:
-        return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", self)  # no line begins with the sign
+        return _typeset(str(self))
 
 
 @dataclass(frozen=True)
@@ -81,14 +81,20 @@ def table(
     return Html(markup, "\n".join([caption, *_lines(headings, rows, words, foot)]))
 
 
-INTERVAL = re.compile(r"\[[^\[\], ]+, [^\[\], ]+\]")
-
-
 def _markup(cell: str | Html) -> str:
-    """A cell; in a narrow one an interval such as [-0.2, 0.1] stays in one line."""
     if isinstance(cell, Html):
         return cell.markup
-    return INTERVAL.sub(lambda found: found[0].replace(" ", "&nbsp;"), html.escape(cell))
+    return html.escape(INTERVAL.sub("[\\1,\N{NO-BREAK SPACE}\\2]", _typeset(cell)))
+
+
+MINUS = re.compile(r"(?:^|(?<=[\s(\[]))-(?=\d)")
+PERCENT = re.compile(r"(?<=\d) ?%(?!\w)")
+INTERVAL = re.compile(r"\[(\S+), (\S+)\]")
+
+
+def _typeset(words: str) -> str:
+    """With minus signs in place of hyphens, and each percent sign a space behind its number."""
+    return PERCENT.sub("\N{NO-BREAK SPACE}%", MINUS.sub("\N{MINUS SIGN}", words))
 
 
 def _lines(

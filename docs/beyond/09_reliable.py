@@ -80,7 +80,7 @@ higher mean, or less spread.
 #
 # $$\log p(k) = \frac{1}{9} \sum_{v=1}^{9} \log p_v(k)$$
 #
-# One view, the fifth, misreads this test digit, and nine read it:
+# The fifth view, the digit as it is, misleads the network; the mean of nine does not:
 
 # %% tags=["hide-input"]
 test = data.mnist().test[:4000]
@@ -191,7 +191,7 @@ one seed, and shaded is what a seed does by itself: one standard deviation of th
 stage's {len(now)} runs on test digits. {len(near)} of {len(tried)} lie in there: a good
 choice, and not the only one.
 
-- **What gave way:** wider layers, a higher peak rate, lighter crops and a little weight
+- **What helped:** wider layers, a higher peak rate, lighter crops and a little weight
   decay each lowered the loss, hardly beyond luck; together, beyond it.
 - **What did not:** smaller batches, larger ones, milder augmentation and stronger. The
   worst lie far out. With strong augmentation {learnt[0]:.2f} % of the training digits

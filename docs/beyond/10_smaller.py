@@ -35,7 +35,7 @@ figures.frontier(
     [],
     [*others, ("stage 9", before.parameters, finals_of(earlier))],
     frontier.PUBLISHED,
-    height=190,
+    height=260,
 )
 
 # %% [markdown]
@@ -173,10 +173,10 @@ enough = [count for count, error in points if 100 - error >= TARGET]
 Text(f"""
 At the small end, from {smallest:,} to {points[1][0]:,} parameters, each doubling more
 than halves the mistakes: $b$ is {slopes[0]:.2f}. At the large end, up to {most:,}, it
-buys much less: {slopes[-1]:.2f}. The line bends: something there width does not buy. A
-part of it has a face: {len(always)} of ten thousand test digits are misread in every
-run of stage 9. The smallest member with a mean at {TARGET} % or above has {enough[0]:,}
-parameters.
+buys much less: {slopes[-1]:.2f}. The line bends: there is something that width does not
+buy. A part of it has a face: {len(always)} of ten thousand test digits are misread in
+every run of stage 9. The smallest member with a mean at {TARGET} % or above has
+{enough[0]:,} parameters.
 """)
 
 # %% tags=["hide-input"]
@@ -394,7 +394,7 @@ doubt = (
 )
 once = "is not known yet: these runs noted nine views alone"
 if single:
-    once = "holds as well" if single.reached else "fails: help at test time made it"
+    once = "holds as well" if single.reached else "fails: nine views did it"
 Text(f"""
 - **By nine views, on average**, with fewer than four thousand parameters: yes, and
   {doubt}.

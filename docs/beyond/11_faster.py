@@ -50,7 +50,7 @@ figures.budget(before, stage)
 # are large. With a **stride** of $s$ a kernel moves on by $s$ pixels, so that of $n$
 # pixels a side
 #
-# $$n' = \frac{n - k}{s} + 1$$
+# $$n_\text{out} = \frac{n - k}{s} + 1$$
 #
 # places are left, rounded down. The area, and with it the work, falls with $s^2$, in
 # this layer *and in all that follow*:
@@ -83,8 +83,8 @@ changed, changed_before = changed_by_a_pixel(run), changed_by_a_pixel(old)
 pages.hold_to("What does it cost", changed > changed_before)
 Text(f"""
 What does it cost? A network that looks at every third place sees a digit anew when it
-moves by one pixel. Then it reads {changed} of {len(test):,} test digits otherwise, and
-stage 8 {changed_before}. That is why stage 11 judges by
+moves by one pixel. Then it reads {changed} of {len(test):,} test digits otherwise; in
+stage 8 it was {changed_before}. That is why stage 11 judges by
 [nine views](09_reliable.py#nine-views) after its last epoch.
 """)
 

@@ -85,7 +85,7 @@ unfinished = (
 )
 Text(
     "Each mark is a network, the line through it the 95 % interval of its mean. "
-    "Numbers name the stage that it comes from, ‘8k’ how many thousand parameters were "
+    "Numbers name the stage that it comes from, '8k' how many thousand parameters were "
     "left; of the rounded ones only stage 8 *after* training is named. What lies below "
     f"the axis stands at its foot. To the left and up is better.{unfinished}"
 )
@@ -135,9 +135,9 @@ cases = [
     ("no training, less to send", "round to eight bits", after8, after8.before),
     ("a little training, less still", "train on, four bits", during4, during4.before),
     ("no training, but four bits", "round to four bits", after4, after4.before),
-    ("no training, a compressed file", "half the weights zero", half, half.before),
+    ("no training, compressed file", "half the weights zero", half, half.before),
     ("no training, a tenth of it", "nine tenths zero", tenth, tenth.before),
-    ("training, files that know zeros", "prune, train on", sparse, sparse.before),
+    ("training, sparse file", "prune, train on", sparse, sparse.before),
     ("training, less time", "cut channels, train on", channels, channels.before),
     ("training, wide layers", "low rank, train on", thin, thin.before),
     ("training, a better teacher", "distil", taught, untaught.finals),
@@ -311,8 +311,8 @@ nine_after, nine_during = (
     rows["quantization", f"stage-9-4-bits-{when}"] for when in ("after", "during")
 )
 pupils = "; ".join(
-    f"{row.parameters:,} parameters: {row.point.mean:.2f} % with a teacher for "
-    f"{other.point.mean:.2f} % without, {told(other.finals, row.finals)}"
+    f"{row.parameters:,} parameters: {row.point.mean:.2f} % with a teacher, "
+    f"{other.point.mean:.2f} % without: {told(other.finals, row.finals)}"
     for row, other in lessons
 )
 Text(f"""

@@ -68,7 +68,7 @@ state
 # - read an effect together with its interval,
 # - say which of the original's conclusions stand on their own.
 #
-# Know first the eight stages; [honest evaluation](../guides/evaluation.py) helps.
+# **Know first** the eight stages; [honest evaluation](../guides/evaluation.py) helps.
 #
 # ## The idea
 #
@@ -178,11 +178,12 @@ counts = {
     word: sum(effect.verdict.startswith(word) for effect in tested)
     for word in ("supports", "contradicts", "undecided")
 }
+unmade = len(tested) - sum(counts.values())
 Text(
     f"The original concluded something about {len(tested)} of these arms. "
-    f"{counts['supports']} support it, {counts['contradicts']} contradict it, "
-    f"{counts['undecided']} leave it undecided, {len(tested) - sum(counts.values())} "
-    "have not been run."
+    f"{counts['supports']} support it, {counts['contradicts'] or 'none'} contradict "
+    f"it, {counts['undecided']} leave it undecided"
+    + (f", {unmade} have not been run." if unmade else ".")
 )
 
 # %% [markdown]
@@ -207,7 +208,7 @@ figures.folded("Question by question, and what the original said", analysis)
 
 # %% tags=["hide-input"]
 pages.check(
-    "An arm's effect is -0.02 points, with an interval from -0.16 to +0.13. What is "
+    "An arm's effect is −0.02 points, with an interval from −0.16 to +0.13. What is "
     "known?",
     [
         (

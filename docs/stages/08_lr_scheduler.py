@@ -76,7 +76,7 @@ pages.hold_to("at every moment, even at its peak", max(speeds) < constant)
 Text(f"""
 On average the rate is {statistics.fmean(rates) / 0.01:.0%} of stage 7's, and the speed
 {statistics.fmean(speeds) / constant:.0%}. It is lower at every moment, even at its
-peak: {max(speeds) / constant:.0%}. Whatever this training gains, not by haste.
+peak: {max(speeds) / constant:.0%}. Whatever this training gains, it is not by haste.
 """)
 
 # %% [markdown]
@@ -168,7 +168,8 @@ for name, title in titles.items():
     rows.append(
         [title, f"{len(ends)}", f"{statistics.fmean(ends):.3f}"]
         + [
-            f"{one.difference:+.2f} [{one.interval.low:+.2f}, {one.interval.high:+.2f}]"
+            f"{one.difference:+z.2f} "
+            f"[{one.interval.low:+z.2f}, {one.interval.high:+z.2f}]"
             for one in to_both
         ]
     )
@@ -304,7 +305,7 @@ for each in stages.ORIGINAL:
 
 # %% [markdown]
 # **3.** *A training broken on purpose.* The same network and schedule, on a part of the
-# digits. Nothing complains, and it hardly learns. What is wrong?
+# digits. Nothing complains, and it learns more slowly. What is wrong?
 
 # %% tags=["fold"]
 train = data.mnist().full_train[:3200]

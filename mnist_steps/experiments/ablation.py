@@ -210,9 +210,9 @@ class Effect:
         """Such as '-0.12 [-0.20, -0.05]', in percentage points; a dash without runs."""
         if self.comparison is None:
             return "–"
-        size = f"{self.comparison.difference:+.2f}"
+        size = f"{self.comparison.difference:+z.2f}"
         if (interval := self.comparison.interval) is not None:
-            size += f" [{interval.low:+.2f}, {interval.high:+.2f}]"
+            size += f" [{interval.low:+z.2f}, {interval.high:+z.2f}]"
         return size
 
     def as_data(self) -> dict[str, Any]:

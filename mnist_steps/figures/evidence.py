@@ -9,7 +9,6 @@ from mnist_steps.figures.containers import Beside
 from mnist_steps.figures.fluid import (
     Axis,
     area,
-    below,
     curve,
     dot,
     fluid,
@@ -48,6 +47,7 @@ def bells(named: Mapping[str, Sequence[float]]) -> Figure:
     tallest = max(one.pdf(one.mean) for one in spreads.values())
     bottom = 22 + BELL * len(named)
     parts = [text(across(TARGET), 14, f"target {TARGET:g}", "accent", "middle", small=True)]
+    parts.append(line(across(TARGET), 20, across(TARGET), bottom, "accent", 1.4))
     described = []
     for row, (name, finals) in enumerate(named.items()):
         bell, ground = spreads[name], 22 + BELL * (row + 1) - 18
@@ -60,14 +60,14 @@ def bells(named: Mapping[str, Sequence[float]]) -> Figure:
         for place, final in enumerate(sorted(finals)):
             parts.append(dot(across(final), ground + 8 + (place % 2) * 5, 3, "test", 0.65))
         share, below = bell.cdf(TARGET), sum(final < TARGET for final in finals)
-        parts.append(text(0, ground - BELL + 30, name, "ink"))
-        words = f"below: {share:.0%} of the bell, {below} of {len(finals)} runs"
-        parts.append(text(0, ground - BELL + 47, words, "muted"))
+        parts.append(text(0, ground - BELL + 30, name, "ink", above=True))
+        words = f"below: {100 * share:.0f} % of the bell, {below} of {len(finals)} runs"
+        parts.append(text(0, ground - BELL + 47, words, "muted", above=True))
         described.append(
-            f"{name}: mean {bell.mean:.3f}, standard deviation {bell.stdev:.3f}; {share:.0%} of "
-            f"the bell and {below} of {len(finals)} runs lie below {TARGET:g}"
+            f"{name}: mean {bell.mean:.3f}, standard deviation {bell.stdev:.3f}; "
+            f"{100 * share:.0f} % of the bell and {below} of {len(finals)} runs lie below "
+            f"{TARGET:g}"
         )
-    parts.append(line(across(TARGET), 20, across(TARGET), bottom, "accent", 1.4))
     marks = [round(low, 1) + place / 10 for place in range(int(10 * (high - low)) + 2)]
     for mark in marks:
         if low <= mark <= high and abs(across(mark) - across(TARGET)) > 4:
@@ -82,7 +82,7 @@ def bells(named: Mapping[str, Sequence[float]]) -> Figure:
 
 # --- A search ---------------------------------------------------------------------------------
 
-STEP = 28  # pixels from one candidate to the next
+STEP = 31  # pixels from one candidate to the next
 
 
 def candidates(groups: Mapping[str, Sequence[tuple[str, float]]], luck: float) -> Beside:
@@ -119,9 +119,9 @@ def _tried(
         y = 26 + STEP * row
         name = "accent" if loss == best else "ink"
         parts.append(text(2, y + 11, label, name))
-        parts.append(line(2, y + 20, 84, y + 20, "grid", 0.8))
-        parts.append(dot(across(loss), y + 20, 4.5, "accent" if loss == best else "test"))
-        parts.append(text(98, y + 22, f"{loss:.4f}", name, "end"))
+        parts.append(line(2, y + 21, 84, y + 21, "grid", 0.8))
+        parts.append(dot(across(loss), y + 21, 4.5, "accent" if loss == best else "test"))
+        parts.append(text(98, y + 25, f"{loss:.4f}", name, "end"))
         described.append(f"{label} {loss:.4f}{', the lowest' if loss == best else ''}")
     parts.append(text(0, bottom + 14, "← better", "muted", small=True))
     return fluid(
@@ -187,15 +187,18 @@ def frontier(
         x = across(count)
         parts += [dot(x, down(100 - final), 2.2, name, 0.45) for final in finals]
         parts.append(dot(x, down(100 - statistics.fmean(finals)), 5, name))
-    for label, count, finals in others:
-        y = down(100 - statistics.fmean(finals)) + 4
-        parts.append(text(across(count), y, label, "train", shift=9))
+    parts += _named_at_the_right(
+        [(label, across(count), down(100 - statistics.fmean(finals)))
+         for label, count, finals in others],
+        across.end + 2,
+    )  # fmt: skip
     legend = [
-        *(["● a family: mean, each run a small dot"] if family else []),
-        "● our stages, in orange",
-        "◇ one public run, its best epoch   ◆ its last",
+        *([("● a family: mean, each run a small dot", "test")] if family else []),
+        ("● our stages: mean, each run a small dot", "train"),
+        ("◇ one public run, its best epoch   ◆ its last", "muted"),
     ]
-    parts += below(legend, 0, height + 60)
+    for place, (words, name) in enumerate(legend):
+        parts.append(text(0, height + 60 + 17 * place, words, name))
     described = [f"{count:,}: {statistics.fmean(finals):.3f}" for count, finals in family]
     rest = [f"{label} {count:,}: {statistics.fmean(finals):.3f}" for label, count, finals in others]
     public = [
@@ -211,6 +214,20 @@ def frontier(
         f"{'; '.join(public)}.",
         960,
     )  # fmt: skip
+
+
+def _named_at_the_right(marks: Sequence[tuple[str, float, float]], x: float) -> list[str]:
+    """Labels below each other, never on each other, and a thin line from each mark to its own.
+
+    marks: label, percent of the width, pixels from the top
+    x: where the labels begin, in percent of the width
+    """
+    parts, lowest = [], 0.0
+    for label, at, y in sorted(marks, key=lambda mark: mark[2]):
+        lowest = max(y, lowest + 16)
+        parts.append(line(at, y, x, lowest, "train", 0.8))
+        parts.append(text(x, lowest + 4, label, "train", shift=3))
+    return parts
 
 
 # --- Picked runs ------------------------------------------------------------------------------

@@ -387,7 +387,8 @@ def effects(
         if not group:
             continue
         y += 18
-        parts.append(text(0, y, f"{title}: {len(group)} of {len(ranked)}", "ink"))
+        heading = f"{title}: {len(group)} of {len(ranked)}"
+        parts.append(text(0, y, heading, "ink", above=True))
         for label, difference, interval, _ in group:
             parts += _effect(axis, y + 18, label, difference, interval, "test" if kind else "muted")
             y += 32
@@ -395,8 +396,8 @@ def effects(
         described.append(
             f"{title}, {len(group)} of {len(ranked)}: "
             + "; ".join(
-                f"{label} {difference:+.2f}"
-                + (f" from {interval[0]:+.2f} to {interval[1]:+.2f}" if interval else "")
+                f"{label} {difference:+z.2f}"
+                + (f" from {interval[0]:+z.2f} to {interval[1]:+z.2f}" if interval else "")
                 for label, difference, interval, _ in group
             )
         )
@@ -407,7 +408,8 @@ def effects(
         x = axis(mark)
         if axis.low <= mark <= axis.high and (x - last > 9 or not mark):
             last = x
-            parts.append(text(x, y + 14, f"{mark:+g}" if mark else "0", "muted", "middle"))
+            words = f"{mark:+g}".replace("-", "−") if mark else "0"
+            parts.append(text(x, y + 14, words, "muted", "middle"))
     words = f"percentage points above or below {baseline}"
     parts.append(text(zero, y + 32, words, "muted", "middle"))
     return fluid(
@@ -432,4 +434,5 @@ def _effect(
         low, high = (axis(end) for end in interval)
         parts.append(line(low, y + 9, high, y + 9, name, 3))
     parts.append(dot(axis(difference), y + 9, 4.5, name))
-    return [*parts, text(98, y + 13, f"{difference:+.2f}", name, "end")]
+    words = f"{difference:+z.2f}".replace("-", "−")
+    return [*parts, text(98, y + 13, words, name, "end")]

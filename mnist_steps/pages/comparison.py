@@ -91,7 +91,7 @@ def overview(compared: Sequence[Entry]) -> Html:
         rows.append(row)
     caption = (
         "All stages. Test accuracy in percent, of one run with the seed of the original; "
-        "Multiplications are those of convolutions and linear layers for one image; minutes are "
+        "multiplications are those of convolutions and linear layers for one image; minutes are "
         "those of the training. Study: mean ± standard deviation of the final epoch, and the "
         "number of seeds."
     )

@@ -89,6 +89,6 @@ def _pictures(positions: Sequence[int], old: Misread, new: Misread) -> str:
         alt = f"Test digit {at}, a {label}"
         shown.append(
             f'<li><img src="{address_of(mnist.images[at])}" alt="{html.escape(alt)}" '
-            f'width="56" height="56"><span><strong>{label}</strong> {words}</span></li>'
+            f'width="56" height="56"><strong>{label}</strong><br>{words}</li>'
         )
     return f'<ul class="digits" role="list">{"".join(shown)}</ul>' if shown else "<p>None.</p>"

@@ -273,7 +273,7 @@ def verdicts(stage: Stage, store: Store = OURS) -> Html:
     outcomes = store.outcomes(stage)
     rows = []
     for row in figures.rows_of(stage, outcomes):
-        name = "one view" if row.views == 1 else f"the mean of {row.views} views"
+        name = "one view" if row.views == 1 else f"mean of {row.views} views"
         found = row.verdict
         if found is None:
             rows.append([name, "not judged so yet", "", "", "", ""])

@@ -30,3 +30,11 @@ def test_a_table_without_rows_has_its_headings():
 
 def test_templates_take_markup_as_it_is():
     assert markup.link("#", "x").__html__() == '<a href="#">x</a>'
+
+
+def test_a_number_has_its_minus_sign_and_keeps_its_percent_sign():
+    prose = markup.Text("from -0.3 to (-1.2), 25% and 99.4 %; step-1 stays")
+    assert prose._repr_markdown_() == "from −0.3 to (−1.2), 25\xa0% and 99.4\xa0%; step-1 stays"
+    table = markup.table(["", "effect"], [["a", "-0.1 [-0.2, +0.3]"]], "")
+    assert "<td>−0.1 [−0.2,\xa0+0.3]</td>" in table.markup
+    assert "-0.1 [-0.2, +0.3]" in table.text, "a terminal may not have the signs"

@@ -206,7 +206,7 @@ OTHERS = [("stage 8", 7_884, [99.4, 99.45])]
 def test_a_bell_has_the_share_below_the_target_that_its_runs_say():
     finals = [99.3, 99.4, 99.5]  # a third below; a mean at the target, so half of the bell
     figure = figures.bells({"ours": finals})
-    assert "below: 50% of the bell, 1 of 3 runs" in figure.svg
+    assert "below: 50 % of the bell, 1 of 3 runs" in figure.svg
     dots = circles(figure, 'fill-opacity="0.65"')
     target = float(re.search(r'<text x="([\d.]+)%"[^>]*>target', figure.svg)[1])
     assert dots == sorted(dots) and dots[0] < target and dots[1] == pytest.approx(target, abs=0.01)

@@ -430,7 +430,7 @@ def test_a_verdict_says_what_one_view_says_and_what_nine_say(tmp_path):
         store.put(made)
     text = str(pages.verdicts(own, store))
     assert re.search(r"one view +not judged so yet", text)
-    assert re.search(r"the mean of 9 views +reached on average +99\.400 .*3 of 5 +3 of 5", text)
+    assert re.search(r"mean of 9 views +reached on average +99\.400 .*3 of 5 +3 of 5", text)
     for outcome in store.outcomes(own):
         final = outcome.test_accuracies[-1] - 0.1
         noted = {"one_view_accuracy": [None] * 12 + [99.3, 99.3, final],

@@ -161,7 +161,7 @@ function names(...stages) {
 function chart(first, second) {
   const studied = [first, second].filter((stage) => stage.study).map((stage) => stage.number);
   const note = studied.length
-    ? `Lines: one run of each, with seed ${first.seed}. Bands: from the least to the most of all seeds of the study, for stage ${studied.join(" and ")}; dashed: their mean.`
+    ? `Lines: one run of each, with seed ${first.seed}. Bands: from the lowest to the highest of all seeds of the study, for stage${studied.length > 1 ? "s" : ""} ${studied.join(" and ")}; dashed: their mean.`
     : `One run of each, with seed ${first.seed}. Other seeds would give other lines.`;
   const figure = make("figure", { class: "compare-curves" });
   figure.append(curves([first, second], place.clientWidth || 720), make("figcaption", {}, note));

@@ -11,12 +11,12 @@ const WIDEST = 720;
 const HEIGHT = 300;
 const LEFT = 52;
 const RIGHT = 76; // room for the labels at the end of the lines
-const TOP = 12;
+const TOP = 28;
 const BOTTOM = 40;
 
 // Percent of the images that are read wrongly, on a logarithmic axis, as in the site's other curves.
 const [MOST, LEAST] = [100, 0.4];
-const MARKS = [0.5, 1, 2, 5, 10, 20, 50, 90];
+const MARKS = [0.5, 1, 2, 3, 5, 10, 20, 50, 90];
 
 /**
  * @param {Stage[]} stages two, the second drawn over the first
@@ -26,19 +26,21 @@ const MARKS = [0.5, 1, 2, 5, 10, 20, 50, 90];
 export function curves(stages, room) {
   const width = Math.min(WIDEST, room);
   const epochs = Math.max(...stages.flatMap((stage) => [stage.test.length, stage.study?.mean.length ?? 0]));
+  const errors = stages.flatMap(({ test, study }) => [...test, ...(study?.low ?? [])].map((one) => 100 - one));
+  const most = Math.min(MOST, 1.1 * Math.max(...errors));
   /** @param {number} epoch */
   const x = (epoch) => LEFT + ((epoch - 1) / Math.max(1, epochs - 1)) * (width - LEFT - RIGHT);
   /** @param {number} accuracy in percent */
   const y = (accuracy) => {
-    const error = Math.min(MOST, Math.max(LEAST, 100 - accuracy));
-    const share = Math.log(MOST / error) / Math.log(MOST / LEAST);
+    const error = Math.min(most, Math.max(LEAST, 100 - accuracy));
+    const share = Math.log(most / error) / Math.log(most / LEAST);
     return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM);
   };
   /** @param {number[]} values */
   const line = (values) => values.map((value, i) => `${x(i + 1).toFixed(1)},${y(value).toFixed(1)}`);
 
   const drawing = svg("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": inWords(stages) });
-  for (const error of MARKS) {
+  for (const error of MARKS.filter((mark) => mark < most)) {
     const at = y(100 - error);
     drawing.append(svg("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: at, y2: at }));
     drawing.append(svg("text", { class: "mark", x: LEFT - 8, y: at + 4, "text-anchor": "end" }, `${100 - error}`));
@@ -47,7 +49,9 @@ export function curves(stages, room) {
     const place = { class: "mark", x: x(epoch), y: HEIGHT - BOTTOM + 18, "text-anchor": "middle" };
     drawing.append(svg("text", place, `${epoch}`));
   }
-  drawing.append(svg("text", { class: "mark", x: LEFT, y: HEIGHT - 4 }, "epoch; test accuracy in percent"));
+  const middle = { class: "mark", x: (LEFT + width - RIGHT) / 2, y: HEIGHT - 4, "text-anchor": "middle" };
+  drawing.append(svg("text", middle, "epoch"));
+  drawing.append(svg("text", { class: "mark", x: 0, y: 12 }, "test accuracy in percent"));
 
   const ends = labelPlaces(stages.map((stage) => y(stage.test.at(-1) ?? 0)));
   stages.forEach((stage, i) => {

@@ -32,7 +32,7 @@ mount("schedule", (/** @type {Data} */ data) => {
     "Peak after",
     {
       least: LEAST_SHARE, most: MOST_SHARE, value: 100 * data.share,
-      words: (v) => `${v} % of the steps`,
+      words: (v) => `${v}\u00a0%`,
     },
     (value) => {
       now.share = value / 100;
@@ -93,8 +93,8 @@ mount("schedule", (/** @type {Data} */ data) => {
       `Warm-up, for ${epochs.toFixed(1)} of ${data.epochs} epochs: the rate rises from ` +
       `${short(first.rate)} to ${short(now.peak)}, while momentum falls from ${first.momentum} ` +
       `to ${now.low}. ` +
-      `Annealing, for the other ${(data.epochs - epochs).toFixed(1)}: the rate falls to ` +
-      `${short(last.rate)}, momentum rises back to ${last.momentum.toFixed(2)}. The mean rate is ` +
+      `Annealing, for the other ${(data.epochs - epochs).toFixed(1)}: the rate falls almost to ` +
+      `zero, momentum rises back to ${last.momentum.toFixed(2)}. The mean rate is ` +
       `${short(mean)}, ${signed((100 * mean) / data.constant, 0)}\u00a0% of the constant ` +
       `${data.constant} (the line across) of the stage before.`;
     const marks = `${short(now.peak)} at the peak, ${short(last.rate)} at the end`;
