@@ -15,6 +15,8 @@ INSTALLED := $(VENV)/.installed
 
 # The theme announces its successor at every build.
 export NO_MKDOCS_2_WARNING := 1
+# Tests start some hundred processes; without bytecode on disk each compiles the package anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: site serve test coverage slow-test browser-test notebook-test site-test engine-wasm lint clean help
 

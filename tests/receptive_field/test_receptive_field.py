@@ -86,6 +86,7 @@ def test_a_made_up_operation_raises_by_name(monkeypatch):
 # ---- Random networks ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(
     max_examples=250,
     deadline=None,

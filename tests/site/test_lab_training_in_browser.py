@@ -19,6 +19,7 @@ from playwright.sync_api import expect
 
 from site_tools import lab_presets, offline
 
+pytestmark = pytest.mark.slow  # nearly every test trains
 ENOUGH = 180_000  # ms for a training or a judgement, on a machine that does other things, too
 DIGITS = "**/train-images-idx3-ubyte.gz"
 
@@ -93,7 +94,6 @@ def weights(page):
     )
 
 
-@pytest.mark.slow  # it trains four times
 def test_a_network_is_trained_paused_reloaded_and_finished_as_if_nothing_had_been(visit, browser):
     page = visit()
     assert not [url for url in page.requests if "mnist/" in url], "nothing comes before the click"
