@@ -62,7 +62,7 @@ def table(
         for kind, heading in zip(kinds, headings, strict=True)
     )
     body = "".join(
-        f'<tr><th scope="row">{_markup(row[0])}</th>'
+        f'<tr><th scope="row"{_short(row[0])}>{_markup(row[0])}</th>'
         + "".join(
             f"<td{kind}>{_markup(cell)}</td>" for kind, cell in zip(kinds[1:], row[1:], strict=True)
         )
@@ -79,6 +79,11 @@ def table(
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>{below}</table></div>"
     )
     return Html(markup, "\n".join([caption, *_lines(headings, rows, words, foot)]))
+
+
+def _short(name: str | Html) -> str:
+    """The class "short" for a row's name that a narrow screen should not break, as "stage 8"."""
+    return ' class="short"' if isinstance(name, str) and len(name) <= 11 else ""
 
 
 def _markup(cell: str | Html) -> str:

@@ -72,6 +72,9 @@ pages.table(
 plots.frontier(graded.grades, assignment)
 
 # %% [markdown]
+# Each dot is a submission; the line of steps joins those that no other beats with as
+# few parameters.
+#
 # ## What the grader found
 #
 # The original's mistakes, found again. A student would get each of them with a reason
@@ -83,6 +86,7 @@ pages.table(
     ["submission", "where", "what"],
     [[grade.entry.name, finding.where, finding.what] for grade, finding in found],
     f"{len(found)} findings in {len(graded.grades)} submissions",
+    words=[1, 2],
 )
 
 # %% [markdown]

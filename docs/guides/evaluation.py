@@ -169,7 +169,7 @@ for epochs in range(1, 16):
     figures_seen = generator.normal(0, wavering, size=(20_000, epochs))
     flattery[epochs] = figures_seen.max(axis=1).mean()
 for epochs in (1, 2, 3, 5, 10, 15):
-    print(f"best of {epochs:2} epochs: flatters by {flattery[epochs]:+.3f} points")
+    print(f"best of {epochs:2}: flatters by {flattery[epochs]:+.3f} points")
 
 # %% tags=["hide-input"]
 gained = statistics.fmean(gaps)
@@ -359,7 +359,7 @@ pages.table(
 above = sum(difference > 0 for difference in differences)
 Text(
     f"{above} of {len(differences)} networks look better on the images that they were "
-    f"trained on, by {statistics.fmean(differences):+.2f} points on average. Part of "
+    f"trained on, by {statistics.fmean(differences):.2f} points on average. Part of "
     "that is memory. How much, only a network that never saw these images could tell."
 )
 

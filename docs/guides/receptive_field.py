@@ -97,7 +97,7 @@ for stage in stages.STAGES[:8]:
     some = 24 if stage.number <= 2 else 28 * 28
     proof = receptive_field.verify(stage.build(), (1, 28, 28), pixels=some)
     print(
-        f"stage {stage.number}: {proof.units} units of {proof.layers} layers, "
+        f"stage {stage.number}: {proof.units:,} units of {proof.layers} layers, "
         f"{proof.comparisons:,} comparisons"
     )
 

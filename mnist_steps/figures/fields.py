@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from mnist_steps.figures.containers import Panels
 from mnist_steps.figures.images import show_digit
 from mnist_steps.figures.style import (
     PALETTE,
@@ -60,6 +61,7 @@ def growth(analyses: Analysis | dict[str, Analysis], image_size: int) -> Figure:
         axes.set_xticks(range(len(sizes)), ["input"] + [layer.name for layer in layers])
         axes.tick_params(axis="x", rotation=60 if len(sizes) > 12 else 0, labelsize=9)
     else:
+        axes.set_xlim(right=longest + 0.6)  # names stand outside: the aim would cross them
         axes.set_xlabel("layers that enlarge the field or the jump")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(ylabel="field, pixels", ylim=(0, None))
@@ -94,7 +96,7 @@ def one_axis(layers: Sequence[tuple[str, int, int, int]], input_size: int, unit:
         seen.append({u * stride + tap * dilation for u in seen[-1] for tap in range(kernel)})
     seen.reverse()
 
-    figure, (axes,) = axes_row(7.2, 0.85 * len(sizes) + 0.3)
+    figure, (axes,) = axes_row(4.6, 0.62 * len(sizes) + 0.3)  # a telephone shows it whole
     axes.set_axis_off()
     for row, (places, chosen) in enumerate(zip(centers, seen, strict=True)):
         for u, x in enumerate(places):
@@ -112,7 +114,7 @@ def one_axis(layers: Sequence[tuple[str, int, int, int]], input_size: int, unit:
                     x = centers[row - 1][u * stride + tap * dilation]
                     axes.plot([places[u], x], [1.4 * row - 0.35, 1.4 * row - 1.05], linewidth=1,
                               color=PALETTE["test"])  # fmt: skip
-    axes.set(xlim=(-4.5, input_size), ylim=(-0.6, 1.4 * len(sizes) - 0.7))
+    axes.set(xlim=(-3.6, input_size), ylim=(-0.6, 1.4 * len(sizes) - 0.7))
     inputs = sorted(seen[0])
     return finish(
         figure,
@@ -130,23 +132,29 @@ def field(layer: Layer, image: Tensor, row: int, col: int) -> Figure:
 
 def field_and_effective(
     layer: Layer, effective: EffectiveField, image: Tensor, row: int, col: int
-) -> Figure:
+) -> Panels:
     """Side by side: the pixels that can reach a unit, and how much each one really does."""
-    figure, (left, right) = axes_row(7.0, 3.6, 2)
-    _draw_field(left, layer, image, row, col)
-    left.set_title("can reach the unit")
-    show_digit(right, image, strength=0.25)
+    left, (axes,) = axes_row(3.4, 3.6)
+    _draw_field(axes, layer, image, row, col)
+    axes.set_title("can reach the unit")
+    right, (axes,) = axes_row(3.4, 3.6)
+    show_digit(axes, image, strength=0.25)
     weight = effective.map / effective.map.max()
     colour = torch.tensor(matplotlib.colors.to_rgb(PALETTE["train"])).expand(*weight.shape, 3)
     shown = torch.cat((colour, weight.sqrt()[..., None]), dim=2)
     height, width = weight.shape
-    right.imshow(shown.numpy(), extent=(0, width, height, 0), interpolation="nearest")
-    right.set_title(f"really does: {effective.share:.0%} within {effective.size} pixels")
-    return finish(
-        figure,
-        _describe_field(layer, row, col)
-        + " Beside it the gradient's share of each pixel, averaged over digits: "
-        f"{effective.share:.0%} of it lie within a square of {effective.size} pixels.",
+    axes.imshow(shown.numpy(), extent=(0, width, height, 0), interpolation="nearest")
+    _frame(axes, height, width)
+    axes.set_title(f"really does: {effective.share:.0%} within {effective.size} pixels")
+    return Panels(
+        (
+            finish(left, _describe_field(layer, row, col)),
+            finish(
+                right,
+                "The gradient's share of each pixel, averaged over digits: "
+                f"{effective.share:.0%} of it lies within a square of {effective.size} pixels.",
+            ),
+        )
     )
 
 
@@ -158,6 +166,11 @@ def _draw_field(axes: Axes, layer: Layer, image: Tensor, row: int, col: int) -> 
     top, left, bottom, right = layer.box(row, col)
     box(axes, left, top, right - left, bottom - top, fill=False, edgecolor=PALETTE["train"],
         linewidth=1.8)  # fmt: skip
+    _frame(axes, height, width)
+
+
+def _frame(axes: Axes, height: int, width: int) -> None:
+    """The border of an image."""
     box(axes, 0, 0, width, height, fill=False, edgecolor=PALETTE["muted"], linewidth=0.8)
     axes.set(xlim=(-0.5, width + 0.5), ylim=(height + 0.5, -0.5))
 
