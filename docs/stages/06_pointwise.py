@@ -103,7 +103,7 @@ long, short = (
 before_folding = sum(
     part.numel() for name in four for part in layers[name].parameters()
 )
-print(f"parameters: {before_folding:,} -> {kernel.numel() + bias.numel():,}")
+print(f"parameters: {before_folding:,} → {kernel.numel() + bias.numel():,}")
 print(f"largest difference of a log-probability: {(long - short).abs().max():.0e}")
 same = (long.argmax(dim=1) == short.argmax(dim=1)).float().mean()
 print(f"same digit: {same:.0%} of {len(test):,}")

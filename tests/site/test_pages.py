@@ -430,7 +430,7 @@ def test_a_verdict_says_what_one_view_says_and_what_nine_say(tmp_path):
         store.put(made)
     text = str(pages.verdicts(own, store))
     assert re.search(r"one view +not judged so yet", text)
-    assert re.search(r"mean of 9 views +reached on average +99\.400 .*3 of 5 +3 of 5", text)
+    assert re.search(r"mean of 9 views +at it or above on average +99\.400 .*3 of 5 +3 of 5", text)
     for outcome in store.outcomes(own):
         final = outcome.test_accuracies[-1] - 0.1
         noted = {"one_view_accuracy": [None] * 12 + [99.3, 99.3, final],
@@ -450,7 +450,7 @@ def test_the_home_page_answers_with_the_verdict_of_the_last_stage(studied, tmp_p
         made = [dataclasses.replace(one, epochs={"test_accuracy": [final]}) for one in outcomes]
         assert home.answer_of(study.verdict_of(made))[0] == said
     sure = study.verdict_of([*made, *made])
-    assert home.answer_of(sure)[0] == "Yes, on average, and beyond doubt."
+    assert home.answer_of(sure)[0] == "Yes, on average, and over the whole interval."
 
 
 def test_a_network_with_other_parameters_than_claimed_fails_the_page():
@@ -513,7 +513,7 @@ def test_newly_right_digits_are_those_that_most_runs_before_misread_and_few_afte
     assert "Newly right: 2 test digits: 1, 2" in shown.text, (
         "3/3 and 2/3 before; 3 stays below half"
     )
-    assert "Newly wrong: 1, the other way round: 9" in shown.text
+    assert "Newly wrong: 1 that were right before: 9" in shown.text
     assert "3/3 →&nbsp;1/3" in shown.markup and "0/3 →&nbsp;2/3" in shown.markup
     labels = data.mnist().test.labels
     for position in (1, 2, 9):
