@@ -229,7 +229,7 @@ pages.table(
     ["one thing changed back", "test accuracy", "training accuracy"],
     rows,
     "The last network of this tutorial with one thing changed back: differences from "
-    "an unchanged training in percentage points, with 95 % intervals over "
+    "an unchanged training in percentage points, 95 % intervals in brackets, over "
     f"{arms['no-pointwise'].runs} seeds, {ablation.EPOCHS} epochs each.",
 )
 
