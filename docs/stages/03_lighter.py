@@ -212,7 +212,7 @@ axes.plot(
 axes.set_xscale("log")
 axes.set(
     xlabel="pull before the first step",
-    ylabel="epochs at a guess",
+    ylabel="epochs of standstill",
     ylim=(0, max(still.values()) + 0.6),
 )
 listed = "; ".join(

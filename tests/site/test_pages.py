@@ -20,7 +20,7 @@ from simulated import made_up
 
 from mnist_steps import data, figures, models, pages, runs, stages
 from mnist_steps.errors import MnistStepsError
-from mnist_steps.experiments import study
+from mnist_steps.experiments import evidence, study
 from mnist_steps.experiments.study import Store, tasks_for
 from mnist_steps.pages import home, parts
 from mnist_steps.runs import Replay
@@ -309,6 +309,9 @@ def test_a_prediction_shows_its_answer_folded_and_needs_three_choices():
     assert re.search(r"<details><summary>[^<]+</summary><p><strong>two &amp; a half\.", markup)
     assert "Because <code>x</code>." in markup
     assert "Measured: B. Because `x`." in str(shown)
+    signed = pages.predict("-1, 5 %?", ("a", "$x = -1$", "c"), 1, "`x = -1`.").markup
+    assert "\N{MINUS SIGN}1, 5\xa0%?" in signed, "as in all prose"
+    assert "<li>$x = -1$</li>" in signed and "<code>x = -1</code>" in signed
     with pytest.raises(ValueError, match="three choices"):
         pages.predict("?", ("one", "two"), 0, "")
     with pytest.raises(ValueError, match="answer 3"):
@@ -438,6 +441,9 @@ def test_a_verdict_says_what_one_view_says_and_what_nine_say(tmp_path):
         store.put(dataclasses.replace(outcome, epochs=outcome.epochs | noted))
     text = str(pages.verdicts(own, store))
     assert re.search(r"one view +not reached +99\.300 .*1 of 5 +0 of 5", text)
+    poor = evidence.verdict([[99.0]] * 5)
+    assert parts._where(poor, 9) == "below it on average"
+    assert "reached" not in parts._where(evidence.verdict([[99.5]] * 5), 9)
 
 
 def test_the_home_page_answers_with_the_verdict_of_the_last_stage(studied, tmp_path):

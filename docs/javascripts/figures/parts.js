@@ -25,8 +25,8 @@ export function mount(name, build, pictures = []) {
       set(files[i], { "aria-label": `${shown}, as an SVG file` });
     });
     if (files.length) {
-      const several = files.length > 1 ? "pictures, as SVG" : "picture";
-      place.append(make("p", { class: "mv-files" }, `The still ${several}: `, ...files));
+      const said = files.length > 1 ? "Still pictures: " : "The still picture: ";
+      place.append(make("p", { class: "mv-files" }, said, ...files));
     }
     place.querySelector(".moving-still")?.remove();
     place.classList.add("is-ready");
