@@ -205,8 +205,10 @@ print("fewer channels:", tuple(layer.weight[stay].shape), "and the next reads 16
 # whose rows look down and whose columns look across. Its singular values say how many
 # channels $r$ between a 3×1 and a 1×3 convolution it takes:
 #
-# $$M \approx \sum_{k=1}^{r} u_k \, \sigma_k \, v_k^\top, \qquad 3 r \, (C_\text{in} +
-# C_\text{out}) \text{ weights for } 9 \, C_\text{in} C_\text{out}$$
+# $$M \approx \sum_{k=1}^{r} u_k \, \sigma_k \, v_k^\top$$
+#
+# That is $3 r \, (C_\text{in} + C_\text{out})$ weights in place of
+# $9 \, C_\text{in} C_\text{out}$.
 
 # %%
 weight = runs.load(2).weights["conv3.weight"]  # (128, 64, 3, 3), trained
@@ -222,8 +224,9 @@ for rank in (4, 64):
 # Four bytes say a weight to seven digits. One byte says it to two, with a scale $s$
 # that a channel shares; what goes into a convolution is rounded to a byte as well:
 #
-# $$w \approx s \cdot q, \qquad q = \operatorname{round}(w / s) \in \{-127, \dots,
-# 127\}, \qquad s = \max |w| / 127$$
+# $$w \approx s \cdot q, \quad s = \max |w| / 127$$
+#
+# $$q = \operatorname{round}(w / s) \in \{-127, \dots, 127\}$$
 
 # %%
 weight = torch.randn(8, 4, 3, 3)  # eight channels
@@ -241,8 +244,10 @@ print(f"{codes.numel()} bytes for {weight.numel() * 4}, wrong by {error:.4f} at 
 # A label says "a 4". A teacher says "a 4, and a little like a 9". The student hears
 # both; a temperature $T$ above 1 makes the teacher's lesser answers louder:
 #
-# $$L = (1 - \lambda) \, (-\log p_y) + \lambda \, T^2 \, \operatorname{KL}(
-# p^\text{teacher}_T \,\|\, p_T), \qquad p_T = \operatorname{softmax}(z / T)$$
+# $$\begin{aligned} L &= (1 - \lambda) \, (-\log p_y) \\
+# &+ \lambda \, T^2 \, \operatorname{KL}(p^\text{teacher}_T \,\|\, p_T) \end{aligned}$$
+#
+# $$p_T = \operatorname{softmax}(z / T)$$
 
 # %% tags=["fold"]
 teacher, student = torch.randn(16, 10) * 5, torch.randn(16, 10)  # scores

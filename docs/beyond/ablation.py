@@ -164,9 +164,9 @@ effects_table = pages.table(
     ["arm", "seeds", "effect [interval]", "the original's conclusion: our verdict"],
     rows,
     "Effects in percentage points of the final epoch's test accuracy, arm minus "
-    f"baseline, with 95 % intervals over seeds. The baseline's accuracy: {reached}. "
-    "The verdict is ours, on what the original concluded; 'nothing claimed' where it "
-    "concluded nothing.",
+    "baseline, 95 % intervals over seeds in brackets. The baseline's accuracy: "
+    f"{reached}. The verdict is ours, on what the original concluded; 'nothing "
+    "claimed' where it concluded nothing.",
     words=(3,),
     wide=(1,),
 )

@@ -214,10 +214,10 @@ figures.beside(figures.seeds([stage]), figures.all_curves([stage]))
 finals = sorted(one.figures.final for one in made)
 error = pages.standard_error(fmean(finals))
 Text(
-    f"{len(made)} seeds end between {finals[0]:.2f} and {finals[-1]:.2f} %. A change "
-    "that moves one run by as much has shown nothing. Other test digits would move it "
-    f"by about {error:.2f} points, the **standard error**. But all networks read the "
-    "*same* ones: [pairs](../guides/evaluation.py) tell more."
+    f"The {len(made)} seeds end between {finals[0]:.2f} and {finals[-1]:.2f} %. A "
+    "change that moves one run by as much has shown nothing. Other test digits would "
+    f"move it by about {error:.2f} points, the **standard error**. But all networks "
+    "read the *same* ones: [pairs](../guides/evaluation.py) tell more."
 )
 
 # %% [markdown]

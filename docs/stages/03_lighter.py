@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 3. Why does it do nothing for an epoch?
+# # 3. Why does it do nothing at first?
 
 # %% tags=["hide-input"]
 import bisect
@@ -212,7 +212,7 @@ axes.plot(
 axes.set_xscale("log")
 axes.set(
     xlabel="pull before the first step",
-    ylabel="epochs still",
+    ylabel="epochs of standstill",
     ylim=(0, max(still.values()) + 0.6),
 )
 listed = "; ".join(

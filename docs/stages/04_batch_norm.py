@@ -160,8 +160,8 @@ pages.table(
     ["", "percentage points"],
     [[effect.arm.title, effect.size] for effect in (without, large_batch, behind)],
     "The last network of the tutorial with one thing changed: difference of the mean "
-    f"test accuracy with its 95 % interval, {without.runs} seeds of {ablation.EPOCHS} "
-    "epochs.",
+    f"test accuracy, its 95 % interval in brackets, {without.runs} seeds of "
+    f"{ablation.EPOCHS} epochs.",
 )
 
 # %% tags=["hide-input"]

@@ -51,7 +51,8 @@ moved = maps.roll((1, 2), dims=(2, 3))  # all maps: one place down, two to the r
 pooled = nn.AvgPool2d(6)(maps).flatten(1)  # PyTorch's name for it
 assert torch.allclose(pooled, score, atol=1e-6)  # but for rounding
 assert torch.allclose(moved.mean(dim=(2, 3)), score, atol=1e-6)  # the same score
-print("the large kernel:", nn.Conv2d(16, 10, 6, bias=False).weight.numel(), "weights")
+large_kernel = nn.Conv2d(16, 10, 6, bias=False)
+print(f"the large kernel: {large_kernel.weight.numel():,} weights")
 
 # %% [markdown]
 # `roll` lets in at one edge what leaves at the other: the same numbers in other places.

@@ -103,7 +103,7 @@ long, short = (
 before_folding = sum(
     part.numel() for name in four for part in layers[name].parameters()
 )
-print(f"parameters: {before_folding:,} -> {kernel.numel() + bias.numel():,}")
+print(f"parameters: {before_folding:,} → {kernel.numel() + bias.numel():,}")
 print(f"largest difference of a log-probability: {(long - short).abs().max():.0e}")
 same = (long.argmax(dim=1) == short.argmax(dim=1)).float().mean()
 print(f"same digit: {same:.0%} of {len(test):,}")
@@ -229,7 +229,7 @@ pages.table(
     ["one thing changed back", "test accuracy", "training accuracy"],
     rows,
     "The last network of this tutorial with one thing changed back: differences from "
-    "an unchanged training in percentage points, with 95 % intervals over "
+    "an unchanged training in percentage points, 95 % intervals in brackets, over "
     f"{arms['no-pointwise'].runs} seeds, {ablation.EPOCHS} epochs each.",
 )
 

@@ -159,7 +159,7 @@ pages.table(
     rows,
     f"Two arms of the ablation: the last network, trained for {ablation.EPOCHS} epochs "
     f"with {ablation.SEEDS} seeds, and what happens without one thing. Differences in "
-    "percentage points, with 95 % intervals.",
+    "percentage points, 95 % intervals in brackets.",
     words=(1,),
 )
 

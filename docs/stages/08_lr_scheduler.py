@@ -177,7 +177,7 @@ pages.table(
     ["training", "seeds", "mean", "against stage 7", "against stage 8"],
     rows,
     "Test accuracy after the last epoch in percent, and its difference from both "
-    "stages in percentage points, with 95 % intervals.",
+    "stages in percentage points, 95 % intervals in brackets.",
     wide=(1, 2),
 )
 

@@ -324,7 +324,7 @@ def _bars(
             width = (WIDTH - 4) * count / most
             ink = "test" if column.name in kept else "train"
             parts.append(rectangle(left, top, width, 26, ink, "ink", 0.3, 0.6))
-            if width > 6.2 * len(column.name):
+            if width > 6.2 * len(column.name) + 8:
                 parts.append(text(left + width / 2, top + 17, column.name))
             left += width
         shares = ", ".join(

@@ -11,6 +11,7 @@ from mnist_steps.experiments.evidence import Interval
 from mnist_steps.figures.containers import Beside
 from mnist_steps.figures.fluid import Axis, fluid, line, text
 from mnist_steps.figures.style import Figure, colour
+from mnist_steps.markup import typeset
 
 # By name: a colour of PALETTE, and a path around (0, 0), about 8 pixels large.
 SHAPES = {
@@ -24,7 +25,7 @@ SHAPES = {
 WORST = 98.5  # percent: what is below stands at the bottom
 MARKS = (98.5, 98.8, 99, 99.2, 99.4, 99.5, 99.6, 99.7)
 LEFT, RIGHT = 12.0, 98.0  # percent of the width
-TOP, HEIGHT = 34, 320  # pixels
+TOP, HEIGHT = 34, 420  # pixels
 WIDTHS = (300, 380, 500, 720)  # pixels: at each of these no label lies on another
 LETTER, LINE = 6.6, 12.0  # pixels of a small label: the width of a letter, the height of all
 REACH = 7.0  # pixels from a mark's middle to its label
@@ -120,13 +121,13 @@ def _picture(
         for place, value in zip(places, values, strict=True)
     )
     height = HEIGHT + 72 + 20 * ((len(used) - 1) // 2)
-    return fluid(parts, height, f"Test accuracy against {axis}. {listed}.")
+    return fluid(parts, height, typeset(f"Test accuracy against {axis}. {listed}."))
 
 
 def _label(place: Place) -> str:
     """What stands at the foot says how far below it would stand."""
     if place.label and place.mean < WORST:
-        return f"{place.label}, {place.mean:.0f} %"
+        return typeset(f"{place.label}, {place.mean:.0f} %")
     return place.label
 
 

@@ -107,20 +107,23 @@ def seeds(
     for x, words in ((86, "end"), (98, "hold")):
         parts.append(text(x, 14, words, "muted", "end", small=True))
     several = any(row.views > 1 for row in rows)
-    parts += below(_legend(several), 1.5 if not sizes else 0, bottom + 38)
+    sure = any(row.verdict is not None and row.verdict.interval for row in rows)
+    legend = _legend(several, sure)
+    parts += below(legend, 1.5 if not sizes else 0, bottom + 38)
     alt = "Test accuracy of each run after its last epoch. " + " ".join(
         (f"{row.stage.parameters:,} parameters. " if sizes else "") + row.described for row in rows
     )
     widest = 960 if sizes else 720
-    return fluid(parts, bottom + 38 + 17 * len(_legend(several)), alt, widest)
+    return fluid(parts, bottom + 38 + 17 * len(legend), alt, widest)
 
 
-def _legend(several: bool) -> list[str]:
+def _legend(several: bool, sure: bool) -> list[str]:
+    """several: whether a row has rings; sure: whether one has an interval"""
     ring = ["○ a run judged by the mean of nine views"] if several else []
     return [
         "● a run, each test digit judged once",
         *ring,
-        "┃ mean, its figure above   ━ its 95 % interval",
+        "┃ mean, its figure above" + ("   ━ its 95 % interval" if sure else ""),
         f"end: at {TARGET} % or above after the last epoch",
         "hold: after each of the last three",
     ]

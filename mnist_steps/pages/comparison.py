@@ -92,8 +92,8 @@ def overview(compared: Sequence[Entry]) -> Html:
     caption = (
         "All stages. Test accuracy in percent, of one run with the seed of the original; "
         "multiplications are those of convolutions and linear layers for one image; minutes are "
-        "those of the training. Study: mean ± standard deviation of the final epoch, and the "
-        "number of seeds."
+        "those of that run in PyTorch. Study: mean ± standard deviation of the final epoch, and "
+        "the number of seeds."
     )
     wide = [headings.index(name) for name in LESS]
     shown = markup.table(headings, rows, caption, wide=wide)

@@ -55,7 +55,7 @@ def newly(before: Stage, after: Stage, store: Store = OURS) -> Html:
     )
     groups = [
         (f"Newly right: {len(right)} test digits", right),
-        (f"Newly wrong: {len(wrong)}, the other way round", wrong),
+        (f"Newly wrong: {len(wrong)} that were right before", wrong),
     ]
     markup = "".join(
         f'<div><p class="digits-title"><strong>{title}</strong></p>'

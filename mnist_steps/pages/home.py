@@ -64,7 +64,7 @@ def answer_of(found: Verdict) -> tuple[str, str]:
     """The answer in a few words, and what it rests on."""
     answer = "Not on average." if not found.reached else "Yes, on average."
     if found.beyond_doubt:
-        answer = "Yes, on average, and beyond doubt."
+        answer = "Yes, on average, and over the whole interval."
     interval = found.interval
     sure = f" (95 % interval {interval:.3f})" if interval else ""
     return answer, (

@@ -19,7 +19,7 @@ from pygments.lexers import DiffLexer, PythonLexer
 from mnist_steps import data, figures, receptive_field, runs
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.experiments import evidence
-from mnist_steps.experiments.evidence import Summary
+from mnist_steps.experiments.evidence import Summary, Verdict
 from mnist_steps.experiments.search import Tried
 from mnist_steps.experiments.study import OURS, Store, summary_of
 from mnist_steps.markup import Html, table
@@ -282,7 +282,7 @@ def verdicts(stage: Stage, store: Store = OURS) -> Html:
         rows.append(
             [
                 name,
-                found.words,
+                _where(found, row.views),
                 f"{found.mean:.3f}",
                 f"{sure:.3f}" if sure else "too few runs",
                 f"{found.end} of {found.runs}",
@@ -298,6 +298,15 @@ def verdicts(stage: Stage, store: Store = OURS) -> Html:
         words=(1,),
         wide=(3,),
     )
+
+
+def _where(found: Verdict, views: int) -> str:
+    """In words. 'Reached' is said of one view alone."""
+    if views == 1:
+        return found.words
+    if not found.reached:
+        return "below it on average"
+    return "at it or above on average" + (", and beyond doubt" if found.beyond_doubt else "")
 
 
 def candidates(found: Sequence[Tried]) -> Html:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from mnist_steps import stages
-from mnist_steps.markup import Html
+from mnist_steps.markup import Html, typeset
 
 LETTERS = "ABCDEF"
 
@@ -97,7 +97,7 @@ def _question(
 
 def _inline(text: str) -> str:
     """As markup; between backticks is code. Formulas between dollars stay for the site."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False))
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(typeset(text), quote=False))
 
 
 def progress() -> Html:

@@ -32,6 +32,19 @@ def test_templates_take_markup_as_it_is():
     assert markup.link("#", "x").__html__() == '<a href="#">x</a>'
 
 
+def test_a_line_breaks_within_a_long_call_and_not_within_a_share():
+    table = markup.table(["", "value"], [["9 of 10", "RandomResizedCrop(smallest=0.85)"]], "")
+    assert '<th scope="row">9\xa0of\xa010</th>' in table.markup
+    assert "<td>RandomResizedCrop(<wbr>smallest=0.85)</td>" in table.markup
+    assert table.text.splitlines()[2] == "9 of 10  RandomResizedCrop(smallest=0.85)"
+    assert markup.typeset("8 of them, part of 3") == "8 of them, part of 3"
+
+
+def test_code_and_formulas_have_their_own_signs():
+    kept = "`x[2, -1] % 10 % 3` and $x = -1$, $$a \\le -2$$"
+    assert markup.typeset(f"{kept} but -1") == f"{kept} but \N{MINUS SIGN}1"
+
+
 def test_a_number_has_its_minus_sign_and_keeps_its_percent_sign():
     prose = markup.Text("from -0.3 to (-1.2), 25% and 99.4 %; step-1 stays")
     assert prose._repr_markdown_() == "from −0.3 to (−1.2), 25\xa0% and 99.4\xa0%; step-1 stays"

@@ -130,6 +130,7 @@ def test_few_runs_have_a_mean_without_an_interval(store):
         (store.folder / stages.get(7).slug / f"seed-{seed}.json").unlink()
     figure = figures.seeds([stages.get(7)], store=store)
     assert "interval" not in figure.alt and ">99.475</text>" in figure.svg
+    assert "interval" not in figure.svg, "nor does the legend speak of one"
 
 
 def test_sizes_stand_beside_accuracies(store):
@@ -316,9 +317,9 @@ def test_roads_stand_by_accuracy_bytes_and_time_and_what_is_below_stands_at_the_
         )
         heights = [float(y) for _, y in marks]
         assert heights[0] < heights[1] < heights[2] == roads.HEIGHT
-    assert "redesign, 8: 30,000 bytes, 99.40 % (99.38 to 99.42)" in by_bytes.alt
-    assert "channels, no name: 900 µs, 99.00 % (98.90 to 99.10)" in by_time.alt
-    assert "low rank, poor: 50 µs, 12.00 %" in by_time.alt
+    assert "redesign, 8: 30,000 bytes, 99.40\xa0% (99.38 to 99.42)" in by_bytes.alt
+    assert "channels, no name: 900 µs, 99.00\xa0% (98.90 to 99.10)" in by_time.alt
+    assert "low rank, poor: 50 µs, 12.00\xa0%" in by_time.alt
     assert all(f">{road}</text>" in by_bytes.svg for road in ("redesign", "channels", "low rank"))
     assert ">quantization</text>" not in by_bytes.svg, "the legend names what is there"
 

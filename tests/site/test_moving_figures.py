@@ -418,6 +418,26 @@ def test_without_scripts_the_still_pictures_stay(visit, made):
     assert page.locator(".moving-still svg:visible").count() >= len(made)
 
 
+def test_files_of_several_still_pictures_have_names(visit):
+    page = visit()
+    links = page.evaluate(
+        """async () => {
+          const link = '<a download href="#">SVG</a>';
+          document.body.insertAdjacentHTML("beforeend", `<div data-moving="made">
+            <div class="moving-still">${link}${link}</div>
+            <script type="application/json">{}</script></div>`);
+          const { mount } = await import("/javascripts/figures/parts.js");
+          mount("made", () => [], ["rate", "momentum"]);
+          const made = document.querySelectorAll("[data-moving=made] .mv-files a");
+          return [...made].map((one) => [one.textContent, one.ariaLabel]);
+        }"""
+    )
+    assert links == [
+        ["rate", "rate, as an SVG file"],
+        ["momentum", "momentum, as an SVG file"],
+    ]
+
+
 def test_the_figures_move_in_a_page_from_a_folder(visit, site):
     page = visit((site / "index.html").as_uri())
     slide(page, "average", "Shift", 0)

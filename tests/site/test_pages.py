@@ -20,7 +20,7 @@ from simulated import made_up
 
 from mnist_steps import data, figures, models, pages, runs, stages
 from mnist_steps.errors import MnistStepsError
-from mnist_steps.experiments import study
+from mnist_steps.experiments import evidence, study
 from mnist_steps.experiments.study import Store, tasks_for
 from mnist_steps.pages import home, parts
 from mnist_steps.runs import Replay
@@ -309,6 +309,9 @@ def test_a_prediction_shows_its_answer_folded_and_needs_three_choices():
     assert re.search(r"<details><summary>[^<]+</summary><p><strong>two &amp; a half\.", markup)
     assert "Because <code>x</code>." in markup
     assert "Measured: B. Because `x`." in str(shown)
+    signed = pages.predict("-1, 5 %?", ("a", "$x = -1$", "c"), 1, "`x = -1`.").markup
+    assert "\N{MINUS SIGN}1, 5\xa0%?" in signed, "as in all prose"
+    assert "<li>$x = -1$</li>" in signed and "<code>x = -1</code>" in signed
     with pytest.raises(ValueError, match="three choices"):
         pages.predict("?", ("one", "two"), 0, "")
     with pytest.raises(ValueError, match="answer 3"):
@@ -430,7 +433,7 @@ def test_a_verdict_says_what_one_view_says_and_what_nine_say(tmp_path):
         store.put(made)
     text = str(pages.verdicts(own, store))
     assert re.search(r"one view +not judged so yet", text)
-    assert re.search(r"mean of 9 views +reached on average +99\.400 .*3 of 5 +3 of 5", text)
+    assert re.search(r"mean of 9 views +at it or above on average +99\.400 .*3 of 5 +3 of 5", text)
     for outcome in store.outcomes(own):
         final = outcome.test_accuracies[-1] - 0.1
         noted = {"one_view_accuracy": [None] * 12 + [99.3, 99.3, final],
@@ -438,6 +441,9 @@ def test_a_verdict_says_what_one_view_says_and_what_nine_say(tmp_path):
         store.put(dataclasses.replace(outcome, epochs=outcome.epochs | noted))
     text = str(pages.verdicts(own, store))
     assert re.search(r"one view +not reached +99\.300 .*1 of 5 +0 of 5", text)
+    poor = evidence.verdict([[99.0]] * 5)
+    assert parts._where(poor, 9) == "below it on average"
+    assert "reached" not in parts._where(evidence.verdict([[99.5]] * 5), 9)
 
 
 def test_the_home_page_answers_with_the_verdict_of_the_last_stage(studied, tmp_path):
@@ -450,7 +456,7 @@ def test_the_home_page_answers_with_the_verdict_of_the_last_stage(studied, tmp_p
         made = [dataclasses.replace(one, epochs={"test_accuracy": [final]}) for one in outcomes]
         assert home.answer_of(study.verdict_of(made))[0] == said
     sure = study.verdict_of([*made, *made])
-    assert home.answer_of(sure)[0] == "Yes, on average, and beyond doubt."
+    assert home.answer_of(sure)[0] == "Yes, on average, and over the whole interval."
 
 
 def test_a_network_with_other_parameters_than_claimed_fails_the_page():
@@ -513,7 +519,7 @@ def test_newly_right_digits_are_those_that_most_runs_before_misread_and_few_afte
     assert "Newly right: 2 test digits: 1, 2" in shown.text, (
         "3/3 and 2/3 before; 3 stays below half"
     )
-    assert "Newly wrong: 1, the other way round: 9" in shown.text
+    assert "Newly wrong: 1 that were right before: 9" in shown.text
     assert "3/3 →&nbsp;1/3" in shown.markup and "0/3 →&nbsp;2/3" in shown.markup
     labels = data.mnist().test.labels
     for position in (1, 2, 9):

@@ -138,7 +138,7 @@ mount("average", (/** @type {Data} */ data) => {
     make("p", { class: "mv-facts" }, "Lines mark the scores without a shift."),
     told,
   ];
-});
+}, ["maps", "scores"]);
 
 /** The standard deviation. @param {number[]} values */
 function spreadOf(values) {

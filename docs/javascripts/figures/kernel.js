@@ -142,4 +142,4 @@ mount("kernel", (/** @type {Data} */ data) => {
       products.element, sign("sum"), sum),
     told,
   ];
-});
+}, ["a patch", "its sum"]);

@@ -79,7 +79,7 @@ mount("normalization", (/** @type {Data} */ data) => {
     make("div", { class: "mv-panels mv-three" }, ...panels.map((panel) => panel.element)),
     told,
   ];
-});
+}, ["without", "before", "behind"]);
 
 /** @param {number} steps */
 function counted(steps) {

@@ -9,8 +9,9 @@ import { make, set, signed, within } from "../elements.js";
  * Put a figure into each of its places, and the picture that stood there out of sight.
  * @param {string} name of the module, as the place has it in data-moving
  * @param {(data: any) => (Node | string)[]} build makes the figure of the place's data
+ * @param {string[]} pictures what the still pictures show, where there are several
  */
-export function mount(name, build) {
+export function mount(name, build, pictures = []) {
   const places = /** @type {NodeListOf<HTMLElement>} */ (
     document.querySelectorAll(`[data-moving="${name}"]`)
   );
@@ -19,8 +20,13 @@ export function mount(name, build) {
     place.append(...build(data));
     // Its files to take away stay.
     const files = [...place.querySelectorAll(".moving-still a[download]")];
+    pictures.slice(0, files.length).forEach((shown, i) => {
+      files[i].textContent = shown;
+      set(files[i], { "aria-label": `${shown}, as an SVG file` });
+    });
     if (files.length) {
-      place.append(make("p", { class: "mv-files" }, "The still picture: ", ...files));
+      const said = files.length > 1 ? "Still pictures: " : "The still picture: ";
+      place.append(make("p", { class: "mv-files" }, said, ...files));
     }
     place.querySelector(".moving-still")?.remove();
     place.classList.add("is-ready");

@@ -151,7 +151,7 @@ mount("schedule", (/** @type {Data} */ data) => {
     make("p", { class: "mv-facts" }, "Drag the dot, or use the sliders."),
     told,
   ];
-});
+}, ["rate", "momentum"]);
 
 /** Two leading digits, and never an exponent. @param {number} rate */
 function short(rate) {

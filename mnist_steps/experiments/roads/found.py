@@ -148,5 +148,6 @@ def label_of(arm: Arm) -> str:
         named = task.recipe_of == 8 and not task.rounded_while_training
         return f"{task.bits} bits" if named else ""
     if task.budget is not None:
-        return f"{task.recipe_of}: {task.budget / 1000:.0f}k"
+        left = task.budget / 1000
+        return f"{task.recipe_of}: " + (f"{left / 1000:.1f}M" if left >= 1000 else f"{left:.0f}k")
     return f"{task.recipe_of}" if not task.layers else "2k"
