@@ -34,7 +34,7 @@ def test_templates_take_markup_as_it_is():
 
 def test_a_line_breaks_within_a_long_call_and_not_within_a_share():
     table = markup.table(["", "value"], [["9 of 10", "RandomResizedCrop(smallest=0.85)"]], "")
-    assert '<th scope="row">9\xa0of\xa010</th>' in table.markup
+    assert '<th scope="row" class="short">9\xa0of\xa010</th>' in table.markup
     assert "<td>RandomResizedCrop(<wbr>smallest=0.85)</td>" in table.markup
     assert table.text.splitlines()[2] == "9 of 10  RandomResizedCrop(smallest=0.85)"
     assert markup.typeset("8 of them, part of 3") == "8 of them, part of 3"
