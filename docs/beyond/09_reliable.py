@@ -270,7 +270,7 @@ print(f"wrong in all {len(now)} runs: {len(always)}, in at least one: {len(ever)
 # learns much more slowly. What is wrong?
 
 # %% tags=["fold"]
-train = data.mnist().full_train[:3200]
+train = data.mnist().full_train[:1600]
 losses, seen = {"healthy": [], "broken": []}, {}
 for name, found in losses.items():
     torch.manual_seed(8)
@@ -290,7 +290,7 @@ for name, found in losses.items():
         optimizer.step()
         found.append(loss.item())
 
-figures.folded("The loss of both, drawn", figures.loss_by_step(losses, steps=100))
+figures.folded("The loss of both, drawn", figures.loss_by_step(losses, steps=50))
 
 # %% [markdown] tags=["hint"]
 # The loop keeps the first batch of both trainings in `seen`. Look at it.

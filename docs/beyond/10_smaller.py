@@ -308,7 +308,7 @@ def narrow(groups):
     return nn.Sequential(nn.MaxPool2d(2), *layers, nn.LogSoftmax(dim=1))
 
 
-train = data.mnist().full_train[:6400]
+train = data.mnist().full_train[:3200]
 digits = evaluation.normalize(train.images.float() / 255, stage.recipe.normalize_train)
 networks, losses = {}, {"healthy": [], "broken": []}
 for name, found in losses.items():
@@ -322,7 +322,7 @@ for name, found in losses.items():
         optimizer.step()
         found.append(loss.item())
 
-figures.folded("The loss of both, drawn", figures.loss_by_step(losses, steps=100))
+figures.folded("The loss of both, drawn", figures.loss_by_step(losses, steps=50))
 
 # %% [markdown] tags=["hint"]
 # Look at the shape of a kernel in both networks. How many channels does it read?

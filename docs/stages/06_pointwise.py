@@ -369,7 +369,7 @@ class Careless(nn.Module):
 torch.manual_seed(8)
 network = Careless()
 optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
-train = data.mnist().full_train[:6400]
+train = data.mnist().full_train[:3200]
 digits = evaluation.normalize(train.images.float() / 255, stage.recipe.normalize_train)
 
 losses = []
@@ -380,7 +380,7 @@ for images, labels in zip(digits.split(64), train.labels.split(64), strict=True)
     optimizer.step()
     losses.append(loss.item())
 
-figures.loss_by_step({"this training": losses}, steps=100)
+figures.loss_by_step({"this training": losses}, steps=50)
 
 # %% [markdown] tags=["hint"]
 # Count the parameters that the optimizer moves. How many should there be?

@@ -263,7 +263,7 @@ print(f"a coin gives {thrown / 2:.0f} ± {thrown**0.5 / 2:.0f} heads in {thrown}
 # Something happened before the first step, and it learns much less. What?
 
 # %% tags=["fold"]
-train = data.mnist().full_train[:3200]
+train = data.mnist().full_train[:1600]
 digits = evaluation.normalize(train.images.float() / 255, stage.recipe.normalize_train)
 networks, losses = {}, {"healthy": [], "broken": []}
 for name, found in losses.items():
@@ -280,7 +280,7 @@ for name, found in losses.items():
         optimizer.step()
         found.append(loss.item())
 
-figures.loss_by_step(losses, steps=100)
+figures.loss_by_step(losses, steps=50)
 
 # %% [markdown] tags=["hint"]
 # The broken network is as wide as the healthy one, on paper. Look at the channels of

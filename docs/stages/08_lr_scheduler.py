@@ -308,7 +308,7 @@ for each in stages.ORIGINAL:
 # digits. Nothing complains, and it learns more slowly. What is wrong?
 
 # %% tags=["fold"]
-train = data.mnist().full_train[:3200]
+train = data.mnist().full_train[:1600]
 digits = evaluation.normalize(train.images.float() / 255, stage.recipe.normalize_train)
 batches = list(zip(digits.split(32), train.labels.split(32), strict=True))
 epochs, losses, used = 2, {"healthy": [], "broken": []}, {}
@@ -332,7 +332,7 @@ for name, found in losses.items():
             schedule.step()
     used[name] = optimizer.param_groups[0]["lr"]
 
-figures.loss_by_step(losses, steps=200)
+figures.loss_by_step(losses, steps=100)
 
 # %% [markdown] tags=["hint"]
 # At the end, `used` holds the learning rate of both. Which should it be?
