@@ -69,11 +69,15 @@ pages.table(
 )
 
 # %% tags=["hide-input"]
-plots.frontier(graded.grades, assignment)
+plots.frontier(
+    graded.grades,
+    assignment,
+    names=[grade.entry.name[:2].lstrip("0") for grade in graded.grades],
+)
 
 # %% [markdown]
-# Each dot is a submission; the line of steps joins those that no other beats with as
-# few parameters.
+# Each dot is a submission, named by its stage; the line of steps joins those that no
+# other beats with as few parameters.
 #
 # ## What the grader found
 #

@@ -390,13 +390,25 @@ titles = [
     f"by {wrong_by[position]} of {networks}"
     for position, digit in zip(worst.tolist(), seen_as.tolist(), strict=True)
 ]
-figures.digits(
-    test.images[worst],
-    titles,
-    columns=4,
-    alt="The test digits that most networks get wrong: "
-    + "; ".join(titles).replace("\n", ", "),
-)
+
+
+def two_panels(positions, titles, said):
+    """Digits in two panels: beside each other, or on a phone below each other."""
+    half = 3 * -(-len(titles) // 6)
+    return figures.panels(
+        *(
+            figures.digits(
+                test.images[positions[part]],
+                titles[part],
+                columns=3,
+                alt=f"{said}: {'; '.join(titles[part])}.".replace("\n", ", "),
+            )
+            for part in (slice(half), slice(half, None))
+        )
+    )
+
+
+two_panels(worst, titles, "Test digits that most networks get wrong")
 
 # %% [markdown]
 # Above each: its position, the label, what the networks most often take it for, and how
@@ -439,13 +451,7 @@ titles = [
     f"no. {position}\nlabel {label}: {votes} of 5\n{other}: {others} of 5"
     for position, (label, other, votes, others, _) in DOUBTED.items()
 ]
-figures.digits(
-    test.images[doubted],
-    titles,
-    columns=4,
-    alt="Fifteen test digits with votes of five people: "
-    + "; ".join(titles).replace("\n", ", "),
-)
+two_panels(doubted, titles, "Test digits with votes of five people")
 
 # %% tags=["hide-input"]
 both = set(doubted) & set(most.tolist())
@@ -468,8 +474,8 @@ Text(f"""
   wrong are doubted.
 - On {len(with_the_people)} of them our networks most often see what most of the people
   saw, against the label.
-- {len(never)} of them {"is" if len(never) == 1 else "are"} read as labelled by every
-  network.
+- {len(never) or "None"} of them {"is" if len(never) < 2 else "are"} read as labelled by
+  every network.
 - Without these {len(doubted)} images the last stage's accuracy is
   {100 * right[kept].mean():.2f} % instead of {100 * right.mean():.2f}. Fifteen images
   are {100 * len(doubted) / len(test):.2f} points;

@@ -74,22 +74,24 @@ def report_file(stage: Stage) -> str:
     fields = "\n".join(
         f"| {name} | {field} |" for name, field in claim.receptive_fields.items() if name in kinds
     )
+    change = claim.final_test_accuracy - claim.best_test_accuracy
+    changed = f"changes by {change:+.2f} points" if round(change, 2) else "does not change"
     return f"""# Report
 
 ## Step {stage.number}: {stage.title}
 
 ### Target
-99.4 % of the test images, consistently in the last epochs, with fewer than 8,000 parameters.
+99.4 % of the test images, consistently in the last epochs, with fewer than
+8,000 parameters.
 
 ### Results
 Parameters: {claim.parameters:,}
 
-Accuracy: {claim.final_test_accuracy:.2f} % after the last epoch. The best epoch had \
+Accuracy: {claim.final_test_accuracy:.2f} % after the last epoch. The best epoch had
 {claim.best_test_accuracy:.2f} %, the best epoch of training {claim.best_train_accuracy:.2f} %.
 
 ### Analysis
-From the best epoch to the last the accuracy changes by \
-{claim.final_test_accuracy - claim.best_test_accuracy:+.2f} points.
+From the best epoch to the last the accuracy {changed}.
 
 ## Receptive field
 

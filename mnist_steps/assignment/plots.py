@@ -3,12 +3,17 @@
 import statistics
 from collections.abc import Sequence
 
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from mnist_steps.assignment.grading import Grade
 from mnist_steps.assignment.rules import Assignment
 from mnist_steps.assignment.trainings import TrainingOutcome
-from mnist_steps.figures.style import PALETTE, Figure, aim, axes_row, finish
+from mnist_steps.figures.fluid import Axis, curve, dot, fluid, level, line, stretched, text
+from mnist_steps.figures.style import PALETTE, Figure, aim, axes_row, finish, note
+
+MARKS = (0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1, 1.5, 2, 3, 5, 10, 20, 50, 90)
+LEFT, RIGHT = 13.0, 98.0  # percent of the width, of a fluid figure's axis
+TOP, BOTTOM = 26, 300  # pixels
 
 
 def runs(outcomes: Sequence[TrainingOutcome], assignment: Assignment) -> Figure:
@@ -20,9 +25,15 @@ def runs(outcomes: Sequence[TrainingOutcome], assignment: Assignment) -> Figure:
         axes.plot(epochs, errors, color=PALETTE["test"], linewidth=1.5)
         last = slice(-assignment.last_epochs, None)
         axes.plot(epochs[last], errors[last], "o", color=PALETTE["test"], markersize=4)
-    _error_axis(axes, [o.test_accuracies for o in outcomes], assignment)
+    low, high = _errors([o.test_accuracies for o in outcomes], assignment)
+    marks = [mark for mark in MARKS if low <= mark <= high]
+    axes.set_yscale("log")
+    axes.minorticks_off()
+    axes.set_yticks(marks, [f"{100 - mark:g}" for mark in marks])
+    axes.set_ylim(high, low)
     aim(axes, 100 - assignment.accuracy)
-    axes.set_xlabel("epoch")
+    note(axes, "target", (1, 100 - assignment.accuracy), (0, 4), "accent")
+    axes.set(xlabel="epoch", ylabel="test accuracy in percent")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     finals = [outcome.test_accuracies[-1] for outcome in outcomes]
     return finish(
@@ -33,19 +44,10 @@ def runs(outcomes: Sequence[TrainingOutcome], assignment: Assignment) -> Figure:
     )
 
 
-MARKS = (0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1, 1.5, 2, 3, 5, 10, 20, 50, 90)
-
-
-def _error_axis(axes, accuracies, assignment: Assignment) -> None:  # type: ignore[no-untyped-def]
-    """Accuracies on a logarithmic axis of errors: near the target every tenth matters."""
+def _errors(accuracies: Sequence[Sequence[float]], assignment: Assignment) -> tuple[float, float]:
+    """Where an axis of errors ends: near the target every tenth matters, so it is logarithmic."""
     errors = [100 - value for run in accuracies for value in run] + [100 - assignment.accuracy]
-    low, high = max(min(errors), 0.05) / 1.25, min(max(max(errors), 1) * 1.25, 100)
-    marks = [mark for mark in MARKS if low <= mark <= high]
-    axes.set_yscale("log")
-    axes.minorticks_off()
-    axes.set_yticks(marks, [f"{100 - mark:g}" for mark in marks])
-    axes.set_ylim(high, low)
-    axes.set_title("test accuracy in percent; the green line is the target")
+    return max(min(errors), 0.05) / 1.25, min(max(max(errors), 1) * 1.25, 100)
 
 
 def distribution(grades: Sequence[Grade], assignment: Assignment) -> Figure:
@@ -71,40 +73,68 @@ def distribution(grades: Sequence[Grade], assignment: Assignment) -> Figure:
     )
 
 
-def frontier(grades: Sequence[Grade], assignment: Assignment) -> Figure:
-    """Parameters against the accuracy of the worst seed; a line joins what nobody beats in both."""
-    points = sorted((grade.parameters or 0, grade.accuracy or 0.0) for grade in grades)
+def frontier(grades: Sequence[Grade], assignment: Assignment, names: Sequence[str] = ()) -> Figure:
+    """Parameters against the accuracy of the worst seed; a line joins what nobody beats in both.
+
+    names: a few letters at each dot
+    """
+    known = names or [""] * len(grades)
+    points = sorted(
+        (grade.parameters or 0, grade.accuracy or 0.0, name)
+        for grade, name in zip(grades, known, strict=True)
+    )
     best: list[tuple[int, float]] = []
-    for parameters, accuracy in points:
+    for parameters, accuracy, _ in points:
         if not best or accuracy > best[-1][1]:
             if best and best[-1][0] == parameters:
                 best.pop()
             best.append((parameters, accuracy))
-    figure, (axes,) = axes_row(7.2, 3.4)
-    axes.set_xscale("log")
-    axes.step(
-        [p for p, _ in best], [100 - a for _, a in best], where="post", color=PALETTE["train"],
-        linewidth=1.5,
-    )  # fmt: skip
-    axes.plot(
-        [p for p, _ in points], [100 - a for _, a in points], "o", color=PALETTE["test"],
-        markersize=6, alpha=0.75, markeredgewidth=0,
-    )  # fmt: skip
-    _error_axis(axes, [[accuracy] for _, accuracy in points], assignment)
-    aim(axes, 100 - assignment.accuracy)
-    axes.axvline(assignment.parameters, color=PALETTE["accent"], linewidth=1.2)
     low = min(points[0][0], assignment.parameters) / 1.3
     high = max(points[-1][0], assignment.parameters) * 1.3
-    steps = (1, 2, 5) if high / low > 8 else (1, 1.5, 2, 3, 4, 5, 6, 7, 8)
+    across = Axis(LEFT, RIGHT, low, high)
+    least, most = _errors([[accuracy] for _, accuracy, _ in points], assignment)
+    upwards = Axis(BOTTOM, TOP, most, least)
+
+    def down(accuracy: float) -> float:
+        return upwards(min(max(100 - accuracy, least), most))
+
+    target, budget = down(assignment.accuracy), across(assignment.parameters)
+    parts = [text(0, 14, "test accuracy in percent", "muted")]
+    heights = [target]
+    for mark in sorted(MARKS, key=lambda mark: abs(100 - mark - assignment.accuracy)):
+        y = down(100 - mark)
+        if least <= mark <= most and (y == target or min(abs(y - at) for at in heights) > 14):
+            heights.append(y)
+            parts += level(y, LEFT, RIGHT, f"{100 - mark:g}")
+    steps = (1, 2, 5) if high / low > 8 else (1, 1.5, 2, 3, 4, 6)
     ticks = [round(n * 10**power) for power in range(1, 8) for n in steps]
-    axes.set_xticks([tick for tick in ticks if low <= tick <= high] or [assignment.parameters])
-    axes.set_xlim(low, high)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.xaxis.minorticks_off()
-    axes.set_xlabel("parameters; the green line is the budget")
+    for tick in [tick for tick in ticks if low <= tick <= high] or [assignment.parameters]:
+        parts.append(line(across(tick), TOP, across(tick), BOTTOM, "grid", 0.8))
+        parts.append(text(across(tick), BOTTOM + 18, f"{tick:,}", "muted", "middle"))
+    parts.append(text((LEFT + RIGHT) / 2, BOTTOM + 38, "parameters", "muted", "middle"))
+    parts.append(line(LEFT, target, RIGHT, target, "accent", 1.4))
+    parts.append(
+        text(RIGHT, target - 6, f"target {assignment.accuracy:g}", "accent", "end", above=True)
+    )
+    parts.append(line(budget, TOP, budget, BOTTOM, "accent", 1.4))
+    anchor, words = "start" if budget < 60 else "end", f"budget {assignment.parameters:,}"
+    parts.append(text(budget, BOTTOM - 8, words, "accent", anchor, shift=6, above=True))
+    corners = [(across(best[0][0]), down(best[0][1]))]
+    for parameters, accuracy in best[1:]:
+        corners += [(across(parameters), corners[-1][1]), (across(parameters), down(accuracy))]
+    parts.append(stretched([curve(corners, "train", 1.5)], BOTTOM))
+    parts += (dot(across(p), down(a), 4, "test", 0.75) for p, a, _ in points)
+    placed: list[tuple[float, float]] = []
+    for parameters, accuracy, name in sorted(points, key=lambda point: point[1]):
+        x, y = across(parameters), down(accuracy)
+        y = min([y, *(other - 13 for at, other in placed if abs(at - x) < 5)])
+        placed.append((x, y))
+        if name:
+            parts.append(text(x, y + 4, name, "test", "end", shift=8, above=True))
     described = "; ".join(f"{p:,} parameters, {a:.2f} percent" for p, a in best)
-    return finish(
-        figure,
+    return fluid(
+        parts,
+        BOTTOM + 44,
         f"Parameters against test accuracy of {len(points)} submissions. The line joins those that "
         f"no other beats with as few parameters: {described}.",
     )

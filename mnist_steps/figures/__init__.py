@@ -1,6 +1,6 @@
 """Every plot of the site, each in one call."""
 
-from mnist_steps.figures.containers import beside, folded
+from mnist_steps.figures.containers import beside, folded, panels
 from mnist_steps.figures.evidence import bells, candidates, frontier, picked
 from mnist_steps.figures.fields import field, field_and_effective, growth, one_axis
 from mnist_steps.figures.images import confusion, digits, mistakes, views
@@ -64,6 +64,7 @@ __all__ = [
     "normalization",
     "one_axis",
     "one_step",
+    "panels",
     "picked",
     "places",
     "roads_compared",

@@ -48,6 +48,10 @@ class Panels:
     __html__ = _repr_html_  # templates take it as it is
 
 
+def panels(*figures: Figure) -> Panels:
+    return Panels(figures)
+
+
 @dataclass(frozen=True)
 class Beside:
     """Figures that are as wide as their place, in two columns where there is room for two."""

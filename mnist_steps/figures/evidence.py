@@ -261,11 +261,12 @@ def picked(above: Mapping[str, Mapping[int, float]]) -> Figure:
         parts.append(text(points[-1][0], lowest, name, ink, shift=8))
         each = ", ".join(f"{count}: {value:+.3f}" for count, value in values.items())
         described.append(f"{name}: {each}")
-    last = 100.0
-    for count in sorted(set(counts), reverse=True):  # the largest number has its name first
-        if last - across(count) >= 8:
-            last = across(count)
-            parts.append(text(last, height + 18, f"{count}", "muted", "middle"))
+    named: list[float] = []
+    ends = sorted(set(counts), reverse=True)
+    for count in (ends[0], ends[-1], *ends[1:-1]):  # both ends have their names first
+        if all(abs(across(count) - other) >= 8 for other in named):
+            named.append(across(count))
+            parts.append(text(named[-1], height + 18, f"{count}", "muted", "middle"))
     parts.append(text(41, height + 36, "runs to pick from", "muted", "middle"))
     return fluid(
         parts, height + 44,

@@ -35,7 +35,8 @@ def growth(analyses: Analysis | dict[str, Analysis], image_size: int) -> Figure:
     """
     if isinstance(analyses, Analysis):
         analyses = {"": analyses}
-    figure, (axes,) = axes_row(8.2, 3.6)
+    # A telephone shows several lines with their names; the names of layers need the room.
+    figure, (axes,) = axes_row(8.2 if len(analyses) == 1 else 4.8, 3.6)
     aim(axes, image_size)
     note(axes, f"image: {image_size}", (0, image_size), (2, 4), "accent")
     described = []

@@ -14,7 +14,7 @@ from mnist_steps.experiments import search, study
 from mnist_steps.experiments.evidence import Interval
 from mnist_steps.experiments.frontier import PUBLISHED, Public
 from mnist_steps.experiments.ladder import LADDER
-from mnist_steps.figures import roads
+from mnist_steps.figures import roads, style
 
 
 def test_each_network_has_a_line_of_its_own_or_the_figure_is_refused():
@@ -32,7 +32,8 @@ def test_each_network_has_a_line_of_its_own_or_the_figure_is_refused():
 def test_a_part_has_the_same_colour_in_all_bars_or_the_figure_is_refused():
     svg = figures.step_parts({"a": {"load": 1.0, "forward": 2.0}, "b": {"forward": 1.0}}).svg
     # Once in the legend, and once in each bar that has the part.
-    assert svg.count("fill: var(--figure-grid") == 2 and svg.count("fill: var(--figure-train") == 3
+    first, second = (f'fill="{style.colour(name)}"/>' for name in ("muted", "train"))
+    assert svg.count(first) == 2 and svg.count(second) == 3
     with pytest.raises(MnistStepsError, match="found 7 lines or parts .* at most 6"):
         figures.step_parts({"a": {f"part {number}": 1.0 for number in range(7)}})
 
@@ -180,6 +181,7 @@ def test_words_of_a_fluid_figure_keep_their_size_and_stay_inside(browser, width)
                     [figures.Rung(arm.title, [99.1, 99.4, 99.55], 40) for arm in LADDER.arms]
                 ),
                 figures.picked({"like a bell": {1: 0.01, 700: 0.17}, "like our runs": {700: 0.1}}),
+                figures.step_parts({"stage 1": dict.fromkeys(STEP, 0.06)}),
             )
         ).replace("<figure", '<figure style="margin: 0"')
     )  # fmt: skip
@@ -201,6 +203,7 @@ def test_words_of_a_fluid_figure_keep_their_size_and_stay_inside(browser, width)
 # --- A bell, a search, a frontier, a ladder --------------------------------------------------
 
 FAMILY = [(800, [98.0, 98.2]), (1_600, [99.0, 99.2]), (7_900, [99.5, 99.54])]
+STEP = ("batch", "augmentation", "forward", "backward", "optimizer")
 OTHERS = [("stage 8", 7_884, [99.4, 99.45])]
 
 

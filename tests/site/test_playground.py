@@ -653,11 +653,19 @@ def test_pictures_follow_the_theme(visit):
       copy.drawImage(document.getElementById("pg-seen"), 0, 0);
       return [...copy.getImageData(0, 0, 1, 1).data].slice(0, 3);
     }"""
-    light = page.evaluate(corner)
+    ink = """() => {
+      const pad = document.getElementById("pg-pad").getContext("2d");
+      const { data } = pad.getImageData(0, 0, 420, 420);
+      let inked = 0;
+      while (data[inked + 3] !== 255) inked += 4;
+      return [...data.slice(inked, inked + 3)];
+    }"""
+    light, light_ink = page.evaluate(corner), page.evaluate(ink)
     page.evaluate("document.body.dataset.mdColorScheme = 'slate'")
     settle(page)
-    dark = page.evaluate(corner)
+    dark, dark_ink = page.evaluate(corner), page.evaluate(ink)
     assert min(light) > 200 and max(dark) < 60
+    assert light_ink == [0x24, 0x30, 0x3C] and dark_ink == [0xE3, 0xE7, 0xEC], "as the small copy"
 
 
 def test_it_works_from_a_folder(visit, site):

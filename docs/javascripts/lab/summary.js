@@ -44,7 +44,7 @@ export function mountSummary(place, train) {
     const grown = known.map((row, i) => [row.name, row.size - (known[i - 1]?.size ?? 0)]);
     const of = broken ? `, unknown until ${broken} is right` : ` pixels of ${SIDE}×${SIDE}`;
     field.show(
-      ["a unit at the end sees ", seen, of],
+      ["A unit at the end sees ", seen, of],
       grown.filter(([, more]) => more > 0),
       SIDE,
       Math.max(SIDE, size),

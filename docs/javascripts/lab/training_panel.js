@@ -70,7 +70,7 @@ export function mount(trainSection, afterSection, options) {
 function needsServer() {
   const command = make("code", {}, "python3 -m http.server");
   const before = "Training needs a server: browsers let no page from a folder start it. Run ";
-  return make("p", {}, before, command, " in the site’s folder, and open the address that it prints.");
+  return make("p", { class: "lt-server" }, before, command, " in the site’s folder, and open the address that it prints.");
 }
 
 class Panel {
@@ -476,6 +476,7 @@ class Panel {
       figures: make("p", { class: "lt-figures", tabindex: "-1" }),
       note: make("p", { class: "lt-quiet" }),
       over: make("select", {}, new Option("nothing", "0")),
+      overRow: make("label", { class: "lt-over" }, "Draw over the curves: "),
       curves: make("div", { class: "lt-curves" }),
       epochs: make("details", { class: "fold" }),
       judged: make("div", {}),
@@ -493,14 +494,14 @@ class Panel {
       this.now.over = Number(page.over.value);
       this.show();
     });
-    const over = make("label", { class: "lt-over" }, "Draw over the curves: ", page.over);
+    page.overRow.append(page.over);
     page.testRow.append(page.test, page.testText);
     place.classList.add("lab-training");
     place.append(
       page.estimate,
       make("div", { class: "lt-buttons" }, page.start, page.pause, page.stop),
       page.problem, page.kept, page.progress, page.figures, page.note,
-      over, page.curves, page.epochs, page.judged,
+      page.overRow, page.curves, page.epochs, page.judged,
       page.testRow, page.frontier, page.spoken,
     ); // one after the other, as they are read
     return page;
@@ -539,6 +540,8 @@ class Panel {
     page.over.value = `${recorded?.number ?? 0}`;
     page.curves.replaceChildren(...(hasCurves || recorded ? this.curves(network, recorded) : []));
     page.curves.hidden = !page.curves.childElementCount;
+    // Who chose to draw nothing can choose again.
+    page.overRow.hidden = page.curves.hidden && now.over === null;
     this.showEpochs(network);
     this.showJudged(design);
     this.showFrontier();

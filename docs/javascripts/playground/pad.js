@@ -3,6 +3,8 @@
  * The drawing area: strokes of a mouse, a finger or a pen become ink.
  */
 
+import { whenThemeChanges } from "./pictures.js";
+
 /** @typedef {import("./center.js").Ink} Ink */
 
 // Width of the pen, as a part of the area's side: scaled to MNIST's box, a digit that fills most
@@ -21,6 +23,8 @@ export class Pad {
       canvas.getContext("2d", { willReadFrequently: true })
     );
     this.events = events;
+    this.tint();
+    whenThemeChanges(() => this.tint());
     /** @type {{x: number, y: number} | null} where the pen is while it is down */
     this.last = null;
     canvas.addEventListener("pointerdown", (event) => this.begin(event));
@@ -28,6 +32,16 @@ export class Pad {
     for (const end of ["pointerup", "pointercancel"]) {
       canvas.addEventListener(end, () => (this.last = null));
     }
+  }
+
+  /** All ink, and what the pen will draw, in the page's colour as it is now. */
+  tint() {
+    const { context, canvas } = this;
+    const ink = getComputedStyle(document.body).getPropertyValue("--figure-ink").trim();
+    context.strokeStyle = context.fillStyle = ink;
+    context.globalCompositeOperation = "source-in"; // where there is ink, as opaque as it is
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    context.globalCompositeOperation = "source-over";
   }
 
   clear() {
@@ -40,13 +54,14 @@ export class Pad {
    */
   show(pixels) {
     const image = new ImageData(28, 28);
-    pixels.forEach((ink, i) => (image.data[4 * i + 3] = 255 * ink)); // black, as opaque as inked
+    pixels.forEach((ink, i) => (image.data[4 * i + 3] = 255 * ink));
     const small = document.createElement("canvas");
     small.width = small.height = 28;
     small.getContext("2d")?.putImageData(image, 0, 0);
     this.clear();
     this.context.imageSmoothingEnabled = false;
     this.context.drawImage(small, 0, 0, this.canvas.width, this.canvas.height);
+    this.tint();
   }
 
   /** @returns {Ink} how opaque each pixel of the area is */
