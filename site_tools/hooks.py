@@ -53,6 +53,8 @@ PAGE_LINK = re.compile(r'\b(href|src)="([^"#:?]+)(#[^"]*)?"')
 FIGURE = re.compile(r'(<figure class="plot">.*?)</figure>', re.DOTALL)
 STEP = re.compile(r'<li data-page="([^"]+)"')
 QUESTION = re.compile(r'data-kind="(\w+)"[^>]*? data-question="(\w+)"')
+# Browsers break a line at any hyphen; this much has room on a phone.
+SHORT_COMMAND = re.compile(r"<code>(?=[^<]*-)([^<\n]{1,28})</code>(?!</pre>)")
 
 # Pages whose own HTML names the site's files, by the folders that these lie in.
 OWN_HTML = (playground_assets.PAGE, lab_presets.PAGE)
@@ -172,6 +174,7 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
     if source in OWN_HTML:  # MkDocs points only what is Markdown at files
         for folder in FOLDERS:
             html = html.replace(f'="{folder}', f'="{get_relative_url(folder, page.url)}')
+    html = SHORT_COMMAND.sub(r'<code class="whole">\1</code>', html)
     words = files.get_file_from_path(glossary.SOURCE)
     if words is None or source in glossary.LEFT_OUT:
         return html

@@ -51,7 +51,7 @@ print("first half")
 # Second *half*.
 
 # %% [markdown]
-# After the solution.
+# After the solution: `mnist-steps train 8`, and `mnist-steps study --of causes --seeds 0-9`.
 
 # %% [markdown] tags=["hint"]
 # Think of $x_1 * 2$.
@@ -178,6 +178,11 @@ def test_a_page_shows_its_text_and_what_its_code_printed(page):
 
 def test_outputs_are_escaped_once(built):
     assert "&lt;quoted&gt; &amp; 'so'" in built.page("stages/two/index.html")
+
+
+def test_a_short_command_is_not_broken_at_its_hyphens_and_a_long_one_is(page):
+    assert '<code class="whole">mnist-steps train 8</code>' in page
+    assert "<code>mnist-steps study --of causes --seeds 0-9</code>" in page
 
 
 def test_neighbouring_solution_cells_share_one_closed_fold(page):
