@@ -108,7 +108,7 @@ after8, during8, after4, during4 = (
 half, tenth, bare = (
     rows["pruning", f"stage-2-weights-{kept}-untuned"] for kept in (130608, 28000, 7999)
 )
-sparse = rows["pruning", "stage-2-weights-7999"]
+sparse, tuned = (rows["pruning", f"stage-2-weights-{kept}"] for kept in (7999, 28000))
 channels = rows["pruning", "stage-2-channels-7999"]
 thin = rows["low-rank", "stage-2-low-rank-7999"]
 alone = {
@@ -137,7 +137,7 @@ cases = [
     ("no training, but four bits", "round to four bits", after4, after4.before),
     ("no training, compressed file", "half the weights zero", half, half.before),
     ("no training, a tenth of it", "nine tenths zero", tenth, tenth.before),
-    ("training, sparse file", "prune, train on", sparse, sparse.before),
+    ("a little training, a tenth of it", "prune, train on", tuned, tuned.before),
     ("training, less time", "cut channels, train on", channels, channels.before),
     ("training, wide layers", "low rank, train on", thin, thin.before),
     ("training, a better teacher", "distil", taught, untaught.finals),
@@ -266,7 +266,7 @@ Text(f"""
   for {arms.BEGUN[1]} epochs ({begun[1][0].accuracy:.2f} %), stage 2 for
   {arms.BEGUN[2]} ({begun[2][0].accuracy:.2f} %). What is cut trains on for
   {arms.REPAIR} more. Single weights have {arms.SHORT_REPAIR}, for an epoch with zeros
-  costs what stage 2's does.
+  costs what the large network's does.
 - **Each test image is judged once**, after the last epoch. Nothing was tuned. Redesign
   had its choices, made [on validation
   images](09_reliable.py#choose-without-looking) or by the original.
@@ -306,6 +306,14 @@ roomier = [
         for road, road_name in (("pruning", "channels"), ("low-rank", "low-rank"))
     )
 ]
+by_share = {
+    number: ", ".join(
+        f"{row.point.mean:.2f} % with {row.parameters:,}"
+        for (_, name), row in rows.items()
+        if name.startswith(f"stage-{number}-weights-") and row.trained_on
+    )
+    for number in (1, 2)
+}
 dead = sum(final < 20 for final in narrow.finals)
 first = arms.get("pruning", "stage-1-channels-7999").outcomes()[0].shapes["conv1"][0]
 pages.hold_to("never learn", dead > 0)
@@ -322,7 +330,8 @@ pupils = "; ".join(
 )
 Text(f"""
 - **Single weights.** With {bare.parameters:,} of stage 2's weights left it reads
-  {bare.point.mean:.2f} % at once, {said(sparse)} after {arms.SHORT_REPAIR} epochs.
+  {bare.point.mean:.2f} % at once. After {arms.SHORT_REPAIR} epochs {by_share[2]}. Of
+  stage 1's: {by_share[1]}.
 - **Channels.** {bare_channels.point.mean:.2f} % at once, {said(channels)} after
   {arms.REPAIR} epochs, in
   {100 * channels.microseconds / redesign[2].microseconds:.0f} %

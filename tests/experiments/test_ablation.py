@@ -325,6 +325,7 @@ def page(store, monkeypatch, capsys):
     return execute
 
 
+@pytest.mark.slow
 def test_without_runs_the_page_says_so(page):
     text = page()
     assert "No run has been made yet" in text
@@ -332,6 +333,7 @@ def test_without_runs_the_page_says_so(page):
     assert "supports" not in text and "contradicts" not in text
 
 
+@pytest.mark.slow
 def test_the_page_says_what_the_runs_say_and_lists_what_is_missing(page, store):
     put(store, ablation.BASELINE, five(99.1))
     put(store, arm_named("batch-512"), five(98.8))

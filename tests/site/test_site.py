@@ -361,6 +361,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is no signal there")
 @pytest.mark.parametrize("copied", [True, False], ids=["copied", "started"])
 def test_ctrl_c_ends_a_build_with_one_line_and_every_process_that_it_started(project, copied):
