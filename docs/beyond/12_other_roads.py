@@ -314,9 +314,11 @@ by_share = {
     )
     for number in (1, 2)
 }
+empty = rows["pruning", "stage-1-weights-7999"]
 dead = sum(final < 20 for final in narrow.finals)
 first = arms.get("pruning", "stage-1-channels-7999").outcomes()[0].shapes["conv1"][0]
 pages.hold_to("never learn", dead > 0)
+pages.hold_to("of `conv6` none is left", max(empty.finals) < 20)
 pages.hold_to("has a single channel in its first layer", first == 1)
 better = begun[1][0].accuracy > redesign[7].point.mean
 rounds = EPOCHS - chain.BEFORE_ROUNDING
@@ -331,7 +333,8 @@ pupils = "; ".join(
 Text(f"""
 - **Single weights.** With {bare.parameters:,} of stage 2's weights left it reads
   {bare.point.mean:.2f} % at once. After {arms.SHORT_REPAIR} epochs {by_share[2]}. Of
-  stage 1's: {by_share[1]}.
+  stage 1's: {by_share[1]}. *A dead end:* the weakest of *all* layers go, and of `conv6`
+  none is left. It reads the most channels, so its weights are the smallest.
 - **Channels.** {bare_channels.point.mean:.2f} % at once, {said(channels)} after
   {arms.REPAIR} epochs, in
   {100 * channels.microseconds / redesign[2].microseconds:.0f} %
