@@ -160,13 +160,14 @@ def _shares(number: int) -> tuple[int, ...]:
     return whole // 2, whole // 5, TENTH, WITHIN
 
 
-SINGLE_WEIGHTS = (
-    *(
-        _cut("pruning", number, "weights", budget)
-        for number in (1, 2)
-        for budget in _shares(number)
-    ),
-    _cut("pruning", 2, "weights", WITHIN, SHORT_REPAIR),
+# An epoch of stage 1 takes minutes: it is repaired at the ends of its shares alone.
+REPAIRED = {1: (_shares(1)[0], WITHIN), 2: _shares(2)}
+SINGLE_WEIGHTS = tuple(
+    _cut("pruning", number, "weights", budget, repair)
+    for number in (2, 1)
+    for budget in _shares(number)
+    for repair in (0, SHORT_REPAIR)
+    if not repair or budget in REPAIRED[number]
 )
 
 # In the order of their making: what others begin with comes first.
