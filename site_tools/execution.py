@@ -68,11 +68,8 @@ async def _execute_all(
     at_once: int,
 ) -> list[T | PageError]:
     free = asyncio.Semaphore(at_once)
-    threads = max(1, (os.cpu_count() or 1) // at_once)
-    # Passive: a thread that waits leaves its core to the other kernels. torch reads this when it
-    # is imported, which may be in a process that starts with this one's environment.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    environment = {"OMP_NUM_THREADS": str(threads)} | os.environ
+    # One thread each: these networks are so small that two wait for each other.
+    environment = {"OMP_NUM_THREADS": "1"} | os.environ
 
     async def one(page: Path) -> T | PageError:
         async with free:

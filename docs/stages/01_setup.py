@@ -443,7 +443,7 @@ figures.mistakes(run, count=8)
 figures.confusion(run)
 
 # %% tags=["audit"]
-pages.provenance(run, steps=1)
+pages.provenance(run, steps=1, images=300)
 
 # %% [markdown]
 # ## Next

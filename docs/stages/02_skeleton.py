@@ -308,7 +308,7 @@ def losses_of(*last):
         nn.Flatten(), nn.LogSoftmax(dim=1),
     )  # fmt: skip
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    part, losses = data.mnist().full_train[:19200], []
+    part, losses = data.mnist().full_train[:9600], []
     for images, labels in zip(
         part.images.split(64), part.labels.split(64), strict=True
     ):
@@ -321,7 +321,7 @@ def losses_of(*last):
     return losses
 
 
-figures.loss_by_step({"sound": losses_of(), "broken": losses_of(nn.ReLU())}, steps=300)
+figures.loss_by_step({"sound": losses_of(), "broken": losses_of(nn.ReLU())}, steps=150)
 
 # %% [markdown] tags=["hint"]
 # Before the log-softmax, a digit that is out of the question should have a score far
@@ -361,7 +361,7 @@ figures.mistakes(run)
 figures.confusion(run)
 
 # %% tags=["audit"]
-pages.provenance(run, steps=1)
+pages.provenance(run, steps=1, images=300)
 
 # %% [markdown]
 # ## Next
