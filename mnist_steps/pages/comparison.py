@@ -95,6 +95,10 @@ def overview(compared: Sequence[Entry]) -> Html:
         "those of that run in PyTorch. Study: mean ± standard deviation of the final epoch, and "
         "the number of seeds."
     )
+    shifting = [each.run.stage for each in compared if each.run.stage.recipe.test_shifts]
+    if shifting:
+        numbers = ", ".join(f"{stage.number}" for stage in shifting)
+        caption += f" The mean of nine shifted views judges stages {numbers}, one view the others."
     wide = [headings.index(name) for name in LESS]
     shown = markup.table(headings, rows, caption, wide=wide)
     return Html(f'<div class="all-stages" data-stages>{shown.markup}</div>', shown.text)

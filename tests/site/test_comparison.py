@@ -37,6 +37,12 @@ def test_the_table_of_stages_has_a_row_for_each_and_links_to_its_page(compared):
         assert f'<a href="{stage.page}">{stage.number}. ' in shown.markup
 
 
+def test_the_table_says_which_stages_are_judged_by_nine_views(compared):
+    shown = comparison.overview(compared).text
+    assert "The mean of nine shifted views judges stages 9, 10, 11, one view" in shown
+    assert "nine" not in comparison.overview(compared[:8]).text
+
+
 def test_with_a_study_the_table_gives_mean_and_spread(studied):
     text = comparison.overview(studied).text
     expected = [outcome.test_accuracies[-1] for outcome in studied[7].outcomes]
