@@ -28,8 +28,8 @@ PIECES = re.compile(
 OPENS, CLOSES = "\ue000", "\ue001"
 PLACE = re.compile(rf"<p>\s*{OPENS}(\d+){CLOSES}\s*</p>|{OPENS}(\d+){CLOSES}")
 HEADING = re.compile(rf"<(h[1-6])\b(?:(?!</h[1-6]>).)*{OPENS}", re.DOTALL)
+THIN = "0.167em"  # of TeX's spaces
 # An environment that the library does not know, in terms of one that it does.
-THIN = "0.167em"
 ALIGNED = {r"\begin{aligned}": r"\begin{array}{rl}", r"\end{aligned}": r"\end{array}"}
 
 

@@ -24,6 +24,7 @@ from mnist_steps.figures.fluid import (
     text,
 )
 from mnist_steps.figures.style import Figure, with_colours
+from mnist_steps.markup import typeset
 from mnist_steps.stages import BUDGET, TARGET, Stage
 
 MARKS = (50, 90, 95, 97, 98, 98.5, 99, 99.2, 99.4, 99.5, 99.6, 99.7, 99.8, 99.9)
@@ -411,7 +412,7 @@ def effects(
         x = axis(mark)
         if axis.low <= mark <= axis.high and (x - last > 9 or not mark):
             last = x
-            words = f"{mark:+g}".replace("-", "−") if mark else "0"
+            words = typeset(f"{mark:+g}") if mark else "0"
             parts.append(text(x, y + 14, words, "muted", "middle"))
     words = f"percentage points above or below {baseline}"
     parts.append(text(zero, y + 32, words, "muted", "middle"))
@@ -437,5 +438,4 @@ def _effect(
         low, high = (axis(end) for end in interval)
         parts.append(line(low, y + 9, high, y + 9, name, 3))
     parts.append(dot(axis(difference), y + 9, 4.5, name))
-    words = f"{difference:+z.2f}".replace("-", "−")
-    return [*parts, text(98, y + 13, words, name, "end")]
+    return [*parts, text(98, y + 13, typeset(f"{difference:+z.2f}"), name, "end")]

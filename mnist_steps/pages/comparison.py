@@ -156,7 +156,7 @@ def describe(compared: Sequence[Entry]) -> tuple[dict[str, Any], str]:
         for one, other in itertools.combinations(compared, 2)
     }
     content = {
-        "columns": list(summary.COLUMNS),
+        "columns": _without_kind(summary.COLUMNS),
         "stages": described,
         "chance": {pair: float(f"{value:.2g}") for pair, value in chance.items()},
         "digits": [[position, int(labels[position])] for position in positions],
@@ -182,9 +182,15 @@ def _describe(entry: Entry) -> dict[str, Any]:
         "study": _spread(entry.outcomes) if entry.outcomes else None,
         "recipe": describe_recipe(stage.recipe),
         "source": inspect.getsource(stage.model).rstrip(),
-        "layers": [summary.cells(row) for row in table.rows],
+        "layers": [_without_kind(summary.cells(row)) for row in table.rows],
         "test": [round(epoch.test_accuracy, 2) for epoch in run.epochs],
     }
+
+
+def _without_kind(cells: Sequence[str]) -> list[str]:
+    """Two tables beside each other have no room for the kind, which a layer's name says."""
+    name, _, *numbers = cells
+    return [name, *numbers]
 
 
 def _spread(outcomes: Sequence[Outcome]) -> dict[str, Any]:
