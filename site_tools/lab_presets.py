@@ -107,14 +107,19 @@ def _row(kind: str, settings: dict[str, Any]) -> dict[str, Any] | None:
     ):
         return None
     kernel, stride, padding = (settings[name][0] for name in windows)
+    down, across = settings.get("dilation", (1, 1))  # an average pool has none
     if kind != "Conv2d":
-        return {"kind": kind, "kernel": kernel} if (stride, padding) == (kernel, 0) else None
+        usual = (padding, down, across) == (0, 1, 1)
+        return {"kind": kind, "kernel": kernel, "stride": stride} if usual else None
+    if down != across:
+        return None
     return {
         "kind": kind,
         "channels": settings["out_channels"],
         "kernel": kernel,
         "stride": stride,
         "padding": padding,
+        "dilation": down,
         "bias": bool(settings["bias"]),
     }
 

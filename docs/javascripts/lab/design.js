@@ -8,9 +8,11 @@
  *     #preset=8
  *
  * Mail and chats cut links at their end, and what is left may be a design, too. The sum stands in
- * front and tells; a link that was written by hand does without. A layer is a letter with its numbers: c16k3s1p0b is a convolution to 16 channels by a 3×3 kernel,
- * with stride 1, padding 0 and a bias; n is batch normalization, r is ReLU, m2 and a2 take the
- * largest and the mean of 2×2, g the mean of the whole map. What a link leaves out is as in RECIPE.
+ * front and tells; a link that was written by hand does without. A layer is a letter with its
+ * numbers: c16k3s1p0d1b is a convolution to 16 channels by a 3×3 kernel, with stride 1, padding 0,
+ * dilation 1 and a bias; n is batch normalization, r is ReLU, m2 and a2 take the largest and the
+ * mean of 2×2, m2s1 at every place, g the mean of the whole map. What a link leaves out is as in
+ * RECIPE.
  *
  * A fragment may come from strangers: `read` takes it apart by what it expects, number by number.
  */
@@ -22,8 +24,8 @@ import { places } from "../playground/layers.js";
 /**
  * One row of a design. A number is NaN while its field on the page holds none.
  * @typedef {{kind: "Conv2d", channels: number, kernel: number, stride: number, padding: number,
- *            bias: boolean}} Convolution
- * @typedef {{kind: "MaxPool2d" | "AvgPool2d", kernel: number}} Pool its stride is its kernel
+ *            dilation: number, bias: boolean}} Convolution
+ * @typedef {{kind: "MaxPool2d" | "AvgPool2d", kernel: number, stride: number}} Pool
  * @typedef {{kind: "BatchNorm2d" | "ReLU" | "AdaptiveAvgPool2d"}} Plain
  *   an adaptive pool takes the mean of the whole map
  * @typedef {Convolution | Pool | Plain} Row
@@ -81,6 +83,7 @@ export const PARTS = {
   kernel: { words: "kernel", least: 1, most: SIDE },
   stride: { words: "stride", least: 1, most: 14 },
   padding: { words: "padding", least: 0, most: 14 },
+  dilation: { words: "dilation", least: 1, most: 14 },
 };
 
 /** The numbers of a recipe. With a step they need not be whole. @type {Record<string, Limits>} */
@@ -213,12 +216,14 @@ function writeRow(row) {
     case "Conv2d": {
       const stride = row.stride === 1 ? "" : `s${row.stride}`;
       const padding = row.padding === 0 ? "" : `p${row.padding}`;
-      return `c${row.channels}k${row.kernel}${stride}${padding}${row.bias ? "b" : ""}`;
+      const dilation = row.dilation === 1 ? "" : `d${row.dilation}`;
+      return `c${row.channels}k${row.kernel}${stride}${padding}${dilation}${row.bias ? "b" : ""}`;
     }
     case "MaxPool2d":
-      return `m${row.kernel}`;
-    case "AvgPool2d":
-      return `a${row.kernel}`;
+    case "AvgPool2d": {
+      const stride = row.stride === row.kernel ? "" : `s${row.stride}`;
+      return `${row.kind === "MaxPool2d" ? "m" : "a"}${row.kernel}${stride}`;
+    }
     case "BatchNorm2d":
       return "n";
     case "ReLU":
@@ -330,8 +335,8 @@ function numberFrom(text, limits) {
   return value;
 }
 
-const CONVOLUTION = /^c(\d{1,4})k(\d{1,3})(?:s(\d{1,3}))?(?:p(\d{1,3}))?(b?)$/;
-const POOL = /^([ma])(\d{1,3})$/;
+const CONVOLUTION = /^c(\d{1,4})k(\d{1,3})(?:s(\d{1,3}))?(?:p(\d{1,3}))?(?:d(\d{1,3}))?(b?)$/;
+const POOL = /^([ma])(\d{1,3})(?:s(\d{1,3}))?$/;
 
 /** @param {string} text @returns {Row[]} */
 function readLayers(text) {
@@ -354,16 +359,21 @@ function readRow(word) {
   if (word === "r") return { kind: "ReLU" };
   if (word === "g") return { kind: "AdaptiveAvgPool2d" };
   const pool = POOL.exec(word);
-  if (pool) return { kind: pool[1] === "m" ? "MaxPool2d" : "AvgPool2d", kernel: Number(pool[2]) };
+  if (pool) {
+    const [, letter, kernel, stride = kernel] = pool;
+    const kind = letter === "m" ? "MaxPool2d" : "AvgPool2d";
+    return { kind, kernel: Number(kernel), stride: Number(stride) };
+  }
   const found = CONVOLUTION.exec(word);
   if (!found) return null;
-  const [, channels, kernel, stride = "1", padding = "0", bias] = found;
+  const [, channels, kernel, stride = "1", padding = "0", dilation = "1", bias] = found;
   return {
     kind: "Conv2d",
     channels: Number(channels),
     kernel: Number(kernel),
     stride: Number(stride),
     padding: Number(padding),
+    dilation: Number(dilation),
     bias: bias === "b",
   };
 }
@@ -460,11 +470,13 @@ const both = (value) => [value, value];
 function windowOf(row, shape) {
   const usual = { padding: both(0), dilation: both(1) };
   if (row.kind === "Conv2d") {
-    const { kernel, stride, padding } = row;
-    return { ...usual, kernel_size: both(kernel), stride: both(stride), padding: both(padding) };
+    const { kernel, stride, padding, dilation } = row;
+    return {
+      kernel_size: both(kernel), stride: both(stride), padding: both(padding), dilation: both(dilation),
+    };
   }
   if (row.kind === "MaxPool2d" || row.kind === "AvgPool2d") {
-    return { ...usual, kernel_size: both(row.kernel), stride: both(row.kernel) };
+    return { ...usual, kernel_size: both(row.kernel), stride: both(row.stride) };
   }
   // The mean of the whole map is a pool as large as the map.
   const whole = [shape[1], shape[2]];
@@ -522,8 +534,10 @@ function problemOfRow(row, i, shape) {
   const found = window && problemOf(row.kind, window, shape);
   if (found) return fatal(found.part, found.text);
   if (row.kind !== "Conv2d") return null;
-  if (row.padding >= row.kernel) {
-    return fatal("padding", `smaller than the kernel, ${row.kernel}: more would only add zeros`);
+  const spans = row.dilation * (row.kernel - 1) + 1;
+  if (row.padding >= spans) {
+    const kernel = row.dilation === 1 ? "the kernel" : "what the kernel spans";
+    return fatal("padding", `smaller than ${kernel}, ${spans}: more would only add zeros`);
   }
   if (row.stride > 1 && i > 0) {
     return fatal("stride", "only the first layer may have one above 1 here; a pool halves a map, too");
@@ -654,10 +668,10 @@ function rowWarnings(layers, chain) {
       if (row.bias && layers[i + 1]?.kind === "BatchNorm2d") {
         warn("bias", "batch normalization takes a bias away again: it costs parameters and does nothing");
       }
-      if (row.stride > row.kernel) {
-        warn("stride", `a stride of ${row.stride} by a kernel of ${row.kernel} skips pixels: nothing ever looks at them`);
-        return;
-      }
+    }
+    if ("stride" in row && row.stride > row.kernel) {
+      warn("stride", `a stride of ${row.stride} by a kernel of ${row.kernel} skips pixels: nothing ever looks at them`);
+      return;
     }
     if (row.kind === "ReLU" && i && layers[i - 1].kind === "ReLU") warn("kind", "a second ReLU changes nothing");
     const left = leftOut(chain, i);

@@ -37,9 +37,9 @@ const FOLLOWS = { Conv2d: "BatchNorm2d", BatchNorm2d: "ReLU" };
 /** A new row. @param {string} kind @returns {Row} */
 function newRow(kind) {
   if (kind === "Conv2d") {
-    return { kind, channels: 10, kernel: 3, stride: 1, padding: 0, bias: false };
+    return { kind, channels: 10, kernel: 3, stride: 1, padding: 0, dilation: 1, bias: false };
   }
-  if (kind === "MaxPool2d" || kind === "AvgPool2d") return { kind, kernel: 2 };
+  if (kind === "MaxPool2d" || kind === "AvgPool2d") return { kind, kernel: 2, stride: 2 };
   return { kind: /** @type {"ReLU"} */ (kind) };
 }
 
@@ -105,10 +105,9 @@ export function mountRows(place, change) {
   /** @param {number} at @param {string} kind */
   function become(at, kind) {
     const before = layers[at];
-    const row = newRow(kind);
-    if ("kernel" in row && "kernel" in before && kind !== "Conv2d" && before.kind !== "Conv2d") {
-      row.kernel = before.kernel; // one pool for the other
-    }
+    const pools = ["MaxPool2d", "AvgPool2d"];
+    const same = pools.includes(kind) && pools.includes(before.kind); // one pool for the other
+    const row = same ? /** @type {Row} */ ({ ...before, kind }) : newRow(kind);
     wanted = [at, "kind"];
     change(layers.with(at, row), {
       said: `Layer ${at + 1} is ${KINDS[kind]} now.`,
@@ -267,7 +266,8 @@ export function mountRows(place, change) {
 function imageRow() {
   const row = withRole("tr", "row", withRole("th", "rowheader", "image"));
   row.className = "lab-image";
-  const texts = ["", "", "", "", "", "", "1×28×28", "", "", "1", "1", "", ""];
+  const parts = ["", ...Object.keys(PARTS), "bias"].map(() => "");
+  const texts = [...parts, "1×28×28", "", "", "1", "1", "", ""];
   for (const text of texts) row.append(withRole("td", "cell", text));
   return row;
 }

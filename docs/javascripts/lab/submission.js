@@ -59,19 +59,22 @@ if __name__ == "__main__":
 function argumentsOf(kind, a) {
   switch (kind) {
     case "Conv2d": {
-      const [kernel, stride, padding] = [a.kernel_size[0], a.stride[0], a.padding[0]];
+      const [[kernel], [stride], [padding], [dilation]] = [a.kernel_size, a.stride, a.padding, a.dilation];
       return [
         `${a.in_channels}, ${a.out_channels}, ${kernel}`,
         ...(stride === 1 ? [] : [`stride=${stride}`]),
         ...(padding === 0 ? [] : [`padding=${padding}`]),
+        ...(dilation === 1 ? [] : [`dilation=${dilation}`]),
         ...(a.bias ? [] : ["bias=False"]),
       ].join(", ");
     }
     case "BatchNorm2d":
       return `${a.num_features}`;
     case "MaxPool2d":
-    case "AvgPool2d":
-      return `${a.kernel_size[0]}`;
+    case "AvgPool2d": {
+      const [[kernel], [stride]] = [a.kernel_size, a.stride];
+      return stride === kernel ? `${kernel}` : `${kernel}, stride=${stride}`;
+    }
     case "AdaptiveAvgPool2d":
       return "1";
     case "LogSoftmax":
