@@ -42,6 +42,22 @@ def predictions(labels: Tensor, wrong: Mapping[int, int]) -> Tensor:
     return predicted
 
 
+def misjudged(
+    images: int, wrong: Mapping[int, int], accuracy: float, judged_on: str
+) -> Iterator[str]:
+    """What an outcome cannot have been, as to the images that it was judged on, in words.
+
+    images, accuracy: how many there were, and the percent recognised, as the outcome notes it
+    wrong: positions of those not recognised
+    """
+    expected = data.VALIDATION_SIZE if judged_on == "validation" else data.TEST_SIZE
+    if images != expected or any(place >= expected for place in wrong):
+        yield f"it was judged on other images than the {expected} that there are"
+    right = 100 - 100 * len(wrong) / expected
+    if abs(right - accuracy) > 1e-5:  # percents are rounded to six digits
+        yield f"the images say {right:.2f} %"
+
+
 class Store(Generic[T, O]):
     """Outcomes of one kind in a folder, a dataclass each.
 

@@ -379,16 +379,13 @@ class Store(stored.Store[Task, Outcome]):
             wanted["recipe"]["seed"] = task.seed
         yield from runs.differences(wanted, {name: getattr(outcome, name) for name in names})
         held_out = data.VALIDATION_SIZE if task.judged_on == "validation" else 0
-        images = held_out or data.TEST_SIZE
         trained_on = min(data.TRAIN_SIZE - held_out, task.train_images or data.TRAIN_SIZE)
-        if outcome.images != images or any(place >= images for place in outcome.wrong):
-            yield f"it was judged on other images than the {images} that there are"
         noted = "one_view_accuracy" in outcome.epochs
         recipe = Recipe.from_data(task.recipe)
+        images = held_out or data.TEST_SIZE
         yield from contradictions.of_epochs(outcome.history, recipe, trained_on, images, noted)
-        right = 100 - 100 * len(outcome.wrong) / images
-        if abs(right - outcome.test_accuracies[-1]) > 1e-5:  # percents are rounded to six digits
-            yield f"the images say {right:.2f} %"
+        final = outcome.test_accuracies[-1]
+        yield from stored.misjudged(outcome.images, outcome.wrong, final, task.judged_on)
         msgspec.convert({"seconds": ()} | outcome.environment, Environment)
 
 

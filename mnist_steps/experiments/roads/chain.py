@@ -353,12 +353,7 @@ class Store(stored.Store[Task, Outcome]):
     def problems(self, outcome: Outcome, task: Task) -> Iterator[str]:
         wanted = {key: value for key, value in asdict(task).items() if key not in HOW}
         yield from runs.differences(json.loads(json.dumps(wanted)), outcome.task)
-        images = data.VALIDATION_SIZE if task.judged_on == "validation" else data.TEST_SIZE
-        if outcome.images != images or any(place >= images for place in outcome.wrong):
-            yield f"it was judged on other images than the {images} that there are"
-        right = 100 - 100 * len(outcome.wrong) / images
-        if abs(right - outcome.accuracy) > 1e-5:
-            yield f"the images say {right:.2f} %"
+        yield from stored.misjudged(outcome.images, outcome.wrong, outcome.accuracy, task.judged_on)
         epochs = task.recipe["epochs"] if task.recipe else 0
         if len(outcome.losses) != epochs:
             yield f"it has {len(outcome.losses)} epochs, its recipe {epochs}"
