@@ -18,7 +18,7 @@ from mnist_steps.figures.networks import (
     network_change,
     places,
 )
-from mnist_steps.figures.roads import Place, roads_compared
+from mnist_steps.figures.roads import Kept, Place, roads_compared, what_is_left
 from mnist_steps.figures.signals import (
     descent,
     loss_by_step,
@@ -34,6 +34,7 @@ from mnist_steps.figures.style import PALETTE
 from mnist_steps.figures.training import curves
 
 __all__ = [
+    "Kept",
     "PALETTE",
     "Place",
     "Rung",
@@ -78,4 +79,5 @@ __all__ = [
     "sliding_kernel",
     "step_parts",
     "views",
+    "what_is_left",
 ]

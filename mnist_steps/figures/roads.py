@@ -9,7 +9,7 @@ from html import escape
 
 from mnist_steps.experiments.evidence import Interval
 from mnist_steps.figures.containers import Beside
-from mnist_steps.figures.fluid import Axis, fluid, line, text
+from mnist_steps.figures.fluid import Axis, curve, fluid, level, line, stretched, symbol, text
 from mnist_steps.figures.style import Figure, colour
 from mnist_steps.markup import typeset
 
@@ -99,15 +99,8 @@ def _picture(
     parts = [text(0, 14, "test accuracy in percent", "muted")]
     for accuracy in MARKS:
         if 100 - accuracy > best:
-            y, aim = down(accuracy), accuracy == target
-            parts.append(line(LEFT, y, RIGHT, y, *(("accent", 1.4) if aim else ("grid", 0.8))))
-            parts.append(
-                text(LEFT - 1.5, y + 4, f"{accuracy:g}", "accent" if aim else "muted", "end")
-            )
-    for power in range(math.ceil(math.log10(min(values))), math.floor(math.log10(max(values))) + 1):
-        x = across(10.0**power)
-        parts.append(line(x, TOP - 8, x, HEIGHT, "grid", 0.8))
-        parts.append(text(x, HEIGHT + 20, _short(10**power, unit), "muted", "middle"))
+            parts += level(down(accuracy), LEFT, RIGHT, f"{accuracy:g}", accuracy == target)
+    parts += _powers(across, unit, TOP - 8, HEIGHT)
     parts.append(text((LEFT + RIGHT) / 2, HEIGHT + 38, axis, "muted", "middle"))
     parts += map(_drawn, marks)
     parts += (_named(mark, *spot) for mark, spot in zip(marks, spots(marks), strict=True) if spot)
@@ -131,11 +124,94 @@ def _label(place: Place) -> str:
     return place.label
 
 
-def _short(value: float, unit: str) -> str:
-    """A tick: '10 kB', '1 ms'."""
-    units = ("B", "kB", "MB", "GB") if unit == "bytes" else ("µs", "ms", "s", "ks")
-    power = int(math.log10(value) + 1e-9) // 3
-    return f"{value / 1000**power:g} {units[power]}"
+UNITS = {
+    "bytes": (" B", " kB", " MB", " GB"),
+    "µs": (" µs", " ms", " s", " ks"),
+    "parameters": ("", "k", "M", "G"),
+}
+
+
+def _powers(across: Axis, unit: str, top: float, bottom: float) -> list[str]:
+    """Lines up at the powers of ten, and what they say: '10 kB', '1 ms'. unit: one of UNITS"""
+    ends = math.ceil(math.log10(across.first)), math.floor(math.log10(across.last))
+    parts = []
+    for power in range(ends[0], ends[1] + 1):
+        x = across(10.0**power)
+        words = f"{10 ** (power % 3)}{UNITS[unit][power // 3]}"
+        parts.append(line(x, top, x, bottom, "grid", 0.8))
+        parts.append(text(x, bottom + 20, words, "muted", "middle"))
+    return parts
+
+
+# --- One network, with ever less of it ------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is left of a network.
+
+    road: one of SHAPES; at_once, trained_on: percent recognised; None where it was not trained on
+    """
+
+    road: str
+    parameters: int
+    at_once: float
+    trained_on: float | None
+
+
+LEVELS = (10, 50, 90, 98, 99, 99.4)  # percent
+HIGHEST, LOWEST = 99.55, 10.0  # percent, at the picture's top and foot
+FOOT = 250  # pixels
+
+
+def what_is_left(
+    title: str, parameters: int, accuracy: float, kept: Sequence[Kept], target: float
+) -> Figure:
+    """What a network reads with ever less of it: hollow marks at once, filled ones trained on.
+
+    parameters, accuracy: of the whole network, which is the dot; in percent, as the target
+    """
+    across = Axis(LEFT + 3, RIGHT - 3, min(one.parameters for one in kept), parameters)
+    upwards = Axis(FOOT, TOP, 100 - LOWEST, 100 - HIGHEST)
+
+    def down(percent: float) -> float:
+        return upwards(min(max(100 - percent, 100 - HIGHEST), 100 - LOWEST))
+
+    parts = [text(0, 14, f"{title}, test accuracy in percent", "muted")]
+    for percent in LEVELS:
+        parts += level(down(percent), LEFT, RIGHT, f"{percent:g}", percent == target)
+    parts += _powers(across, "parameters", TOP - 8, FOOT)
+    parts.append(text((LEFT + RIGHT) / 2, FOOT + 38, "parameters left", "muted", "middle"))
+    whole = across(parameters), down(accuracy)
+    curves, marks, listed = [], [symbol(*whole, SHAPES["redesign"][1], _filled("ink"))], []
+    for place, road in enumerate(dict.fromkeys(one.road for one in kept)):
+        name, path = SHAPES[road]
+        those = sorted((one for one in kept if one.road == road), key=lambda one: -one.parameters)
+        at_once = [(one.parameters, one.at_once) for one in those]
+        trained = [(one.parameters, one.trained_on) for one in those if one.trained_on is not None]
+        for found, style, opacity in ((at_once, _hollow(name), 0.4), (trained, _filled(name), 1)):
+            points = [(across(left), down(percent)) for left, percent in found]
+            curves.append(curve([whole, *points], name, 1.4, opacity))
+            marks += [symbol(*point, path, style) for point in points]
+        x, y = (4, 54)[place], FOOT + 62
+        parts += [symbol(x, y, path, _filled(name)), text(x, y + 4, road, "ink", shift=11)]
+        listed += [
+            f"{road}, {one.parameters:,} left: {one.at_once:.2f} % at once"
+            + (f", {one.trained_on:.2f} % trained on" if one.trained_on is not None else "")
+            for one in those
+        ]
+    parts += [stretched(curves, FOOT), *marks]
+    parts.append(text(4, FOOT + 84, "hollow: at once; filled: trained on", "muted", shift=-5))
+    alt = f"{title}: {accuracy:.2f} % with all {parameters:,} parameters. {'; '.join(listed)}."
+    return fluid(parts, FOOT + 94, typeset(alt))
+
+
+def _filled(name: str) -> str:
+    return f'fill="{colour(name)}" fill-opacity="0.6" stroke="{colour(name)}"'
+
+
+def _hollow(name: str) -> str:
+    return f'fill="var(--md-default-bg-color, #fff)" stroke="{colour(name)}"'
 
 
 # --- Marks, and where their labels find room ------------------------------------------------
@@ -246,7 +322,7 @@ def _drawn(mark: Mark) -> str:
 
 def _shape(road: str) -> str:
     name, path = SHAPES[road]
-    return f'<path d="{path}" fill="{colour(name)}" fill-opacity="0.6" stroke="{colour(name)}"/>'
+    return f'<path d="{path}" {_filled(name)}/>'
 
 
 def _at(x: float, y: float, inside: str) -> str:

@@ -390,3 +390,36 @@ def test_an_interval_of_a_road_reaches_from_its_lower_to_its_upper_end():
 
     up, down = reach(98.9, 99.1)
     assert reach(98.9, 99.2)[0] < up < 0 < down < reach(98.8, 99.1)[1]
+
+
+def test_of_what_is_left_of_a_network_hollow_marks_read_at_once_and_filled_ones_trained_on():
+    kept = [
+        figures.Kept("channels", 8_000, 12, 98.9),
+        figures.Kept("channels", 50_000, 73, 99.35),
+        figures.Kept("single weights", 50_000, 98.7, 99.7),
+        figures.Kept("single weights", 20_000, 60, None),
+    ]
+    picture = figures.what_is_left("Stage 2", 261_216, 99.26, kept, 99.4)
+    found = re.findall(
+        r'<svg x="([\d.]+)%" y="([\d.]+)" width="1" height="1" overflow="visible">'
+        r'<path d="(\S+ [^"]*)" fill="([^"]*)"',
+        picture.svg,
+    )
+    whole, *marks = [
+        (float(x), float(y), path, "hollow" if "default-bg" in fill else "filled")
+        for x, y, path, fill in found
+        if float(y) <= roads.FOOT
+    ]
+    assert len(marks) == 2 * len(kept) - 1 and all(whole[0] > mark[0] for mark in marks)
+    for one in kept[:-1]:
+        path = roads.SHAPES[one.road][1]
+        at_once, trained_on = (
+            [(x, y) for x, y, shape, fill in marks if shape == path and fill == wanted]
+            for wanted in ("hollow", "filled")
+        )
+        place = sum(other.parameters > one.parameters for other in kept if other.road == one.road)
+        assert at_once[place][0] == trained_on[place][0], "as many are left"
+        assert at_once[place][1] > trained_on[place][1], "below, for it reads less"
+    assert min(y for _, y, _, _ in marks) == roads.TOP, "nothing leaves the picture"
+    assert "channels, 8,000 left: 12.00\xa0% at once, 98.90\xa0% trained on" in picture.alt
+    assert picture.alt.endswith("single weights, 20,000 left: 60.00\xa0% at once.")
