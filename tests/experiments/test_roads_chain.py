@@ -103,6 +103,13 @@ def test_a_student_hears_its_teacher_and_one_without_a_teacher_does_not(few, mon
     assert len(asked) == 1, "its answers are kept"
 
 
+def test_what_stays_wide_of_a_large_network_trains_on_in_sixteen_bits():
+    for kept, in_sixteen_bits in ((3_189_893, True), (28_000, False)):
+        cut = arms.get("pruning", f"stage-1-channels-{kept}").task
+        _, guest = chain._changed(stages.get(1).build(), cut)
+        assert guest.bfloat16 == in_sixteen_bits
+
+
 def test_a_damaged_network_in_the_cache_is_one_clear_line(few):
     path = chain._kept(Begin(8, 1, 5), "test")
     data.write_atomically(path, b"no network")

@@ -23,6 +23,7 @@ BEGUN = {1: 3, 2: 5}  # epochs of a large network before something is taken away
 REPAIR = 5  # epochs after that, in which the rest learns to do without
 SHORT_REPAIR = 2  # where every epoch costs as much as the large network's
 SHARED_SEED = 0
+GUESSES = "stage-1-weights-28000"  # whatever is drawn; a run takes a quarter of an hour
 PEAK = 0.03  # of the learning rate, of large networks and of repairs; fixed beforehand, not chosen
 
 # The teacher's share of the loss and the temperature: usual ones, fixed beforehand, not chosen.
@@ -45,7 +46,7 @@ class Arm:
 
     title: what tables call it
     task: of the first seed; those of others differ in the seed, and in that of what they begin with
-    seeds: how many; where it is one, because nothing is drawn, it is always the same
+    seeds: how many; where it is one, because what is drawn changes nothing, it is always the same
     shared: every seed begins with the same training
     """
 
@@ -94,7 +95,8 @@ def _cut(road: str, number: int, change: str, budget: int, repair: int = 0) -> A
         road, name, 0, number, _begin(number), change, budget,
         recipe=quick(number, repair).as_data() if repair else None,
     )  # fmt: skip
-    return Arm(title, task, SEEDS if repair else 1, shared=True)
+    drawn = repair and name != GUESSES
+    return Arm(title, task, SEEDS if drawn else 1, shared=True)
 
 
 def _rounded(number: int, bits: int, during: bool) -> Arm:
@@ -148,26 +150,30 @@ LOW_RANK = tuple(
     for repair in (0, REPAIR)
 )
 
-CHANNELS = tuple(
-    _cut("pruning", number, "channels", budget, repair)
-    for number, budget in ((2, WITHIN), (1, WITHIN), (2, TENTH))
-    for repair in (0, REPAIR)
-)
-
 
 def _shares(number: int) -> tuple[int, ...]:
     whole = stages.get(number).parameters
     return whole // 2, whole // 5, TENTH, WITHIN
 
 
-# An epoch of stage 1 takes minutes: it is repaired at the ends of its shares alone.
-REPAIRED = {1: (_shares(1)[0], WITHIN), 2: _shares(2)}
+def _repair(number: int, budget: int) -> int:
+    """Epochs for fewer channels: where most of stage 1 is left, an epoch takes minutes."""
+    return SHORT_REPAIR if number == 1 and budget > TENTH else REPAIR
+
+
+# The smallest first: they take the least time.
+CHANNELS = tuple(
+    _cut("pruning", number, "channels", budget, repair)
+    for number in (2, 1)
+    for budget in reversed(_shares(number))
+    for repair in (0, _repair(number, budget))
+)
+
 SINGLE_WEIGHTS = tuple(
     _cut("pruning", number, "weights", budget, repair)
     for number in (2, 1)
     for budget in _shares(number)
     for repair in (0, SHORT_REPAIR)
-    if not repair or budget in REPAIRED[number]
 )
 
 # In the order of their making: what others begin with comes first.

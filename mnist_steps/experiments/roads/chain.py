@@ -253,7 +253,9 @@ def _changed(model: nn.Sequential, task: Task) -> tuple[nn.Sequential, Guest]:
         return model, Guest(masks=masks, bfloat16=large)
     if task.change == "channels":
         assert task.budget is not None
-        return pruning.fewer_channels(model, task.budget), Guest()
+        smaller = pruning.fewer_channels(model, task.budget)
+        widest = max(layer.out_channels for layer in quantization.convolutions(smaller))
+        return smaller, Guest(bfloat16=large and widest > engine.MOST_CHANNELS)
     if task.change == "low-rank":
         assert task.budget is not None
         return low_rank.factorized(model, low_rank.ranks_within(model, task.budget)), Guest()
