@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import prune
 
-from mnist_steps import data, engine, evaluation, figures, pages, runs
+from mnist_steps import data, engine, evaluation, figures, pages, runs, stages
 from mnist_steps.experiments import evidence
 from mnist_steps.experiments.roads import (
     arms,
@@ -105,11 +105,13 @@ after8, during8, after4, during4 = (
     for bits in (8, 4)
     for when in ("after", "during")
 )
-half, tenth, bare = (
-    rows["pruning", f"stage-2-weights-{kept}-untuned"] for kept in (130608, 28000, 7999)
+half, bare = (
+    rows["pruning", f"stage-2-weights-{kept}-untuned"] for kept in (130608, 28000)
 )
 sparse, tuned = (rows["pruning", f"stage-2-weights-{kept}"] for kept in (7999, 28000))
-channels = rows["pruning", "stage-2-channels-7999"]
+fifth, channels = (
+    rows["pruning", f"stage-2-channels-{kept}"] for kept in (52243, 7999)
+)
 thin = rows["low-rank", "stage-2-low-rank-7999"]
 alone = {
     "tiny-taught": rows["distillation", "tiny-alone"],
@@ -136,9 +138,9 @@ cases = [
     ("a little training, less still", "train on, four bits", during4, during4.before),
     ("no training, but four bits", "round to four bits", after4, after4.before),
     ("no training, compressed file", "half the weights zero", half, half.before),
-    ("no training, a tenth of it", "nine tenths zero", tenth, tenth.before),
     ("a little training, a tenth of it", "prune, train on", tuned, tuned.before),
-    ("training, less time", "cut channels, train on", channels, channels.before),
+    ("training, less time", "cut channels, train on", fifth, fifth.before),
+    ("training, the least time", "cut most channels", channels, channels.before),
     ("training, wide layers", "low rank, train on", thin, thin.before),
     ("training, a better teacher", "distil", taught, untaught.finals),
     ("training from the start", "redesign, then round", eight, redesign[1].finals),
@@ -266,7 +268,7 @@ Text(f"""
   for {arms.BEGUN[1]} epochs ({begun[1][0].accuracy:.2f} %), stage 2 for
   {arms.BEGUN[2]} ({begun[2][0].accuracy:.2f} %). What is cut trains on for
   {arms.REPAIR} more. Single weights have {arms.SHORT_REPAIR}, for an epoch with zeros
-  costs what the large network's does.
+  costs what the large network's does; so has stage 1 cut to a half or a fifth.
 - **Each test image is judged once**, after the last epoch. Nothing was tuned. Redesign
   had its choices, made [on validation
   images](09_reliable.py#choose-without-looking) or by the original.
@@ -293,32 +295,35 @@ pages.predict(
 # %% [markdown]
 # ## What happened
 
+
+# %% tags=["hide-input"]
+def pruned(number):
+    """The figure of a stage with ever less of it."""
+    kept = []
+    for (road, name), row in rows.items():
+        trained_on = rows.get((road, name.removesuffix("-untuned")))
+        if trained_on is row or row.road == "low rank":
+            continue
+        if name.startswith(f"stage-{number}-"):
+            reads = trained_on and trained_on.point.mean
+            kept.append(figures.Kept(row.road, row.parameters, row.point.mean, reads))
+    whole, reads = stages.get(number).parameters, begun[number][0].accuracy
+    return figures.what_is_left(f"Stage {number}", whole, reads, kept, TARGET)
+
+
+figures.beside(pruned(2), pruned(1))
+
 # %% tags=["hide-input"]
 narrow = rows["pruning", "stage-1-channels-7999"]
-bare_channels, bare_thin = (
-    rows[road, f"stage-2-{road_name}-7999-untuned"]
-    for road, road_name in (("pruning", "channels"), ("low-rank", "low-rank"))
-)
-roomier = [
-    f" With {row.parameters:,} parameters: {said(row)}." if row else ""
-    for row in (
-        rows.get((road, f"stage-2-{road_name}-28000"))
-        for road, road_name in (("pruning", "channels"), ("low-rank", "low-rank"))
-    )
-]
-by_share = {
-    number: ", ".join(
-        f"{row.point.mean:.2f} % with {row.parameters:,}"
-        for (_, name), row in rows.items()
-        if name.startswith(f"stage-{number}-weights-") and row.trained_on
-    )
-    for number in (1, 2)
-}
-empty = rows["pruning", "stage-1-weights-7999"]
+bare_fifth = rows["pruning", "stage-2-channels-52243-untuned"]
+bare_thin = rows["low-rank", "stage-2-low-rank-7999-untuned"]
+roomier = rows["low-rank", "stage-2-low-rank-28000"]
+hopeless, empty = (rows["pruning", f"stage-1-weights-{kept}"] for kept in (28000, 7999))
 dead = sum(final < 20 for final in narrow.finals)
 first = arms.get("pruning", "stage-1-channels-7999").outcomes()[0].shapes["conv1"][0]
 pages.hold_to("never learn", dead > 0)
-pages.hold_to("of `conv6` none is left", max(empty.finals) < 20)
+guessing = max(*hopeless.finals, *empty.finals) < 20
+pages.hold_to("it guesses, trained on or not; with", guessing)
 pages.hold_to("has a single channel in its first layer", first == 1)
 better = begun[1][0].accuracy > redesign[7].point.mean
 rounds = EPOCHS - chain.BEFORE_ROUNDING
@@ -332,18 +337,21 @@ pupils = "; ".join(
 )
 Text(f"""
 - **Single weights.** With {bare.parameters:,} of stage 2's weights left it reads
-  {bare.point.mean:.2f} % at once. After {arms.SHORT_REPAIR} epochs {by_share[2]}. Of
-  stage 1's: {by_share[1]}. *A dead end:* the weakest of *all* layers go, and of `conv6`
-  none is left. It reads the most channels, so its weights are the smallest.
-- **Channels.** {bare_channels.point.mean:.2f} % at once, {said(channels)} after
-  {arms.REPAIR} epochs, in
-  {100 * channels.microseconds / redesign[2].microseconds:.0f} %
-  of stage 2's time.{roomier[0]} *A dead end:* stage 1, cut to
-  {narrow.parameters:,}, has a single channel in its first layer. Of
+  {bare.point.mean:.2f} % at once and, after {arms.SHORT_REPAIR} epochs, {said(tuned)}.
+  *A dead end:* of stage 1's the weakest of *all* layers go. With
+  {hopeless.parameters:,} left it guesses, trained on or not; with {empty.parameters:,},
+  of `conv6` none is: it reads the most channels, so its weights are the smallest.
+- **Channels.** With {fifth.parameters:,} of stage 2's parameters left it reads
+  {bare_fifth.point.mean:.2f} % at once and, after {arms.REPAIR} epochs, {said(fifth)}:
+  the whole had {begun[2][0].accuracy:.2f}, without those epochs. It takes
+  {100 * fifth.microseconds / redesign[2].microseconds:.0f} % of stage 2's time. With
+  {channels.parameters:,}: {said(channels)}, in
+  {100 * channels.microseconds / redesign[2].microseconds:.0f} %. *A dead end:*
+  stage 1, cut to {narrow.parameters:,}, has a single channel in its first layer. Of
   {narrow.point.runs} runs {dead} never learn, the best reads
   {max(narrow.finals):.2f} %. One share for every layer is too simple a rule.
 - **Low rank.** {bare_thin.point.mean:.2f} % at once, {said(thin)} after {arms.REPAIR}
-  epochs.{roomier[1]}
+  epochs. With {roomier.parameters:,} parameters: {said(roomier)}.
 - **Eight bits.** {after8.point.mean:.2f} % after training:
   {told(after8.before, after8.finals)}, in
   {100 * after8.size.least / eight.size.least:.0f} % of the bytes. Rounding during
@@ -654,8 +662,9 @@ Text(f"""
    {redesign[2].point.mean:.2f}. From the best that was cut to stage 8 it is {gap:.2f}
    points. Whether a longer repair closes that is not measured.
 2. *"All seeds of a cut network share one beginning."* So they do, and their intervals
-   are too narrow for it: they speak of training on from *one* network. Rounded networks
-   and students have a beginning for each seed. The gap of {gap:.2f} points is
+   are too narrow for it: they speak of training on from *one* network (on another
+   machine it is trained again, and rounds differently). Rounded networks and students
+   have a beginning for each seed. The gap of {gap:.2f} points is
    {gap / widest:.1f} times as wide as the wider of the intervals at its two ends.
 3. *"A better file format would help pruning."* Not enough: {sparse.parameters:,}
    numbers of four bytes are {sparse.parameters * 4:,} bytes even if positions cost
