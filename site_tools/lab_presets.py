@@ -101,25 +101,23 @@ def layers_of(network: Any) -> list[dict[str, Any]]:
 def _row(kind: str, settings: dict[str, Any]) -> dict[str, Any] | None:
     if kind in ("BatchNorm2d", "ReLU", "AdaptiveAvgPool2d"):
         return {"kind": kind}
-    windows = ("kernel_size", "stride", "padding")
+    settings = {"dilation": (1, 1)} | settings  # an average pool has none
+    windows = ("kernel_size", "stride", "padding", "dilation")
     if kind not in ("Conv2d", "MaxPool2d", "AvgPool2d") or any(
         len(set(settings[name])) > 1 for name in windows
     ):
         return None
-    kernel, stride, padding = (settings[name][0] for name in windows)
-    down, across = settings.get("dilation", (1, 1))  # an average pool has none
+    kernel, stride, padding, dilation = (settings[name][0] for name in windows)
     if kind != "Conv2d":
-        usual = (padding, down, across) == (0, 1, 1)
+        usual = (padding, dilation) == (0, 1)
         return {"kind": kind, "kernel": kernel, "stride": stride} if usual else None
-    if down != across:
-        return None
     return {
         "kind": kind,
         "channels": settings["out_channels"],
         "kernel": kernel,
         "stride": stride,
         "padding": padding,
-        "dilation": down,
+        "dilation": dilation,
         "bias": bool(settings["bias"]),
     }
 

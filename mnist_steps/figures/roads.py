@@ -105,9 +105,7 @@ def _picture(
     parts += map(_drawn, marks)
     parts += (_named(mark, *spot) for mark, spot in zip(marks, spots(marks), strict=True) if spot)
     used = [road for road in SHAPES if any(place.road == road for place in places)]
-    for number, road in enumerate(used):
-        x, y = (4, 54)[number % 2], HEIGHT + 62 + 20 * (number // 2)
-        parts += [_at(x, y, _shape(road)), text(x, y + 4, road, "ink", shift=11)]
+    parts += _legend(used, HEIGHT + 62)
     listed = "; ".join(
         f"{place.road}, {place.label or 'no name'}: {value:,.0f} {unit}, {place.mean:.2f} %"
         + (f" ({place.interval:.2f})" if place.interval else "")
@@ -140,6 +138,16 @@ def _powers(across: Axis, unit: str, top: float, bottom: float) -> list[str]:
         words = f"{10 ** (power % 3)}{UNITS[unit][power // 3]}"
         parts.append(line(x, top, x, bottom, "grid", 0.8))
         parts.append(text(x, bottom + 20, words, "muted", "middle"))
+    return parts
+
+
+def _legend(roads: Sequence[str], top: float) -> list[str]:
+    """In two columns, the first row at `top`."""
+    parts = []
+    for number, road in enumerate(roads):
+        name, path = SHAPES[road]
+        x, y = (4, 54)[number % 2], top + 20 * (number // 2)
+        parts += [symbol(x, y, path, _filled(name)), text(x, y + 4, road, "ink", shift=11)]
     return parts
 
 
@@ -184,7 +192,8 @@ def what_is_left(
     parts.append(text((LEFT + RIGHT) / 2, FOOT + 38, "parameters left", "muted", "middle"))
     whole = across(parameters), down(accuracy)
     curves, marks, listed = [], [symbol(*whole, SHAPES["redesign"][1], _filled("ink"))], []
-    for place, road in enumerate(dict.fromkeys(one.road for one in kept)):
+    roads = list(dict.fromkeys(one.road for one in kept))
+    for road in roads:
         name, path = SHAPES[road]
         those = sorted((one for one in kept if one.road == road), key=lambda one: -one.parameters)
         at_once = [(one.parameters, one.at_once) for one in those]
@@ -193,14 +202,12 @@ def what_is_left(
             points = [(across(left), down(percent)) for left, percent in found]
             curves.append(curve([whole, *points], name, 1.4, opacity))
             marks += [symbol(*point, path, style) for point in points]
-        x, y = (4, 54)[place], FOOT + 62
-        parts += [symbol(x, y, path, _filled(name)), text(x, y + 4, road, "ink", shift=11)]
         listed += [
             f"{road}, {one.parameters:,} left: {one.at_once:.2f} % at once"
             + (f", {one.trained_on:.2f} % trained on" if one.trained_on is not None else "")
             for one in those
         ]
-    parts += [stretched(curves, FOOT), *marks]
+    parts += [*_legend(roads, FOOT + 62), stretched(curves, FOOT), *marks]
     parts.append(text(4, FOOT + 84, "hollow: at once; filled: trained on", "muted", shift=-5))
     alt = f"{title}: {accuracy:.2f} % with all {parameters:,} parameters. {'; '.join(listed)}."
     return fluid(parts, FOOT + 94, typeset(alt))
