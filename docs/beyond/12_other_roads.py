@@ -268,7 +268,8 @@ Text(f"""
   for {arms.BEGUN[1]} epochs ({begun[1][0].accuracy:.2f} %), stage 2 for
   {arms.BEGUN[2]} ({begun[2][0].accuracy:.2f} %). What is cut trains on for
   {arms.REPAIR} more. Single weights have {arms.SHORT_REPAIR}, for an epoch with zeros
-  costs what the large network's does; so has stage 1 cut to a half or a fifth.
+  costs what the large network's does; so has stage 1 cut to a half or a fifth, with
+  convolutions still in sixteen bits.
 - **Each test image is judged once**, after the last epoch. Nothing was tuned. Redesign
   had its choices, made [on validation
   images](09_reliable.py#choose-without-looking) or by the original.
@@ -323,7 +324,7 @@ dead = sum(final < 20 for final in narrow.finals)
 first = arms.get("pruning", "stage-1-channels-7999").outcomes()[0].shapes["conv1"][0]
 pages.hold_to("never learn", dead > 0)
 guessing = max(*hopeless.finals, *empty.finals) < 20
-pages.hold_to("it guesses, trained on or not; with", guessing)
+pages.hold_to("it guesses, trained on", guessing)
 pages.hold_to("has a single channel in its first layer", first == 1)
 better = begun[1][0].accuracy > redesign[7].point.mean
 rounds = EPOCHS - chain.BEFORE_ROUNDING
@@ -339,8 +340,9 @@ Text(f"""
 - **Single weights.** With {bare.parameters:,} of stage 2's weights left it reads
   {bare.point.mean:.2f} % at once and, after {arms.SHORT_REPAIR} epochs, {said(tuned)}.
   *A dead end:* of stage 1's the weakest of *all* layers go. With
-  {hopeless.parameters:,} left it guesses, trained on or not; with {empty.parameters:,},
-  of `conv6` none is: it reads the most channels, so its weights are the smallest.
+  {hopeless.parameters:,} left it guesses, trained on (in {around(hopeless)}) or not; with
+  {empty.parameters:,}, of `conv6` none is: it reads the most channels, so its weights
+  are the smallest.
 - **Channels.** With {fifth.parameters:,} of stage 2's parameters left it reads
   {bare_fifth.point.mean:.2f} % at once and, after {arms.REPAIR} epochs, {said(fifth)}:
   the whole had {begun[2][0].accuracy:.2f}, without those epochs. It takes
