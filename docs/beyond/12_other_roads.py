@@ -340,9 +340,9 @@ Text(f"""
 - **Single weights.** With {bare.parameters:,} of stage 2's weights left it reads
   {bare.point.mean:.2f} % at once and, after {arms.SHORT_REPAIR} epochs, {said(tuned)}.
   *A dead end:* of stage 1's the weakest of *all* layers go. With
-  {hopeless.parameters:,} left it guesses, trained on (in {around(hopeless)}) or not; with
-  {empty.parameters:,}, of `conv6` none is: it reads the most channels, so its weights
-  are the smallest.
+  {hopeless.parameters:,} left it guesses, trained on (in {around(hopeless)}) or not;
+  with {empty.parameters:,}, of `conv6` none is: it reads the most channels, so its
+  weights are the smallest.
 - **Channels.** With {fifth.parameters:,} of stage 2's parameters left it reads
   {bare_fifth.point.mean:.2f} % at once and, after {arms.REPAIR} epochs, {said(fifth)}:
   the whole had {begun[2][0].accuracy:.2f}, without those epochs. It takes

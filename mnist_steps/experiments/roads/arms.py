@@ -23,7 +23,7 @@ BEGUN = {1: 3, 2: 5}  # epochs of a large network before something is taken away
 REPAIR = 5  # epochs after that, in which the rest learns to do without
 SHORT_REPAIR = 2  # where every epoch costs as much as the large network's
 SHARED_SEED = 0
-GUESSES = "stage-1-weights-28000"  # with the one seed tried; a run takes a quarter of an hour
+GUESSES = "stage-1-weights-28000"  # in the one run made, of a quarter of an hour
 PEAK = 0.03  # of the learning rate, of large networks and of repairs; fixed beforehand, not chosen
 
 # The teacher's share of the loss and the temperature: usual ones, fixed beforehand, not chosen.
@@ -46,7 +46,8 @@ class Arm:
 
     title: what tables call it
     task: of the first seed; those of others differ in the seed, and in that of what they begin with
-    seeds: how many; one where nothing is drawn, and where a network only guesses; it is always the same
+    seeds: how many; one where nothing is drawn, or where a network only guesses; then always the
+        same one
     shared: every seed begins with the same training
     """
 
