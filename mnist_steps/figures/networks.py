@@ -45,6 +45,7 @@ class Column:
     multiplications: of convolutions and linear layers, for one image
     sees: side of its units' receptive field in pixels; None where there is none
     kernel: such as '3×3', empty without one
+    dilation: how far apart the kernel's weights lie, in units
     after: what follows, in words
     sources: names of the layers that it takes, where that is not just the one before it
     """
@@ -55,6 +56,7 @@ class Column:
     multiplications: int
     sees: int | None
     kernel: str = ""
+    dilation: int = 1
     after: list[str] = field(default_factory=list)
     sources: tuple[str, ...] = ()
 
@@ -70,10 +72,16 @@ class Column:
     @property
     def facts(self) -> tuple[object, ...]:
         """What makes two columns of two networks the same."""
-        return self.name, self.shape, self.parameters, self.kernel, tuple(self.after)
+        return self.name, self.shape, self.parameters, self.kernel, tuple(self.notes)
+
+    @property
+    def notes(self) -> list[str]:
+        """How far apart its weights lie, where they do not touch, and what follows."""
+        return [f"{self.dilation} apart"] * (self.dilation > 1) + self.after
 
     def __str__(self) -> str:
-        kernel = f", kernel {self.kernel}" if self.kernel else ""
+        spread = f", weights {self.dilation} apart" if self.dilation > 1 else ""
+        kernel = f", kernel {self.kernel}{spread}" if self.kernel else ""
         count = f", {self.parameters:,} parameters" if self.parameters else ""
         sees = f", sees {self.sees}×{self.sees} pixels" if self.sees else ""
         after = f", then {' and '.join(self.after)}" if self.after else ""
@@ -104,6 +112,7 @@ def columns_of(model: nn.Module) -> list[Column]:
                     products[node.name],
                     max(layer.size) if layer else None,
                     times(node.attributes.get("kernel_size") or ()) or WORDS.get(node.op, ""),
+                    max(node.attributes.get("dilation") or (1,)),
                     sources=() if alone else node.inputs,
                 )
             )
@@ -171,7 +180,7 @@ def _panels(
 ) -> tuple[Figure, ...]:
     image = Column("image", INPUT_SHAPE, 0, 0, 1)
     total = sum(column.parameters for column in columns)
-    lines = max(len(column.after) + len(column.sources) for column in columns)
+    lines = max(len(column.notes) + len(column.sources) for column in columns)
     figures = []
     for number, part in enumerate(_split([image, *columns])):
         words = f"{title}: {total:,} parameters" if number == 0 else f"{title}, continued"
@@ -209,7 +218,7 @@ def _panel(
             (f"{maps} map{'s' if maps > 1 else ''}" if size else f"of {maps}", "ink"),
             (f"sees {column.sees}" if column.sees and column.name != "image" else "", "muted"),
             *((f"← {_brief(name)}", "train") for name in column.sources),
-            *((word, "muted") for word in column.after),
+            *((word, "muted") for word in column.notes),
         ]
         for row, (word, shade) in enumerate(words):
             parts.append(

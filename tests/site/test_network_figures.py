@@ -8,6 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from mnist_steps import data, figures, receptive_field, runs, stages
+from mnist_steps.experiments.arms import network
 from mnist_steps.figures import networks, style
 
 # --- Networks ------------------------------------------------------------------------------------
@@ -51,6 +52,15 @@ def test_what_changed_between_two_networks_has_another_colour():
     assert now.count(orange) == 4  # conv5, conv6, conv7, point2
     same = figures.network_change(stages.get(7), stages.get(8))
     assert orange not in "".join(one.svg for one in same.figures)
+
+
+def test_a_kernel_whose_weights_lie_apart_says_how_far():
+    model = network("4@3 4@3x2 4@3 average 10@1", named=True)
+    notes = [column.notes for column in networks.columns_of(model)]
+    assert [found[:1] for found in notes[:3]] == [["norm"], ["2 apart"], ["norm"]]
+    picture = figures.network(model)
+    assert "conv2 4×22×22, kernel 3×3, weights 2 apart" in picture.alt
+    assert sum(one.svg.count(">2 apart<") for one in picture.figures) == 1
 
 
 def test_a_network_with_branches_says_where_each_layer_takes_its_maps_from():
