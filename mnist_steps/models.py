@@ -220,7 +220,7 @@ class CapacityNet(nn.Sequential):
 
 
 class ReliableNet(nn.Sequential):
-    """Stage 9: pooling at a field of 5, and three wide layers behind it."""
+    """Stage 9: early pooling that keeps every place, and three wide, dilated layers behind it."""
 
     def __init__(self) -> None:
         super().__init__(OrderedDict(                                   # size   field
@@ -230,14 +230,14 @@ class ReliableNet(nn.Sequential):
             conv2=nn.Conv2d(10, 14, 3, bias=False),                     # 24x24  5
             batch_norm2=nn.BatchNorm2d(14),
             relu2=nn.ReLU(),
-            pool1=nn.MaxPool2d(2, 2),                                   # 12x12  6
-            conv3=nn.Conv2d(14, 14, 3, bias=False),                     # 10x10  10
+            pool1=nn.MaxPool2d(2, 1),                                   # 23x23  6
+            conv3=nn.Conv2d(14, 14, 3, dilation=2, bias=False),         # 19x19  10
             batch_norm3=nn.BatchNorm2d(14),
             relu3=nn.ReLU(),
-            conv4=nn.Conv2d(14, 16, 3, bias=False),                     # 8x8    14
+            conv4=nn.Conv2d(14, 16, 3, dilation=2, bias=False),         # 15x15  14
             batch_norm4=nn.BatchNorm2d(16),
             relu4=nn.ReLU(),
-            conv5=nn.Conv2d(16, 16, 3, bias=False),                     # 6x6    18
+            conv5=nn.Conv2d(16, 16, 3, dilation=2, bias=False),         # 11x11  18
             batch_norm5=nn.BatchNorm2d(16),
             relu5=nn.ReLU(),
             gap=nn.AdaptiveAvgPool2d(1),                                # 1x1    28
@@ -258,14 +258,14 @@ class SmallerNet(nn.Sequential):
             conv2=nn.Conv2d(8, 10, 3, bias=False),                      # 24x24  5
             batch_norm2=nn.BatchNorm2d(10),
             relu2=nn.ReLU(),
-            pool1=nn.MaxPool2d(2, 2),                                   # 12x12  6
-            conv3=nn.Conv2d(10, 10, 3, bias=False),                     # 10x10  10
+            pool1=nn.MaxPool2d(2, 1),                                   # 23x23  6
+            conv3=nn.Conv2d(10, 10, 3, dilation=2, bias=False),         # 19x19  10
             batch_norm3=nn.BatchNorm2d(10),
             relu3=nn.ReLU(),
-            conv4=nn.Conv2d(10, 11, 3, bias=False),                     # 8x8    14
+            conv4=nn.Conv2d(10, 11, 3, dilation=2, bias=False),         # 15x15  14
             batch_norm4=nn.BatchNorm2d(11),
             relu4=nn.ReLU(),
-            conv5=nn.Conv2d(11, 11, 3, bias=False),                     # 6x6    18
+            conv5=nn.Conv2d(11, 11, 3, dilation=2, bias=False),         # 11x11  18
             batch_norm5=nn.BatchNorm2d(11),
             relu5=nn.ReLU(),
             gap=nn.AdaptiveAvgPool2d(1),                                # 1x1    28

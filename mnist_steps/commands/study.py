@@ -35,8 +35,9 @@ def make_study(
             help="Instead of stages, the arms of an experiment: ablation (each one change away "
             "from a short stage 8), causes (what a stage changes besides what it is about), ladder "
             "(the way to stage 11; its times count: --workers 1 on an idle machine), search "
-            "(candidates for stages 9 and 10, judged on the validation images), frontier (what "
-            "stages 9 and 10 are compared with) or roads (other ways to a small network)."
+            "(candidates for stages 9 and 10, judged on the validation images), finals (the best "
+            "of them, with several seeds), frontier (what stages 9 and 10 are compared with) or "
+            "roads (other ways to a small network)."
         ),
     ] = None,
     seeds: Annotated[

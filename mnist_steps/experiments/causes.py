@@ -2,13 +2,16 @@
 
 Stages 3 and 4 are asked what initial weights do to a network that does not start learning, stage 8
 what its schedule does besides annealing: the momentum moves too, and the rate is lower on average.
-Each arm is compared with the study of its own stage, over as many seeds.
+Stage 9 has another network and another recipe: its arm has the pooling's stride again, and no
+dilation. Each arm is compared with the study of its own stage, over as many seeds.
 """
 
 import statistics
+from functools import partial
 
 from mnist_steps import stages
-from mnist_steps.experiments.arms import Arm, Experiment, varied
+from mnist_steps.experiments.arms import Arm, Experiment, network, varied
+from mnist_steps.experiments.search import WIDE
 from mnist_steps.recipes import OneCycle, Recipe, optimizer_settings
 
 
@@ -20,10 +23,11 @@ def mean_rate(recipe: Recipe) -> float:
 
 
 LIGHTER, BATCH_NORM, LR_SCHEDULER = stages.get(3), stages.get(4), stages.get(8)
+STRIDED = varied(stages.get(9), partial(network, layers=WIDE))
 
 CAUSES = Experiment(
     name="causes",
-    question="What do initial weights, cycling momentum and a lower rate do, each by itself?",
+    question="What do initial weights, momentum, a lower rate and dilation do, each by itself?",
     arms=(
         Arm("causes-kaiming-3", "stage 3, Kaiming initialization",
             varied(LIGHTER, initialization="kaiming")),
@@ -34,6 +38,7 @@ CAUSES = Experiment(
         Arm("causes-mean-rate-8", "stage 8, a constant rate as large as the schedule's mean",
             varied(LR_SCHEDULER, schedule=None, optimizer=LR_SCHEDULER.recipe.optimizer.replace(
                 lr=mean_rate(LR_SCHEDULER.recipe)))),
+        Arm("causes-strided-9", "stage 9, the pooling's stride and no dilation", STRIDED),
     ),
     seeds=10,
 )  # fmt: skip

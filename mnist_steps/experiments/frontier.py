@@ -11,7 +11,7 @@ from functools import partial
 
 from mnist_steps import stages
 from mnist_steps.experiments.arms import Arm, Experiment, network, varied
-from mnist_steps.experiments.search import SMALL_WIDE, WIDE
+from mnist_steps.experiments.search import SMALL_DILATED, WIDE_DILATED
 
 
 def _member(layers: str) -> Arm:
@@ -21,12 +21,12 @@ def _member(layers: str) -> Arm:
 
 # From the smallest; two of them are stages, whose runs are their own.
 FAMILY = (
-    _member("3@3 4@3 pool 4@3 5@3 5@3 average 10@1"),
-    _member("4@3 6@3 pool 6@3 7@3 7@3 average 10@1"),
-    _member("6@3 8@3 pool 8@3 9@3 9@3 average 10@1"),
-    Arm(None, SMALL_WIDE, stages.get(10)),
-    _member("9@3 12@3 pool 12@3 13@3 13@3 average 10@1"),
-    Arm(None, WIDE, stages.get(9)),
+    _member("3@3 4@3 pool/1 4@3x2 5@3x2 5@3x2 average 10@1"),
+    _member("4@3 6@3 pool/1 6@3x2 7@3x2 7@3x2 average 10@1"),
+    _member("6@3 8@3 pool/1 8@3x2 9@3x2 9@3x2 average 10@1"),
+    Arm(None, SMALL_DILATED, stages.get(10)),
+    _member("9@3 12@3 pool/1 12@3x2 13@3x2 13@3x2 average 10@1"),
+    Arm(None, WIDE_DILATED, stages.get(9)),
 )
 
 FRONTIER = Experiment(

@@ -6,9 +6,11 @@ from mnist_steps.experiments.arms import Experiment
 from mnist_steps.experiments.causes import CAUSES
 from mnist_steps.experiments.frontier import FRONTIER
 from mnist_steps.experiments.ladder import LADDER
-from mnist_steps.experiments.search import SEARCH
+from mnist_steps.experiments.search import FINALS, SEARCH
 
-EXPERIMENTS = {each.name: each for each in (ABLATION, CAUSES, LADDER, SEARCH, FRONTIER)}
+EXPERIMENTS = {
+    each.name: each for each in (ABLATION, CAUSES, LADDER, SEARCH, FINALS, FRONTIER)
+}
 
 
 def get(name: str) -> Experiment:

@@ -1,11 +1,14 @@
 """The search for stages 9 and 10: networks and recipes, judged on the validation images only.
 
 Candidates for stage 9 keep to fewer than 8,000 parameters, those for stage 10 to fewer than 4,000;
-all keep to 15 epochs. The best of each become the stages, and the test images judge those alone.
+all keep to 15 epochs. A first round trains each of them once. Once is luck: a second trains the
+finalists several times, and the best of each become the stages. The test images judge those alone.
 
     mnist-steps study --of search --workers 2
+    mnist-steps study --of finals --workers 2
 """
 
+import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +20,7 @@ from mnist_steps.augment import RandomResizedCrop, RandomRotation, RandomTransla
 from mnist_steps.experiments.arms import Arm, Experiment, network, varied
 from mnist_steps.experiments.study import OURS, Outcome, Store
 from mnist_steps.recipes import SGD, TRAIN_PIXELS, OneCycle, Recipe
+from mnist_steps.stages import TARGET
 
 # Where all candidates start, unless they say otherwise. Each test image is judged by nine views
 # after the last three epochs, as in stage 11.
@@ -37,6 +41,7 @@ NO_CROP = (RandomRotation(8), RandomTranslation(0.03))
 STRONG = (RandomResizedCrop(0.75, 1.0), RandomRotation(12), RandomTranslation(0.06))
 DECAY = SGD(lr=0.01, momentum=0.9, weight_decay=1e-4)
 MORE_DECAY = SGD(lr=0.01, momentum=0.9, weight_decay=3e-4)
+BEST = {"augmentation": LIGHT, "optimizer": DECAY}  # of the recipes tried, for both networks
 
 
 def _candidate(number: int, name: str, title: str, layers: str, **recipe: Any) -> Arm:
@@ -49,6 +54,11 @@ DEEP = "8@3 12@3 pool 12@3 14@3 14@3 14@3 average 10@1"
 WIDE = "10@3 14@3 pool 14@3 16@3 16@3 average 10@1"
 SMALL_WIDE = "8@3 10@3 pool 10@3 11@3 11@3 average 10@1"
 SMALL = "6@3 8@3 pool 8@3 10@3 10@3 10@3 average 10@1"
+# Without the pooling's stride, and the same kernels at every place; farther in the last layer.
+WIDE_DILATED = "10@3 14@3 pool/1 14@3x2 16@3x2 16@3x2 average 10@1"
+WIDE_FARTHER = "10@3 14@3 pool/1 14@3x2 16@3x2 16@3x3 average 10@1"
+SMALL_DILATED = "8@3 10@3 pool/1 10@3x2 11@3x2 11@3x2 average 10@1"
+SMALL_FARTHER = "8@3 10@3 pool/1 10@3x2 11@3x2 11@3x3 average 10@1"
 
 CANDIDATES = (
     _candidate(9, "deep", "four layers behind the pooling", DEEP),
@@ -99,6 +109,20 @@ CANDIDATES = (
         9, "wide-light-batch-128", "lighter crops, batches of 128, rate 0.6", WIDE,
         augmentation=LIGHT, batch_size=128, schedule=OneCycle(max_lr=0.6),
     ),
+    _candidate(9, "wide-dilated", "dilation 2 in place of the stride", WIDE_DILATED, **BEST),
+    _candidate(
+        9, "wide-dilated-bare", "dilation 2, and no pooling at all",
+        "10@3 14@3 14@3x2 16@3x2 16@3x2 average 10@1", **BEST,
+    ),
+    _candidate(9, "wide-dilated-more", "dilation 2, 2, 3", WIDE_FARTHER, **BEST),
+    _candidate(
+        9, "wide-dilated-most", "dilation 2, 3, 3",
+        "10@3 14@3 pool/1 14@3x2 16@3x3 16@3x3 average 10@1", **BEST,
+    ),
+    _candidate(
+        9, "wide-dilated-growing", "dilation 2, 3, 3, and no pooling",
+        "10@3 14@3 14@3x2 16@3x3 16@3x3 average 10@1", **BEST,
+    ),
     _candidate(10, "small", "four layers behind the pooling", SMALL),
     _candidate(
         10, "small-pointwise", "a 1×1 layer behind the pooling",
@@ -126,52 +150,119 @@ CANDIDATES = (
         10, "small-wide-batch-128", "batches of 128, peak rate 0.6", SMALL_WIDE,
         batch_size=128, schedule=OneCycle(max_lr=0.6),
     ),
+    _candidate(10, "small-dilated", "dilation 2 in place of the stride", SMALL_DILATED, **BEST),
+    _candidate(10, "small-dilated-more", "dilation 2, 2, 3", SMALL_FARTHER, **BEST),
+    *(
+        _candidate(
+            10, f"small-dilated-{name}", f"dilation {words} parameters",
+            "{}@3 {}@3 pool/1 {}@3x2 {}@3x2 {}@3x{} average 10@1".format(*channels), **BEST,
+        )
+        for name, words, *channels in (
+            ("3442", "2, 3,442", 7, 9, 9, 11, 10, 2),
+            ("more-3442", "2, 2, 3, 3,442", 7, 9, 9, 11, 10, 3),
+            ("3269", "2, 3,269", 7, 9, 9, 10, 10, 2),
+            ("2839", "2, 2,839", 7, 9, 8, 9, 9, 2),
+            ("more-2839", "2, 2, 3, 2,839", 7, 9, 8, 9, 9, 3),
+            ("more-2380", "2, 2, 3, 2,380", 6, 8, 8, 8, 8, 3),
+        )
+    ),
+)  # fmt: skip
+MARGIN = 0.05  # points above the target: the interval of ten runs is about as wide
+FINALISTS = (
+    "wide-light-decay", "wide-dilated", "wide-dilated-more",
+    "small-wide-light-decay", "small-dilated", "small-dilated-more", "small-dilated-more-3442",
 )  # fmt: skip
 
 SEARCH = Experiment(
     name="search",
-    question="Which network and which recipe should stages 9 and 10 have?",
+    question="Which networks and recipes are worth a second look for stages 9 and 10?",
     arms=CANDIDATES,
-    seeds=1,  # many candidates rather than many seeds: what a few can tell apart is far apart
+    seeds=1,  # many candidates rather than many seeds: what one can tell apart is far apart
+    judged_on="validation",
+)
+
+FINALS = Experiment(
+    name="finals",
+    question="Which of them are stages 9 and 10?",
+    arms=tuple(arm for arm in CANDIDATES if arm.name.removeprefix("search-") in FINALISTS),
+    seeds=4,
     judged_on="validation",
 )
 
 
-def candidates(number: int) -> list[Arm]:
-    """The candidates for a stage."""
-    return [arm for arm in CANDIDATES if arm.stage.number == number]
-
-
 @dataclass(frozen=True)
 class Tried:
-    """A candidate with its runs. loss: on the validation images after the last epoch, their mean"""
+    """A candidate with its runs in a round; losses: on the validation images at the end, by run"""
 
     arm: Arm
     runs: list[Outcome]
-    loss: float
+    losses: list[float]
+
+    @property
+    def loss(self) -> float:
+        return statistics.fmean(self.losses)
+
+    @property
+    def accuracy(self) -> float:
+        """In percent, the runs' mean."""
+        return statistics.fmean(one.history[-1].test_accuracy for one in self.runs)
+
+    @property
+    def dilated(self) -> bool:
+        return "x" in self.arm.layers
+
+    @property
+    def label(self) -> str:
+        """Of a figure: the title, with the network's name where its recipe is what was varied."""
+        name = NAMES.get(self.arm.layers)
+        return f"{name}: {self.arm.title}" if name else self.arm.title
 
 
-# What the two networks are called whose recipes were varied.
 NAMES = {DEEP: "deep", WIDE: "wide", SMALL: "deep", SMALL_WIDE: "wide"}
 
 
-def tried(number: int, store: Store = OURS) -> list[Tried]:
-    """The candidates for a stage that have runs, the lowest loss first."""
-    found = [
-        Tried(arm, made, statistics.fmean(one.history[-1].test_loss for one in made))
-        for arm, made in SEARCH.outcomes(candidates(number), store)
-        if made
-    ]
+def tried(number: int, round_of: Experiment = SEARCH, store: Store = OURS) -> list[Tried]:
+    """The candidates for a stage that have runs in a round, the lowest loss first."""
+    found = []
+    for arm, made in round_of.outcomes(candidates(number, round_of), store):
+        runs = [one for one in made if one.seed < round_of.seeds]
+        if runs:
+            found.append(Tried(arm, runs, [one.history[-1].test_loss for one in runs]))
     return sorted(found, key=lambda one: one.loss)
 
 
-def groups(found: Sequence[Tried]) -> dict[str, list[tuple[str, float]]]:
-    """What was tried and its loss: first networks, all by one recipe, then recipes."""
-    networks: list[tuple[str, float]] = []
-    others: list[tuple[str, float]] = []
+def chosen(number: int, store: Store = OURS) -> Tried:
+    """The finalist that became the stage.
+
+    Of stage 9 the one with the lowest loss; stage 10 has the same layers with fewer channels, as
+    few as read TARGET + MARGIN percent on average.
+    """
+    found = tried(number, FINALS, store)
+    if number == 9:
+        return found[0]
+    shape = _shape(chosen(9, store).arm.layers)
+    enough = [
+        one for one in found
+        if _shape(one.arm.layers) == shape and one.accuracy >= TARGET + MARGIN
+    ]  # fmt: skip
+    return min(enough, key=lambda one: one.arm.stage.parameters)
+
+
+def _shape(layers: str) -> str:
+    """Layers without their channels."""
+    return re.sub(r"\d+@", "@", layers)
+
+
+def candidates(number: int, round_of: Experiment = SEARCH) -> list[Arm]:
+    """The candidates for a stage."""
+    return [arm for arm in round_of.arms if arm.stage.number == number]
+
+
+def groups(found: Sequence[Tried]) -> dict[str, list[tuple[str, list[float]]]]:
+    """What was tried and its losses: networks by one recipe, recipes, and what keeps all places."""
+    names = "networks, all by one recipe", "recipes of two of them", "the best, with dilation"
+    grouped: dict[str, list[tuple[str, list[float]]]] = {name: [] for name in names}
     for one in found:
-        name = NAMES.get(one.arm.layers)
-        label = f"{name}: {one.arm.title}" if name else one.arm.title
-        group = networks if one.arm.stage.recipe == START else others
-        group.append((label, one.loss))
-    return {"networks, all by one recipe": networks, "recipes of two of them": others}
+        kind = 2 if one.dilated else 0 if one.arm.stage.recipe == START else 1
+        grouped[names[kind]].append((one.label, one.losses))
+    return grouped

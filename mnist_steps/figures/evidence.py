@@ -1,5 +1,6 @@
 """What many runs say: how far above a target is safe, what a search found, what size buys."""
 
+import itertools
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -85,22 +86,26 @@ def bells(named: Mapping[str, Sequence[float]]) -> Figure:
 STEP = 31  # pixels from one candidate to the next
 
 
-def candidates(groups: Mapping[str, Sequence[tuple[str, float]]], luck: float) -> Beside:
-    """What a search tried, the loss of each candidate as a dot, the lowest of all marked.
+def candidates(
+    groups: Mapping[str, Sequence[tuple[str, Sequence[float]]]], luck: float = 0.0
+) -> Beside:
+    """What a search tried, the mean loss of each candidate as a dot, the lowest of all marked.
 
-    groups: by what they have in common, candidates with their loss on the validation images
+    groups: by what they have in common, candidates with the loss of each of their runs on the
+        validation images; where there are several, each is a small dot
     luck: standard deviation of such a loss between seeds of one network; as much to the right of
         the lowest is shaded
     """
-    losses = [loss for group in groups.values() for _, loss in group]
-    best = min(losses)
-    across = _even(min(losses) - 0.05 * best, max(max(losses), best + luck) + 0.05 * best, 2, 84)
+    found = [losses for group in groups.values() for _, losses in group]
+    means, runs = [statistics.fmean(losses) for losses in found], list(itertools.chain(*found))
+    best = min(means)
+    across = _even(min(runs) - 0.05 * best, max(*runs, best + luck) + 0.05 * best, 2, 84)
     return Beside(tuple(_tried(name, group, best, luck, across) for name, group in groups.items()))
 
 
 def _tried(
     title: str,
-    group: Sequence[tuple[str, float]],
+    group: Sequence[tuple[str, Sequence[float]]],
     best: float,
     luck: float,
     across: Callable[[float], float],
@@ -108,27 +113,36 @@ def _tried(
     bottom = 26 + STEP * len(group)
     left, right = across(best), across(best + luck)
     shade = f'fill="{colour("muted")}" fill-opacity="0.16"'
-    parts = [
-        text(0, 14, title, "ink"),
-        text(98, 14, "loss", "muted", "end", small=True),
-        f'<rect x="{left:.2f}%" y="22" width="{right - left:.2f}%" height="{bottom - 22}" '
-        f"{shade}/>",
-    ]
+    parts = [text(0, 14, title, "ink"), text(98, 14, "loss", "muted", "end", small=True)]
+    if luck:
+        parts.append(
+            f'<rect x="{left:.2f}%" y="22" width="{right - left:.2f}%" height="{bottom - 22}" '
+            f"{shade}/>"
+        )
     described = []
-    for row, (label, loss) in enumerate(sorted(group, key=lambda one: one[1])):
-        y = 26 + STEP * row
+    for row, (label, losses) in enumerate(sorted(group, key=lambda one: statistics.fmean(one[1]))):
+        y, loss = 26 + STEP * row, statistics.fmean(losses)
         name = "accent" if loss == best else "ink"
+        dots = "accent" if loss == best else "test"
         parts.append(text(2, y + 11, label, name))
         parts.append(line(2, y + 21, 84, y + 21, "grid", 0.8))
-        parts.append(dot(across(loss), y + 21, 4.5, "accent" if loss == best else "test"))
+        if len(losses) > 1:
+            parts += [dot(across(each), y + 21, 2.2, dots, 0.55) for each in losses]
+        parts.append(dot(across(loss), y + 21, 4.5, dots))
         parts.append(text(98, y + 25, f"{loss:.4f}", name, "end"))
         described.append(f"{label} {loss:.4f}{', the lowest' if loss == best else ''}")
-    parts.append(text(0, bottom + 14, "← better", "muted", small=True))
+    runs = "" if max(len(losses) for _, losses in group) == 1 else "; each run a small dot"
+    parts.append(text(0, bottom + 14, f"← better{runs}", "muted", small=True))
+    shaded = (
+        f" From the lowest, {best:.4f}, to {best + luck:.4f} is shaded: one standard deviation "
+        "between seeds."
+        if luck
+        else ""
+    )
     return fluid(
         parts, bottom + 20,
-        f"{title}: loss on the validation images, the lowest first. {'; '.join(described)}. From "
-        f"the lowest, {best:.4f}, to {best + luck:.4f} is shaded: one standard deviation between "
-        "seeds.",
+        f"{title}: loss on the validation images, the lowest first. {'; '.join(described)}."
+        f"{shaded}",
     )  # fmt: skip
 
 

@@ -41,6 +41,18 @@ def test_the_constant_rate_is_the_mean_of_the_rates_that_stage_8_trains_with():
         optimizer.step()
         schedule.step()
     assert causes.mean_rate(recipe) == pytest.approx(statistics.fmean(rates), rel=5e-3)
-    arm = registry.get("causes").arms[-1]
+    arm = next(arm for arm in registry.get("causes").arms if arm.name == "causes-mean-rate-8")
     assert arm.stage.recipe.optimizer.lr == causes.mean_rate(recipe)
     assert arm.stage.recipe.optimizer.momentum == recipe.optimizer.momentum
+
+
+def test_the_strided_network_has_the_parameters_of_stage_9_and_its_recipe():
+    arm, own = causes.CAUSES.arms[-1].stage, stages.get(9)
+    shapes = [parameter.shape for parameter in arm.build().parameters()]
+    assert shapes == [parameter.shape for parameter in own.build().parameters()]
+    assert arm.recipe == own.recipe
+    spread, touching = (
+        {layer.dilation for layer in each.build() if isinstance(layer, torch.nn.Conv2d)}
+        for each in (own, arm)
+    )
+    assert spread > touching == {(1, 1)}

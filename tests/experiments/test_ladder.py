@@ -70,7 +70,7 @@ def test_a_study_of_the_ladder_names_what_is_missing(command, tmp_path):
 @pytest.mark.parametrize(
     "arguments, complaint",
     [
-        (("--of", "stairs"), "the experiments are ablation, causes, ladder, search, frontier"),
+        (("--of", "stairs"), "are ablation, causes, ladder, search, finals, frontier"),
         (("--of", "ladder", "--stages", "8"), "Leave one out"),
         (("--of", "ladder", "--seeds", "0"), "names no seeds"),
     ],

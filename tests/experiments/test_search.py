@@ -1,7 +1,6 @@
 """What to try for stage 9 can be asked for, keeps to the budget, and never sees a test image."""
 
 import json
-import statistics
 import sys
 
 import pytest
@@ -10,7 +9,7 @@ import simulated
 from mnist_steps import pages, stages
 from mnist_steps.commands import main
 from mnist_steps.experiments import study
-from mnist_steps.experiments.search import SEARCH, candidates, groups, tried
+from mnist_steps.experiments.search import FINALS, SEARCH, candidates, chosen, groups, tried
 
 
 def test_every_candidate_stays_within_the_budget():
@@ -49,7 +48,7 @@ def test_the_table_lists_a_stages_candidates_with_runs_the_lowest_loss_first(tmp
     put(store, first, 0.03, 1)
     put(store, third, 0.01, 2)
     put(store, other, 0.02, 1)
-    lines = str(pages.candidates(tried(9, store))).splitlines()
+    lines = str(pages.candidates(tried(9, store=store))).splitlines()
     places = [
         next(number for number, line in enumerate(lines) if each.title in line)
         for each in (third, first)
@@ -60,25 +59,32 @@ def test_the_table_lists_a_stages_candidates_with_runs_the_lowest_loss_first(tmp
     assert second.title not in shown and other.layers not in shown
 
 
-def test_networks_by_one_recipe_stand_apart_from_recipes_for_two_of_them():
-    networks, recipes = groups(tried(9)).values()
-    assert len(networks) + len(recipes) == len(candidates(9))
+def test_networks_by_one_recipe_stand_apart_from_recipes_and_from_dilated_ones():
+    networks, recipes, dilated = groups(tried(9)).values()
+    assert len(networks) + len(recipes) + len(dilated) == len(candidates(9))
     assert [label.partition(":")[0] for label, _ in networks if ":" in label] == ["wide", "deep"]
     assert {label.partition(":")[0] for label, _ in recipes} == {"wide", "deep"}
     assert "wide: weight decay" in dict(recipes)
+    assert all("dilation" in label for label, _ in dilated)
 
 
-def test_the_committed_search_has_a_run_of_every_candidate():
-    assert all(made for number in (9, 10) for _, made in SEARCH.outcomes(candidates(number)))
+def test_the_first_round_has_one_seed_of_each_and_the_finals_several(tmp_path):
+    store = study.Store(tmp_path)
+    finalist = FINALS.arms[0]
+    put(store, finalist, 0.02, FINALS.seeds + 1)
+    ((first,), (last,)) = (tried(9, each, store) for each in (SEARCH, FINALS))
+    assert [one.seed for one in first.runs] == [0]
+    assert [one.seed for one in last.runs] == list(range(FINALS.seeds))
+
+
+def test_the_committed_search_has_all_its_runs():
+    for each in (SEARCH, FINALS):
+        for arm, made in each.outcomes():
+            assert len(made) >= each.seeds, arm.name
 
 
 @pytest.mark.parametrize("number", [9, 10])
-def test_a_stage_is_the_candidate_with_the_lowest_validation_loss(number):
-    chosen, _ = min(
-        SEARCH.outcomes(candidates(number)),
-        key=lambda each: statistics.fmean(run.epochs["test_loss"][-1] for run in each[1]),
-    )
-    stage = stages.get(number)
-    assert chosen.stage.recipe == stage.recipe
-    shapes = [parameter.shape for parameter in chosen.stage.build().parameters()]
-    assert shapes == [parameter.shape for parameter in stage.build().parameters()]
+def test_a_stage_is_the_finalist_that_validation_images_chose(number):
+    one, stage = chosen(number).arm.stage, stages.get(number)
+    assert one.recipe == stage.recipe
+    assert [str(layer) for layer in one.build()] == [str(layer) for layer in stage.build()]
