@@ -8,9 +8,7 @@ from mnist_steps.experiments.frontier import FRONTIER
 from mnist_steps.experiments.ladder import LADDER
 from mnist_steps.experiments.search import FINALS, SEARCH
 
-EXPERIMENTS = {
-    each.name: each for each in (ABLATION, CAUSES, LADDER, SEARCH, FINALS, FRONTIER)
-}
+EXPERIMENTS = {each.name: each for each in (ABLATION, CAUSES, LADDER, SEARCH, FINALS, FRONTIER)}
 
 
 def get(name: str) -> Experiment:

@@ -169,8 +169,9 @@ CANDIDATES = (
 )  # fmt: skip
 MARGIN = 0.05  # points above the target: the interval of ten runs is about as wide
 FINALISTS = (
-    "wide-light-decay", "wide-dilated", "wide-dilated-more",
-    "small-wide-light-decay", "small-dilated", "small-dilated-more", "small-dilated-more-3442",
+    "search-wide-light-decay", "search-wide-dilated", "search-wide-dilated-more",
+    "search-small-wide-light-decay", "search-small-dilated", "search-small-dilated-more",
+    "search-small-dilated-more-3442",
 )  # fmt: skip
 
 SEARCH = Experiment(
@@ -184,7 +185,7 @@ SEARCH = Experiment(
 FINALS = Experiment(
     name="finals",
     question="Which of them are stages 9 and 10?",
-    arms=tuple(arm for arm in CANDIDATES if arm.name.removeprefix("search-") in FINALISTS),
+    arms=tuple(arm for arm in CANDIDATES if arm.name in FINALISTS),
     seeds=4,
     judged_on="validation",
 )

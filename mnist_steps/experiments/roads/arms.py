@@ -30,7 +30,7 @@ PEAK = 0.03  # of the learning rate, of large networks and of repairs; fixed bef
 LESSON = (0.5, 4.0)
 
 # A network of 2,041 parameters, with the layers of stage 10.
-TINY = "5@3 7@3 pool 7@3 8@3 8@3 average 10@1"
+TINY = "5@3 7@3 pool/1 7@3x2 8@3x2 8@3x2 average 10@1"
 
 
 def quick(number: int, epochs: int) -> Recipe:
