@@ -21,7 +21,9 @@ def _member(layers: str) -> Arm:
 
 # From the smallest; two of them are stages, whose runs are their own.
 FAMILY = (
+    _member("2@3 3@3 pool/1 4@3x2 4@3x2 4@3x2 average 10@1"),
     _member("3@3 4@3 pool/1 4@3x2 5@3x2 5@3x2 average 10@1"),
+    _member("3@3 5@3 pool/1 5@3x2 6@3x2 6@3x2 average 10@1"),
     _member("4@3 6@3 pool/1 6@3x2 7@3x2 7@3x2 average 10@1"),
     _member("6@3 8@3 pool/1 8@3x2 9@3x2 9@3x2 average 10@1"),
     Arm(None, SMALL_DILATED, stages.get(10)),
