@@ -89,15 +89,13 @@ for position in (old.predictions != test.labels).nonzero().flatten().tolist():
 figures.views(views, answers.exp(), label)
 
 # %% [markdown]
-# That is nine times the work, and **the same network**. So this page states both: what
-# one view says, and what nine say.
+# That is nine times the work, and **the same network**, so this page states both.
 #
 # ### Keep every place
 #
-# Why does the answer waver? A pooling by two keeps every second place of every second
-# row, and a digit moved by one pixel falls on others. Without its stride all places
-# stay, but then each kernel behind it sees only half as far, unless its weights lie two
-# apart and skip what is between. That is **dilation**:
+# Why does it waver? A pooling by two keeps every second place of every second row, and
+# a digit moved by one pixel falls on others. Without its stride all stay, but kernels
+# behind it see half as far, unless their weights lie two apart. That is **dilation**:
 
 # %% tags=["hide-input"]
 figures.beside(
@@ -106,8 +104,8 @@ figures.beside(
 )
 
 # %% [markdown]
-# Both kernels see six pixels across, and have as many weights. Given the same ones,
-# both even compute the same, the dilated one at the places in between as well:
+# Both kernels see six pixels across. With the same weights both compute the same, the
+# dilated one at the places in between as well:
 
 # %%
 torch.manual_seed(8)
@@ -123,8 +121,8 @@ print(f"every second one of every second row is the same: {same}")
 
 # %% [markdown]
 # So the mean at the end hears the strided network four times: of the digit as it is,
-# and moved by one pixel down, to the right, and both. That costs no parameter, and in
-# these layers about four times the multiplications.
+# and moved down, to the right, and both. That costs no parameter, but in these layers
+# about four times the multiplications.
 #
 # ### Choose without looking
 #
@@ -140,7 +138,7 @@ print(f"every second one of every second row is the same: {same}")
 figures.folded("Both networks, drawn", figures.network_change(before, stage))
 
 # %% tags=["hide-input"]
-pages.hold_to("fewer layers", stage.parameters < BUDGET)
+pages.hold_to("There are fewer", stage.parameters < BUDGET)
 peaks = stage.recipe.schedule.max_lr / before.recipe.schedule.max_lr
 Text(f"""
 **Every place is kept:** the pooling has lost its stride, and the kernels behind it are
@@ -157,7 +155,8 @@ figures.folded("What changes in the recipe", pages.recipe_change(before, stage))
 # ## Predict
 
 # %% tags=["hide-input"]
-own = [evidence.run_figures(one.one_view_accuracies) for one in now]
+made = study.Store().outcomes(stage)
+own = [evidence.run_figures(one.one_view_accuracies) for one in made]
 holding = sum(one.passes() for one in own)
 ending = sum(one.final >= TARGET for one in own)
 pages.predict(
@@ -187,7 +186,6 @@ Text(f"""
 By one view, as stage 8 is judged, the mean is {by_one.difference:.2f} points above
 stage 8's, beyond chance. And nine views, which were to help, are worth {worth:+.3f}
 points over {len(gains)} seeds (95 % interval {gain:+.3f}): nothing that seeds can show.
-[Below](#why) is what became of them.
 """)
 
 # %% tags=["hide-input"]
@@ -198,9 +196,8 @@ figures.folded("Digits that are newly right or wrong", pages.newly(before, stage
 #
 # Where does one look among millions of networks? [The ablations](ablation.py) gave two
 # hints: the peak rate may be higher, and pooling early costs nothing that seeds could
-# show, and saves time to try more. First came networks, all by one recipe, then recipes
-# for the two best shapes, and last the dilated ones: the best network and recipe,
-# without the stride.
+# show. First came networks, all by one recipe, then recipes for the two best shapes,
+# last the best of both with dilation.
 
 # %% tags=["hide-input"]
 tried = search.tried(9)
@@ -219,9 +216,8 @@ strong = next(one for one in tried if one.arm.name.endswith("strong"))
 learnt = [each.runs[0].history[-1].train_accuracy for each in (strong, tried[0])]
 pages.hold_to("too strong to be learnt", strong in worst and learnt[0] < learnt[1])
 Text(f"""
-Each candidate had one seed, and shaded is what a seed does by itself: one standard
-deviation of this stage's {len(now)} runs on test digits. {len(near)} of {len(tried)}
-lie in there.
+Each had one seed. Shaded is what a seed does by itself, one standard deviation of this
+stage's {len(now)} runs on test digits. {len(near)} of {len(tried)} lie in there.
 
 - **What helped:** wider layers, a higher peak rate, lighter crops and a little weight
   decay each lowered the loss, hardly beyond luck; together, beyond it.
@@ -229,8 +225,7 @@ lie in there.
   worst lie far out. With strong augmentation {learnt[0]:.2f} % of the training digits
   are read, in place of {learnt[1]:.2f}: too strong to be learnt.
 
-So one seed tells the worst from the rest, and not the best. The finalists had
-{search.FINALS.seeds}:
+One seed tells the worst, and not the best. The finalists had {search.FINALS.seeds}:
 """)
 
 # %% tags=["hide-input"]
@@ -241,14 +236,14 @@ figures.candidates({"finalists": [(one.label, one.losses) for one in finalists]}
 best = finalists[0]
 pages.hold_to("it is this stage", str(best.arm.stage.build()) == str(stage.build()))
 strided_one = next(one for one in finalists if not one.dilated)
-pages.hold_to("lower than", strided_one.losses[0] < strided_one.loss)
+pages.hold_to("was lucky in the first round", strided_one.losses[0] < strided_one.loss)
 Text(f"""
-Lowest is '{best.label}': it is this stage. The best without dilation was lucky in the
-first round: {strided_one.losses[0]:.4f} with its one seed, {strided_one.loss:.4f} with
-{len(strided_one.runs)}. The winner of many is partly a winner by luck.
+Lowest is '{best.label}': it is this stage. The best with a stride
+was lucky in the first round: {strided_one.losses[0]:.4f} with its one seed,
+{strided_one.loss:.4f} with {len(strided_one.runs)}. The winner of many is partly a
+winner by luck.
 
-**Does it hold on test digits?** The same network was trained with the pooling's stride
-and without dilation, by this stage's recipe:
+Does it hold on test digits? The strided network was trained by this stage's recipe:
 """)
 
 # %% tags=["hide-input"]
@@ -262,12 +257,12 @@ worth_strided = statistics.fmean(
     for one, by_itself in zip(strided, once_strided, strict=True)
 )
 pages.hold_to("Dilation alone", dilation.difference > 0)
-pages.hold_to("hears them by itself", worth < worth_strided)
+pages.hold_to("the dilated one hears by itself", worth < worth_strided)
 Text(f"""
-**Dilation alone** gains {dilation.difference:.2f} points by one view (95 % interval
-{dilation.interval.low:.2f} to {dilation.interval.high:.2f}, {len(strided)} seeds each).
-And nine views add {worth:+.3f} points in place of {worth_strided:+.3f}: what they told
-the strided network, the dilated one hears by itself.
+**Dilation alone** gains {dilation.difference:.3f} points by one view (95 % interval
+{dilation.interval:z.3f}, {len(strided)} seeds each). And nine views add {worth:+.3f}
+points in place of {worth_strided:+.3f}: what they told the strided network, the dilated
+one hears by itself.
 """)
 
 # %% [markdown]
@@ -414,9 +409,9 @@ short = (
     "end there or above."
 )
 Text(f"""
-- **The target of this tutorial: yes, and by every run**, judged by one view: the lowest
-  of {single.runs} ends at {min(once):.2f} %. Through three epochs {single.hold} of them
-  stay above it, {several.hold} by nine views. So 'every seed' holds for the end, and no
+- **The target: yes, and by every run**, judged by one view: the lowest of
+  {single.runs} ends at {min(once):.2f} %. Through three epochs {single.hold} of them
+  hold it, {several.hold} by nine views. So 'every seed' holds for the end, and no
   further.
 - **Our own, higher goal:** a *mean* by one view at {public:.2f} %, where the best
   [public single run](10_smaller.py#why) of this size ends. {short}

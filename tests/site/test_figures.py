@@ -219,7 +219,8 @@ def test_a_bell_has_the_share_below_the_target_that_its_runs_say():
 
 
 def test_the_lowest_loss_of_a_search_is_marked_and_what_luck_does_is_shaded():
-    tried = {"networks": [("wide", 0.016), ("deep", 0.018)], "recipes": [("decay", 0.015)]}
+    networks = [("wide", [0.016]), ("deep", [0.018])]
+    tried = {"networks": networks, "recipes": [("decay", [0.015])]}
     both = figures.candidates(tried, 0.002)
     first, second = both.figures
     assert "decay 0.0150, the lowest" in second.alt and "lowest." not in first.alt[:60]
@@ -228,6 +229,15 @@ def test_the_lowest_loss_of_a_search_is_marked_and_what_luck_does_is_shaded():
     (lowest,) = circles(second, 'r="4.5"')
     left, width = re.search(r'<rect x="([\d.]+)%"[^>]*width="([\d.]+)%"', first.svg).groups()
     assert lowest == float(left) < wide < float(left) + float(width) < deep
+
+
+def test_of_a_candidate_with_several_runs_each_is_a_small_dot_around_their_mean():
+    finalists = [("wide", [0.014, 0.017, 0.017]), ("deep", [0.018, 0.019, 0.02])]
+    (figure,) = figures.candidates({"finalists": finalists}).figures
+    assert "wide 0.0160, the lowest; deep 0.0190." in figure.alt and "shaded" not in figure.alt
+    runs, means = circles(figure, 'r="2.2"'), circles(figure, 'r="4.5"')
+    assert len(runs) == 6 and "<rect" not in figure.svg
+    assert min(runs[:3]) < means[0] < max(runs[:3]) < means[1] < max(runs[3:])
 
 
 def test_on_the_frontier_a_better_network_is_higher_and_a_larger_one_further_right():

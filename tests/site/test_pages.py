@@ -279,17 +279,18 @@ def test_the_answer_to_each_question_follows_from_the_study(number, monkeypatch)
             made = outcomes(store, stage, *arm, **choices)
             if stage.number != number:
                 return made
-            names = ("test_accuracy", "train_accuracy", "train_loss")
+            names = ("test_accuracy", "train_accuracy", "train_loss", "one_view_accuracy")
             return [
                 dataclasses.replace(
                     one,
                     epochs=one.epochs
                     | {
                         name: [value] * len(one.test_accuracies)
-                        for name, value in zip(names, made_up[place % len(made_up)], strict=True)
+                        for name, value in zip(names, (*values, values[0]), strict=True)
                     },
                 )
                 for place, one in enumerate(made)
+                for values in (made_up[place % len(made_up)],)
             ]
 
         monkeypatch.setattr(study.Store, "outcomes", all_alike)
