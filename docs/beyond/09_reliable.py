@@ -234,7 +234,7 @@ figures.candidates({"finalists": [(one.label, one.losses) for one in finalists]}
 
 # %% tags=["hide-input"]
 best = finalists[0]
-pages.hold_to("it is this stage", str(best.arm.stage.build()) == str(stage.build()))
+pages.hold_to("it is this stage", best.adopted)
 strided_one = next(one for one in finalists if not one.dilated)
 pages.hold_to("was lucky in the first round", strided_one.losses[0] < strided_one.loss)
 Text(f"""

@@ -220,8 +220,7 @@ figures.folded(
 figures.candidates({"finalists": [(one.label, one.losses) for one in finalists]})
 
 # %% tags=["hide-input"]
-chosen = search.chosen(10)
-pages.hold_to("It is this", str(chosen.arm.stage.build()) == str(stage.build()))
+pages.hold_to("It is this", search.chosen(10).adopted)
 first, second, *_ = (one.arm for one in tried if not one.dilated)
 pages.hold_to("the recipe of stage 9 again", first.stage.recipe == stage.recipe)
 pages.hold_to("milder augmentation second", second.name.endswith("mild"))

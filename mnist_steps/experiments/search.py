@@ -213,6 +213,13 @@ class Tried:
         return "x" in self.arm.layers
 
     @property
+    def adopted(self) -> bool:
+        """Whether the stage has its recipe and its layers."""
+        own, stage = self.arm.stage, stages.get(self.arm.stage.number)
+        layers, of_stage = ([str(layer) for layer in one.build()] for one in (own, stage))
+        return own.recipe == stage.recipe and layers == of_stage
+
+    @property
     def label(self) -> str:
         """Of a figure: the title, with the network's name where its recipe is what was varied."""
         name = NAMES.get(self.arm.layers)
