@@ -256,13 +256,14 @@ worth_strided = statistics.fmean(
     one.figures.final - by_itself
     for one, by_itself in zip(strided, once_strided, strict=True)
 )
+proven = "beyond chance" if 0 not in dilation.interval else "likely, and not proven"
 pages.hold_to("Dilation alone", dilation.difference > 0)
 pages.hold_to("the dilated one hears by itself", worth < worth_strided)
 Text(f"""
 **Dilation alone** gains {dilation.difference:.3f} points by one view (95 % interval
-{dilation.interval:z.3f}, {len(strided)} seeds each). And nine views add {worth:+.3f}
-points in place of {worth_strided:+.3f}: what they told the strided network, the dilated
-one hears by itself.
+{dilation.interval:+.3f}, {len(strided)} seeds each): {proven}. Nine views add
+{worth:+.3f} points in place of {worth_strided:+.3f}: what they told the strided
+network, the dilated one hears by itself.
 """)
 
 # %% [markdown]
