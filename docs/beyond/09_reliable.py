@@ -256,7 +256,7 @@ worth_strided = statistics.fmean(
     one.figures.final - by_itself
     for one, by_itself in zip(strided, once_strided, strict=True)
 )
-proven = "beyond chance" if 0 not in dilation.interval else "likely, and not proven"
+proven = "more than luck" if 0 not in dilation.interval else "likely, and not proven"
 pages.hold_to("Dilation alone", dilation.difference > 0)
 pages.hold_to("the dilated one hears by itself", worth < worth_strided)
 Text(f"""

@@ -216,7 +216,7 @@ class Tried:
     def adopted(self) -> bool:
         """Whether the stage has its recipe and its layers."""
         own, stage = self.arm.stage, stages.get(self.arm.stage.number)
-        layers, of_stage = ([str(layer) for layer in one.build()] for one in (own, stage))
+        layers, of_stage = ([*map(str, one.build().children())] for one in (own, stage))
         return own.recipe == stage.recipe and layers == of_stage
 
     @property
