@@ -171,7 +171,7 @@ def slope(first, last):
 
 middle = next(at for at in points if at[0] > 1500)
 steep, flat = slope(points[0], middle), slope(middle, points[-1])
-pages.hold_to("about halves", 0.75 < steep < 1.25)
+pages.hold_to("more than halves", steep > 1.1)
 pages.hold_to("buys less", flat < 0.7 * steep)
 always = set.intersection(*(set(one.wrong) for one in earlier))
 good, enough = (
@@ -179,8 +179,8 @@ good, enough = (
     for mark in (99, TARGET)
 )
 Text(f"""
-At the small end, from {points[0][0]:,} to {middle[0]:,} parameters, each doubling about
-halves the mistakes: $b$ is {steep:.2f}. From there to {points[-1][0]:,} it buys less:
+At the small end, from {points[0][0]:,} to {middle[0]:,} parameters, each doubling more
+than halves the mistakes: $b$ is {steep:.2f}. From there to {points[-1][0]:,} it buys less:
 {flat:.2f}. The line bends: there is something that width does not buy. A part of it has
 a face: {len(always)} of ten thousand test digits are misread in every run of stage 9.
 
