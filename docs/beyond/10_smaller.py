@@ -180,9 +180,10 @@ good, enough = (
 )
 Text(f"""
 At the small end, from {points[0][0]:,} to {middle[0]:,} parameters, each doubling more
-than halves the mistakes: $b$ is {steep:.2f}. From there to {points[-1][0]:,} it buys less:
-{flat:.2f}. The line bends: there is something that width does not buy. A part of it has
-a face: {len(always)} of ten thousand test digits are misread in every run of stage 9.
+than halves the mistakes: $b$ is {steep:.2f}. From there to {points[-1][0]:,} it buys
+less: {flat:.2f}. The line bends: there is something that width does not buy. A part of
+it has a face: {len(always)} of ten thousand test digits are misread in every run of
+stage 9.
 
 The smallest member with a mean of 99 % or more has {good:,} parameters, the smallest
 with {TARGET} or more {enough:,}.
