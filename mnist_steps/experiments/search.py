@@ -274,3 +274,9 @@ def groups(found: Sequence[Tried]) -> dict[str, list[tuple[str, list[float]]]]:
         kind = 2 if one.dilated else 0 if one.arm.stage.recipe == START else 1
         grouped[names[kind]].append((one.label, one.losses))
     return grouped
+
+
+def finals(found: Sequence[Tried]) -> dict[str, list[tuple[str, list[float]]]]:
+    """The finalists and their losses, as one group more."""
+    seeds = len(found[0].runs)
+    return {f"finalists, {seeds} seeds each": [(one.label, one.losses) for one in found]}
