@@ -311,7 +311,8 @@ print(f"each run gets {min(map(len, wrong))} to {max(map(len, wrong))} digits wr
 print(f"wrong in all {len(now)} runs: {len(always)}, in at least one: {len(ever)}")
 
 # %% [markdown]
-# **3.** *A training broken on purpose.* One character differs, and it learns slowly. Why?
+# **3.** *A training broken on purpose.* One character differs, and it learns slowly.
+# Why?
 
 # %% tags=["fold"]
 train = data.mnist().full_train[:1600]
