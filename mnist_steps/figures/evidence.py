@@ -87,7 +87,7 @@ STEP = 31  # pixels from one candidate to the next
 
 
 def candidates(
-    groups: Mapping[str, Sequence[tuple[str, Sequence[float]]]], luck: float = 0.0
+    groups: Mapping[str, Sequence[tuple[str, Sequence[float]]]], luck: float
 ) -> Beside:
     """What a search tried, the mean loss of each candidate as a dot, the lowest of all marked.
 
@@ -114,11 +114,9 @@ def _tried(
     left, right = across(best), across(best + luck)
     shade = f'fill="{colour("muted")}" fill-opacity="0.16"'
     parts = [text(0, 14, title, "ink"), text(98, 14, "loss", "muted", "end", small=True)]
-    if luck:
-        parts.append(
-            f'<rect x="{left:.2f}%" y="22" width="{right - left:.2f}%" height="{bottom - 22}" '
-            f"{shade}/>"
-        )
+    parts.append(
+        f'<rect x="{left:.2f}%" y="22" width="{right - left:.2f}%" height="{bottom - 22}" {shade}/>'
+    )
     described = []
     for row, (label, losses) in enumerate(sorted(group, key=lambda one: statistics.fmean(one[1]))):
         y, loss = 26 + STEP * row, statistics.fmean(losses)
@@ -133,16 +131,11 @@ def _tried(
         described.append(f"{label} {loss:.4f}{', the lowest' if loss == best else ''}")
     runs = "" if max(len(losses) for _, losses in group) == 1 else "; each run a small dot"
     parts.append(text(0, bottom + 14, f"← better{runs}", "muted", small=True))
-    shaded = (
-        f" From the lowest, {best:.4f}, to {best + luck:.4f} is shaded: one standard deviation "
-        "between seeds."
-        if luck
-        else ""
-    )
     return fluid(
         parts, bottom + 20,
-        f"{title}: loss on the validation images, the lowest first. {'; '.join(described)}."
-        f"{shaded}",
+        f"{title}: loss on the validation images, the lowest first. {'; '.join(described)}. "
+        f"From the lowest, {best:.4f}, to {best + luck:.4f} is shaded: one standard deviation "
+        "between seeds.",
     )  # fmt: skip
 
 
