@@ -86,9 +86,7 @@ def bells(named: Mapping[str, Sequence[float]]) -> Figure:
 STEP = 31  # pixels from one candidate to the next
 
 
-def candidates(
-    groups: Mapping[str, Sequence[tuple[str, Sequence[float]]]], luck: float
-) -> Beside:
+def candidates(groups: Mapping[str, Sequence[tuple[str, Sequence[float]]]], luck: float) -> Beside:
     """What a search tried, the mean loss of each candidate as a dot, the lowest of all marked.
 
     groups: by what they have in common, candidates with the loss of each of their runs on the
