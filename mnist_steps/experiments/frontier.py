@@ -29,6 +29,7 @@ FAMILY = (
     Arm(None, SMALL_DILATED, stages.get(10)),
     _member("9@3 12@3 pool/1 12@3x2 13@3x2 13@3x2 average 10@1"),
     Arm(None, WIDE_DILATED, stages.get(9)),
+    _member("16@3 22@3 pool/1 22@3x2 26@3x2 26@3x2 average 10@1"),
 )
 
 FRONTIER = Experiment(
