@@ -3,7 +3,7 @@
 from mnist_steps.figures.containers import beside, folded, panels
 from mnist_steps.figures.evidence import bells, candidates, frontier, picked
 from mnist_steps.figures.fields import field, field_and_effective, growth, one_axis
-from mnist_steps.figures.images import confusion, digits, mistakes, views
+from mnist_steps.figures.images import confusion, digits, misread, mistakes, views
 from mnist_steps.figures.moving import (
     affine_map,
     forgetting,
@@ -58,6 +58,7 @@ __all__ = [
     "growth",
     "ladder",
     "loss_by_step",
+    "misread",
     "mistakes",
     "mixing",
     "network",

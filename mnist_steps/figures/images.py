@@ -49,23 +49,48 @@ def views(images: Tensor, probabilities: Tensor, label: int) -> Figure:
 
     images: uint8 tensor (N, 1, H, W); probabilities: float tensor (N, 10)
     """
-    side, parts, described = 32, [], []
-    for place, (image, given) in enumerate(zip(images, probabilities, strict=True)):
+    reads = probabilities.argmax(dim=1).tolist()
+    sure = [f"{given:.0%}" for given in probabilities.amax(dim=1).tolist()]
+    below = [
+        (str(read), "accent" if read == label else "wrong", one, "muted")
+        for read, one in zip(reads, sure, strict=True)
+    ]
+    described = "; ".join(f"{read}, {one}" for read, one in zip(reads, sure, strict=True))
+    return _in_a_row(
+        images, below,
+        f"{len(images)} views of a {label}, and what a network reads in each, with its "
+        f"probability: {described}.",
+    )  # fmt: skip
+
+
+def misread(images: Tensor, labels: Tensor, reads: Tensor) -> Figure:
+    """Digits in a row, below each its label, and what is read in its place.
+
+    images: uint8 tensor (N, 1, H, W); labels, reads: int tensors (N,)
+    """
+    pairs = list(zip(labels.tolist(), reads.tolist(), strict=True))
+    below = [(str(label), "accent", str(read), "wrong") for label, read in pairs]
+    described = "; ".join(f"a {label} read as {read}" for label, read in pairs)
+    return _in_a_row(images, below, f"{len(images)} digits: {described}.")
+
+
+def _in_a_row(images: Tensor, below: Sequence[tuple[str, str, str, str]], alt: str) -> Figure:
+    """Digits, as many as fit on a phone, and two lines of words below each.
+
+    below: for each digit the first line and its colour, the second and its colour
+    """
+    side, parts = 32, []
+    for place, (image, (first, colour, second, its_colour)) in enumerate(
+        zip(images, below, strict=True)
+    ):
         middle = 100 * (place + 0.5) / len(images)
-        read, sure = int(given.argmax()), f"{given.max():.0%}"
-        name = "accent" if read == label else "wrong"
         parts += [
             f'<svg x="{middle:.2f}%" y="0" overflow="visible">'
             f"{digit(-side / 2, 2, side, image)}</svg>",
-            words_at(middle, side + 18, str(read), name, "middle"),
-            words_at(middle, side + 33, sure, "muted", "middle", small=True),
+            words_at(middle, side + 18, first, colour, "middle"),
+            words_at(middle, side + 33, second, its_colour, "middle", small=True),
         ]
-        described.append(f"{read}, {sure}")
-    return fluid(
-        parts, side + 40,
-        f"{len(images)} views of a {label}, and what a network reads in each, with its "
-        f"probability: {'; '.join(described)}.",
-    )  # fmt: skip
+    return fluid(parts, side + 40, alt)
 
 
 def show_digit(axes: Axes, image: Tensor, strength: float = 1.0) -> None:

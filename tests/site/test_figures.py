@@ -182,6 +182,7 @@ def test_words_of_a_fluid_figure_keep_their_size_and_stay_inside(browser, width)
                 ),
                 figures.picked({"like a bell": {1: 0.01, 700: 0.17}, "like our runs": {700: 0.1}}),
                 figures.step_parts({"stage 1": dict.fromkeys(STEP, 0.06)}),
+                figures.misread(data.mnist().test.images[:9], torch.arange(9), torch.arange(9)),
             )
         ).replace("<figure", '<figure style="margin: 0"')
     )  # fmt: skip
@@ -238,6 +239,16 @@ def test_of_a_candidate_with_several_runs_each_is_a_small_dot_around_their_mean(
     runs, means = circles(figure, 'r="2.2"'), circles(figure, 'r="4.5"')
     assert len(runs) == 6
     assert min(runs[:3]) < means[0] < max(runs[:3]) < means[1] < max(runs[3:])
+
+
+def test_below_a_misread_digit_stand_its_label_and_then_what_was_read():
+    images, labels, reads = data.mnist().test.images[:2], torch.tensor([7, 2]), torch.tensor([1, 3])
+    figure = figures.misread(images, labels, reads)
+    assert figure.alt == "2 digits: a 7 read as 1; a 2 read as 3."
+    words = re.findall(r'<text x="([\d.]+)%" y="(\d+)"[^>]*>(\d)</text>', figure.svg)
+    (first, upper, label), (below, lower, read), (second, *_), _ = words
+    assert (label, read) == ("7", "1") and int(upper) < int(lower)
+    assert float(first) == float(below) < float(second)
 
 
 def test_on_the_frontier_a_better_network_is_higher_and_a_larger_one_further_right():
