@@ -206,8 +206,7 @@ figures.folded("Digits that are newly right or wrong", pages.newly(before, stage
 #
 # Where does one look among millions of networks? [The ablations](ablation.py) gave two
 # hints: the peak rate may be higher, and pooling early costs nothing that seeds could
-# show. First came networks, all by one recipe, then recipes for the two best shapes,
-# last the best of both with dilation.
+# show. First came networks by one recipe, then recipes for two of them, then dilation.
 
 # %% tags=["hide-input"]
 tried, finalists = search.tried(9), search.tried(9, search.FINALS)
@@ -225,6 +224,8 @@ gained = [losses[of] - losses[one] for one, of in lower]
 pages.hold_to("by less than luck", 0 < min(gained) and max(gained) < luck)
 best = finalists[0]
 pages.hold_to("it is this stage", best.adopted)
+lost = " ".join(one.label for one in finalists[1:])
+pages.hold_to("gave no more", "wider at the end" in lost and "the rate rises" in lost)
 strided_one = next(one for one in finalists if not one.dilated)
 pages.hold_to("was lucky in the first round", strided_one.losses[0] < strided_one.loss)
 Text(f"""
@@ -233,9 +234,10 @@ rate, lighter crops and a little weight decay each lowered the loss, by less tha
 all four were taken, which of them count is open.
 
 The finalists had {search.FINALS.seeds} seeds. Lowest is '{best.label}': it is this
-stage. The best with a stride was lucky in the first round:
-{strided_one.losses[0]:.4f} with its one seed, {strided_one.loss:.4f} with
-{len(strided_one.runs)}. The winner of many is partly a winner by luck.
+stage. More channels before the average, or another pace of the rate, gave no more. The
+best with a stride was lucky in the first round: {strided_one.losses[0]:.4f} with its
+one seed, {strided_one.loss:.4f} with {len(strided_one.runs)}. The winner of many is
+partly a winner by luck.
 """)
 
 # %% tags=["hide-input"]

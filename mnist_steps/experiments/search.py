@@ -123,6 +123,22 @@ CANDIDATES = (
         9, "wide-dilated-growing", "dilation 2, 3, 3, and no pooling",
         "10@3 14@3 14@3x2 16@3x3 16@3x3 average 10@1", **BEST,
     ),
+    _candidate(
+        9, "wide-dilated-head", "dilation 2, wider at the end",
+        "10@3 13@3 pool/1 13@3x2 15@3x2 15@3x2 32@1 average 10@1", **BEST,
+    ),
+    _candidate(
+        9, "wide-dilated-more-head", "dilation 2, 2, 3, wider at the end",
+        "10@3 13@3 pool/1 13@3x2 15@3x2 15@3x3 32@1 average 10@1", **BEST,
+    ),
+    _candidate(
+        9, "wide-dilated-rise", "dilation 2, the rate rises in half the time", WIDE_DILATED,
+        **BEST, schedule=OneCycle(max_lr=0.3, pct_start=0.15),
+    ),
+    _candidate(
+        9, "wide-dilated-early", "dilation 2, the rate is low for three epochs", WIDE_DILATED,
+        **BEST, schedule=OneCycle(max_lr=0.3, pct_start=0.4, three_phase=True),
+    ),
     _candidate(10, "small", "four layers behind the pooling", SMALL),
     _candidate(
         10, "small-pointwise", "a 1×1 layer behind the pooling",
@@ -152,6 +168,14 @@ CANDIDATES = (
     ),
     _candidate(10, "small-dilated", "dilation 2 in place of the stride", SMALL_DILATED, **BEST),
     _candidate(10, "small-dilated-more", "dilation 2, 2, 3", SMALL_FARTHER, **BEST),
+    _candidate(
+        10, "small-dilated-head", "dilation 2, wider at the end",
+        "7@3 9@3 pool/1 9@3x2 10@3x2 10@3x2 24@1 average 10@1", **BEST,
+    ),
+    _candidate(
+        10, "small-dilated-more-head", "dilation 2, 2, 3, wider at the end",
+        "7@3 9@3 pool/1 9@3x2 10@3x2 10@3x3 24@1 average 10@1", **BEST,
+    ),
     *(
         _candidate(
             10, f"small-dilated-{name}", f"dilation {words} parameters",
@@ -170,8 +194,9 @@ CANDIDATES = (
 MARGIN = 0.05  # points above the target: the interval of ten runs is about as wide
 FINALISTS = (
     "search-wide-light-decay", "search-wide-dilated", "search-wide-dilated-more",
+    "search-wide-dilated-more-head", "search-wide-dilated-rise",
     "search-small-wide-light-decay", "search-small-dilated", "search-small-dilated-more",
-    "search-small-dilated-more-3442",
+    "search-small-dilated-more-3442", "search-small-dilated-more-head",
 )  # fmt: skip
 
 SEARCH = Experiment(
