@@ -234,10 +234,10 @@ rate, lighter crops and a little weight decay each lowered the loss, by less tha
 all four were taken, which of them count is open.
 
 The finalists had {search.FINALS.seeds} seeds. Lowest is '{best.label}': it is this
-stage. More channels before the average, or another pace of the rate, gave no more. The
-best with a stride was lucky in the first round: {strided_one.losses[0]:.4f} with its
-one seed, {strided_one.loss:.4f} with {len(strided_one.runs)}. The winner of many is
-partly a winner by luck.
+stage. Tried later, more channels before the average or another pace of the rate gave no
+more. The best with a stride was lucky in the first round: {strided_one.losses[0]:.4f}
+with its one seed, {strided_one.loss:.4f} with {len(strided_one.runs)}. The winner of
+many is partly a winner by luck.
 """)
 
 # %% tags=["hide-input"]

@@ -192,6 +192,7 @@ CANDIDATES = (
     ),
 )  # fmt: skip
 MARGIN = 0.05  # points above the target: the interval of ten runs is about as wide
+# Those wider at the end and with another pace of the rate came when the stages were chosen.
 FINALISTS = (
     "search-wide-light-decay", "search-wide-dilated", "search-wide-dilated-more",
     "search-wide-dilated-more-head", "search-wide-dilated-rise",
