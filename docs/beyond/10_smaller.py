@@ -228,7 +228,7 @@ tried, finalists = search.tried(10), search.tried(10, search.FINALS)
 luck = statistics.stdev(one.history[-1].test_loss for one in now)
 figures.folded(
     "What was tried, and its loss",
-    figures.candidates(search.groups(tried) | search.finals(finalists), luck),
+    figures.candidates(search.groups(tried, finalists), luck),
 )
 
 # %% tags=["hide-input"]

@@ -1,6 +1,5 @@
 """The `mnist-steps assignment` commands."""
 
-import json
 import os
 import sys
 from dataclasses import asdict
@@ -15,6 +14,7 @@ from mnist_steps.commands.options import (
     Json,
     Workers,
     or_dash,
+    print_json,
     print_table,
     refuse_workers_of_a_cluster,
     say,
@@ -118,7 +118,7 @@ def check(
         elif not as_json:
             print(f"{told(outcomes[-1])} In grading, that would be no points.")
     if as_json:
-        print(json.dumps(described, indent=1))
+        print_json(described)
     if checked.findings:
         raise typer.Exit(1)
 
@@ -265,7 +265,10 @@ def grade(
                 made = grading.grade(submissions, out, assignment, here, cluster, settings, manual)
     if screen:
         ranking = outputs.write_screening(made, out)
-        print(ranking_as_json(ranking)) if as_json else print_ranking(ranking, out)
+        if as_json:
+            print_json([dict(zip(ranking.header, row, strict=True)) for row in ranking.rows])
+        else:
+            print_ranking(ranking, out)
     else:
         notes = outputs.write(made, out, roster, key)
         if fill is not None:
@@ -273,7 +276,7 @@ def grade(
             notes = [*notes, f"wrote {target}", *more]
         if as_json:
             grades = [made.as_data(one) for one in made.grades]
-            print(json.dumps({"grades": grades, "notes": notes}, indent=1))
+            print_json({"grades": grades, "notes": notes})
         else:
             print_grades(made, out, notes)
     failed = [one for one in made.grades if one.status == grading.INFRASTRUCTURE]
@@ -348,8 +351,3 @@ def print_ranking(ranking: "Table", out: Path) -> None:
     caption = "By one short run each: to look at first, not to mark by."
     print_table(ranking.header, ranking.rows, caption=caption)
     print(f"Wrote {out / 'screening.html'} and {out / 'screening.csv'}")
-
-
-def ranking_as_json(ranking: "Table") -> str:
-    rows = [dict(zip(ranking.header, row, strict=True)) for row in ranking.rows]
-    return json.dumps(rows, indent=1)

@@ -1,6 +1,5 @@
 """How fast training is here: `bench`."""
 
-import json
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from mnist_steps.commands.options import Json, or_dash, output, parse_numbers, print_table
+from mnist_steps.commands.options import (
+    Json,
+    or_dash,
+    output,
+    parse_numbers,
+    print_json,
+    print_table,
+)
 
 if TYPE_CHECKING:
     from mnist_steps.experiments.bench import Row
@@ -62,7 +68,7 @@ def measure(
 
         rows = bench.run(chosen, names, rounds, steps, threads, on_turn, on_missing=errors.print)
     if as_json:
-        print(json.dumps([row.as_data() for row in rows], indent=1))
+        print_json([row.as_data() for row in rows])
     else:
         print_bench(rows)
 

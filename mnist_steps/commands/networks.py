@@ -1,13 +1,12 @@
 """Looking at a network: `summary`, `rf` and `export`."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mnist_steps.commands.loading import load_model
-from mnist_steps.commands.options import Json, Number, Seed, print_table
+from mnist_steps.commands.options import Json, Number, Seed, print_json, print_table
 from mnist_steps.errors import MnistStepsError
 
 # torch takes a second or two to import: each command imports what it needs, so that --help is
@@ -37,7 +36,10 @@ def print_summary(
     from mnist_steps import summary
 
     layers = summary.summarize(load_model(model), parse_shape(input_shape), everything=everything)
-    print(json.dumps(layers.as_data(), indent=1) if as_json else layers)
+    if as_json:
+        print_json(layers.as_data())
+    else:
+        print(layers)
 
 
 def print_receptive_fields(
@@ -68,7 +70,7 @@ def print_receptive_fields(
         for layer in analysis
     ]
     if as_json:
-        print(json.dumps(layers, indent=1))
+        print_json(layers)
         return
     columns = ("output_shape", "size", "jump", "start")
     print_table(

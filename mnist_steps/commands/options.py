@@ -1,6 +1,7 @@
 """What several commands share: options with one wording each, how they are read, and tables."""
 
 import codecs
+import json
 import re
 import sys
 from collections.abc import Iterable
@@ -79,6 +80,11 @@ def write_plainly_where_needed() -> None:
 def say(line: str) -> None:
     """Beside the results, which go to standard output."""
     print(f"mnist-steps: {line}", file=sys.stderr)
+
+
+def print_json(content: Any) -> None:
+    """What a command found, for machines."""
+    print(json.dumps(content, indent=1))
 
 
 def or_dash(value: float | None, form: str) -> str:

@@ -1,6 +1,5 @@
 """The stages and their runs: `stages`, `train`, `record` and `verify`."""
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +15,7 @@ from mnist_steps.commands.options import (
     Seed,
     or_dash,
     output,
+    print_json,
     print_table,
     say,
 )
@@ -33,7 +33,7 @@ def list_stages(as_json: Json = False) -> None:
 
     rows = [describe_stage(stage) for stage in stages.STAGES]
     if as_json:
-        print(json.dumps(rows, indent=1))
+        print_json(rows)
         return
     shown = []
     for row in rows:
@@ -185,7 +185,7 @@ def verify(
         runs.verify(numbers or None, steps, on_result=show)
     finally:
         if as_json:
-            print(json.dumps(results, indent=1))
+            print_json(results)
 
 
 def print_run(run: "Run", as_json: bool) -> None:
@@ -196,7 +196,7 @@ def print_run(run: "Run", as_json: bool) -> None:
             "epochs": [epoch.as_data() for epoch in run.epochs],
             "environment": asdict(run.environment),
         }
-        print(json.dumps(figures, indent=1))
+        print_json(figures)
         return
     print_table(
         (">epoch", ">train loss", ">train accuracy", ">test loss", ">test accuracy"),

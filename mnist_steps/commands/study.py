@@ -1,6 +1,5 @@
 """Many runs over seeds: `study`."""
 
-import json
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from mnist_steps.commands.options import (
     Json,
     Workers,
     parse_numbers,
+    print_json,
     print_table,
     refuse_workers_of_a_cluster,
     say,
@@ -180,7 +180,7 @@ def finish(report: "Report", left: dict[str, str], content: dict[str, Any] | Non
     failures = list(map(str, report.failures))
     if content is not None:
         counts = {"found": report.found, "made": report.made, "failures": failures, "left": left}
-        print(json.dumps(content | counts, indent=1))
+        print_json(content | counts)
     else:
         print(f"{report.found} runs found, {report.made} made, {len(left)} left to make.")
         for name, state in left.items():

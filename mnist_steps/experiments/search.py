@@ -292,17 +292,16 @@ def candidates(number: int, round_of: Experiment = SEARCH) -> list[Arm]:
     return [arm for arm in round_of.arms if arm.stage.number == number]
 
 
-def groups(found: Sequence[Tried]) -> dict[str, list[tuple[str, list[float]]]]:
-    """What was tried and its losses: networks by one recipe, recipes, and what keeps all places."""
+def groups(
+    found: Sequence[Tried], finalists: Sequence[Tried]
+) -> dict[str, list[tuple[str, list[float]]]]:
+    """What was tried and its losses: networks by one recipe, recipes, what keeps all places, and
+    the finalists with several seeds."""
     names = "networks, all by one recipe", "recipes of two of them", "the best, with dilation"
     grouped: dict[str, list[tuple[str, list[float]]]] = {name: [] for name in names}
     for one in found:
         kind = 2 if one.dilated else 0 if one.arm.stage.recipe == START else 1
         grouped[names[kind]].append((one.label, one.losses))
-    return grouped
-
-
-def finals(found: Sequence[Tried]) -> dict[str, list[tuple[str, list[float]]]]:
-    """The finalists and their losses, as one group more."""
-    seeds = len(found[0].runs)
-    return {f"finalists, {seeds} seeds each": [(one.label, one.losses) for one in found]}
+    seeds = len(finalists[0].runs)
+    last = [(one.label, one.losses) for one in finalists]
+    return grouped | {f"finalists, {seeds} seeds each": last}

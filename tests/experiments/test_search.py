@@ -60,12 +60,13 @@ def test_the_table_lists_a_stages_candidates_with_runs_the_lowest_loss_first(tmp
 
 
 def test_networks_by_one_recipe_stand_apart_from_recipes_and_from_dilated_ones():
-    networks, recipes, dilated = groups(tried(9)).values()
+    networks, recipes, dilated, finalists = groups(tried(9), tried(9, FINALS)).values()
     assert len(networks) + len(recipes) + len(dilated) == len(candidates(9))
     assert [label.partition(":")[0] for label, _ in networks if ":" in label] == ["wide", "deep"]
     assert {label.partition(":")[0] for label, _ in recipes} == {"wide", "deep"}
     assert "wide: weight decay" in dict(recipes)
     assert all("dilation" in label for label, _ in dilated)
+    assert {len(losses) for _, losses in finalists} == {FINALS.seeds}
 
 
 def test_the_first_round_has_one_seed_of_each_and_the_finals_several(tmp_path):

@@ -174,8 +174,13 @@ def test_words_of_a_fluid_figure_keep_their_size_and_stay_inside(browser, width)
             figure._repr_html_() for figure in (
                 figures.all_curves([stages.get(7), stages.get(8)]),
                 figures.bells({"stage 8": [99.36, 99.4, 99.5]}),
-                figures.candidates(search.groups(search.tried(9)), 0.001),
-                figures.candidates(search.groups(search.tried(10)), 0.002),
+                *(
+                    figures.candidates(
+                        search.groups(search.tried(number), search.tried(number, search.FINALS)),
+                        0.002,
+                    )
+                    for number in (9, 10)
+                ),
                 figures.frontier(FAMILY, OTHERS, PUBLISHED),
                 figures.rungs(
                     [figures.Rung(arm.title, [99.1, 99.4, 99.55], 40) for arm in LADDER.arms]
