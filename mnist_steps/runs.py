@@ -1,4 +1,4 @@
-"""Records: runs saved in the package, and the three checks that tie them to today's code.
+"""Records: runs saved in the package, and the four checks that tie them to today's code.
 
 A record is a folder with three files:
     run.json              what the run is and its figures; the same bytes whenever it is repeated

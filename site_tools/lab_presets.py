@@ -21,7 +21,7 @@ SCRIPTS = "javascripts/lab"
 DATA = "assets/lab"
 NAME = "presets.json"
 
-# The engine takes no network with more than 128 channels, which stages 1 and 2 have.
+# Stage 1 has more channels than the engine takes; an epoch of stage 2 would take many minutes.
 FIRST_STAGE = 3
 DIGITS = 8  # of the training images, to show what augmentation does
 CENTER = 22  # pixels that a central crop keeps: the only size that a design has a word for

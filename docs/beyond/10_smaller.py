@@ -44,7 +44,7 @@ figures.frontier(
 #
 # - say how parameters follow from the width,
 # - draw a frontier, accuracy against size, and read it,
-# - say what twice as many parameters buy, and where they stop buying.
+# - say what twice as many parameters buy, and where they buy less.
 #
 # ## The idea
 #
@@ -135,7 +135,7 @@ Text(f"""
 **It costs little, and surely something.** The mean falls by {cost:.2f} points (95 %
 interval {-change.interval.high:.2f} to {-change.interval.low:.2f}), {100 * cost:.0f}
 more of ten thousand digits. Fewer training digits are read as well, by
-{-learnt.difference:.2f} points: capacity is missing, not practice.
+{-learnt.difference:.2f} points, so this is not overfitting.
 """)
 
 # %% tags=["hide-input"]
@@ -192,11 +192,11 @@ voted, alone = answers.mode(dim=0).values, misread.sum(dim=1).float().mean()
 wrong, always = (voted != test.labels).sum(), misread.all(dim=0)
 pages.hold_to("the difference is luck", wrong < alone)
 Text(f"""
-The line bends: there is something that width does not buy. A run of stage 9 misreads
+The line bends: the wider, the less width buys. A run of stage 9 misreads
 {alone:.0f} digits on average, by nine views. Let its {len(earlier)} runs vote, and
-{wrong} stay wrong: the difference is luck of single runs. And {always.sum()} digits no
-run reads. This wall has a face: above is the label, below what most of them say. *Would
-you read the label?*
+{wrong} stay wrong: the difference is luck of single runs. And {always.sum()} digits
+none of them reads. This wall has a face: above is the label, below what most of them
+say. *Would you read the label?*
 """)
 
 # %% tags=["hide-input"]
@@ -233,11 +233,13 @@ figures.folded(
 
 # %% tags=["hide-input"]
 pages.hold_to("It is this", search.chosen(10).adopted)
+alike = [one for one in finalists if one.shape == search.chosen(9).shape]
+pages.hold_to("and the only finalist with those layers", len(alike) == 1)
 Text(f"""
 What is wanted here is small, so not the lowest loss decides, but a rule, fixed before
 any test digit was read: of the finalists with stage 9's layers the fewest parameters
 that read {TARGET + search.MARGIN:.2f} % of the validation digits on average. It is this
-stage.
+stage, and the only finalist with those layers.
 """)
 
 # %% [markdown]
@@ -316,7 +318,7 @@ for (small, more), (large, fewer) in itertools.pairwise(points):
         print(f"near {crossing:,.0f} parameters")
 
 # %% [markdown]
-# **3.** *A training broken on purpose.* One word saves nine tenths of this network's
+# **3.** *A training broken on purpose.* One word saves five sixths of this network's
 # parameters. It learns, and stays far behind. What did the word cost?
 
 

@@ -42,8 +42,8 @@ outcomes = [
 
 # %% tags=["hide-input"]
 Text(
-    f"Everything below is computed from the {len(records)} recorded runs, one a stage, "
-    "and "
+    f"Most of what follows is computed from the {len(records)} recorded runs, one a "
+    "stage, and "
     + (
         f"the {len(outcomes)} runs of the study over many seeds."
         if outcomes
@@ -472,8 +472,8 @@ Text(f"""
   three quarters of our networks get wrong;
   {len(set(doubted) & set(everybody.tolist()))} of the {len(everybody)} that all get
   wrong are doubted.
-- On {len(with_the_people)} of them our networks most often see what most of the people
-  saw, against the label.
+- On {len(with_the_people)} of them our networks most often see what more people saw
+  than the label.
 - {len(never) or "None"} of them {"is" if len(never) < 2 else "are"} read as labelled by
   every network.
 - Without these {len(doubted)} images the last stage's accuracy is

@@ -75,8 +75,8 @@ print(*sizes, sep=" → ")
 # ### Squeeze, then expand
 #
 # A layer's parameters grow with what comes in *times* what goes out, so a wide layer
-# behind a wide one is dear. **Squeeze** before you expand, and every product has one
-# narrow side. And expand you must: the larger the shapes that a layer sees, the more of
+# behind a wide one is dear. **Squeeze** before you expand, and no layer joins two of
+# the widest. And expand you must: the larger the shapes that a layer sees, the more of
 # them there are.
 
 # %% tags=["hide-input"]
@@ -156,10 +156,10 @@ settled = (
 )
 Text(
     f"The mean changes by {change.difference:+.2f} points. {settled} Seed by seed, the "
-    "digits tell more: "
+    "digits tell: "
     + "; ".join(
         f"with seed {seed}, stage 2 alone misreads {pair.only_second} and stage 1 "
-        f"alone {pair.only_first}; fair coins differ as much in "
+        f"alone {pair.only_first}; chance alone does as much in "
         f"{pair.p_value:.1%} of cases"
         for seed, pair in zip(shared, pairs, strict=True)
     )
@@ -325,13 +325,13 @@ figures.loss_by_step({"sound": losses_of(), "broken": losses_of(nn.ReLU())}, ste
 
 # %% [markdown] tags=["hint"]
 # Before the log-softmax, a digit that is out of the question should have a score far
-# below zero. What if it cannot?
+# below the others. What if none can go below zero?
 
 # %% [markdown] tags=["solution"]
 # There is a ReLU behind the last convolution, on the scores. No score can be below
-# zero, so a wrong digit is never ruled out. Worse: where a digit's score is zero for
-# every image, its gradient is zero too, and it never comes back. The last layer of a
-# network has no ReLU.
+# zero, so only raising the right one rules others out. Worse: where a digit's score is
+# zero for every image, its gradient is zero too, and it never comes back. The last
+# layer of a network has no ReLU.
 
 # %% [markdown] tags=["audit"]
 # ## The audit

@@ -2,7 +2,7 @@
 
 The code of a submission runs next to the program that traces it, so it can write whatever it
 likes in the trace's place. Hence nothing here is believed. The text is read as data, each
-operation must be one of those in `OPERATIONS` with exactly its attributes, each of them within
+operation must be one of `LAYERS` or `FUNCTIONS` with exactly its attributes, each of them within
 bounds, and every number that can be computed (shapes, parameters, MACs) is computed again from
 what remains, in `rebuild`. What the text says is then what is graded: a forger has only handed in
 another network.

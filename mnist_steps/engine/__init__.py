@@ -86,8 +86,8 @@ def fits(model: nn.Module) -> bool:
 def misfit(model: nn.Module) -> str | None:
     """Why a network for MNIST is not for this way, in words; None where it is, and gains by it.
 
-    It is for stages 2 to 8: convolutions of few channels, each perhaps with batch normalization,
-    ReLU and pooling, down to one pixel, and log-softmax.
+    It is for all stages but the first: convolutions of few channels, each perhaps with batch
+    normalization, ReLU and pooling, down to one pixel, and log-softmax.
     Raises MnistStepsError when there is no C compiler.
     """
     children = list(model.named_children())

@@ -304,5 +304,5 @@ def _kornia(kornia: Any, transform: Transform) -> nn.Module:
 def _unknown(transform: object) -> MnistStepsError:
     return MnistStepsError(
         f"found the transform {transform}: the benchmark does not know what other libraries call "
-        "it. Say so in mnist_steps/experiments/bench.py, or leave the stage out with --stages."
+        "it. Say so in mnist_steps/experiments/pipelines.py, or leave the stage out with --stages."
     )

@@ -235,6 +235,11 @@ class Tried:
         return statistics.fmean(one.history[-1].test_accuracy for one in self.runs)
 
     @property
+    def shape(self) -> str:
+        """Its layers without their channels."""
+        return re.sub(r"\d+@", "@", self.arm.layers)
+
+    @property
     def dilated(self) -> bool:
         return "x" in self.arm.layers
 
@@ -274,17 +279,12 @@ def chosen(number: int, store: Store = OURS) -> Tried:
     found = tried(number, FINALS, store)
     if number == 9:
         return found[0]
-    shape = _shape(chosen(9, store).arm.layers)
+    shape = chosen(9, store).shape
     enough = [
         one for one in found
-        if _shape(one.arm.layers) == shape and one.accuracy >= TARGET + MARGIN
+        if one.shape == shape and one.accuracy >= TARGET + MARGIN
     ]  # fmt: skip
     return min(enough, key=lambda one: one.arm.stage.parameters)
-
-
-def _shape(layers: str) -> str:
-    """Layers without their channels."""
-    return re.sub(r"\d+@", "@", layers)
 
 
 def candidates(number: int, round_of: Experiment = SEARCH) -> list[Arm]:

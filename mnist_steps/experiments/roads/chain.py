@@ -71,7 +71,7 @@ class Task:
         `recipe_of`
     recipe: of the epochs after the change, as `Recipe.as_data` gives it; None when there are none
     recipe_of: the stage whose network and normalization count
-    bits: of weights in the end, None for float32; rounded_from: while training too, or not
+    bits: of weights in the end, None for float32; rounded_while_training: or at the end only
     teacher, share, temperature: who teaches, and how, as `distillation.Teaching` says
     judged_on: 'test', or 'validation' to train on 55,000 images and judge on the other 5,000
     engine: what computes the epochs after the change: 'auto', 'torch' or 'engine'
