@@ -232,9 +232,9 @@ pages.hold_to("gave no more", "wider at the end" in lost and "the rate rises" in
 strided_one = next(one for one in finalists if not one.dilated)
 pages.hold_to("was lucky in the first round", strided_one.losses[0] < strided_one.loss)
 Text(f"""
-Each had one seed, which drops the worst and cannot pick the best. Wider layers, a
-higher peak rate, lighter crops and a little weight decay each lowered the loss, by less
-than luck: all four were taken, which of them count is open.
+One seed drops the worst, and cannot pick the best. Wider layers, a higher peak rate,
+lighter crops and a little weight decay each lowered the loss, by less than luck: all
+four were taken, which of them count is open.
 
 The finalists had {search.FINALS.seeds} seeds. Lowest, but hardly, is '{best.label}':
 it is this stage. Tried later, more channels before the average or another pace of the
@@ -400,8 +400,8 @@ there = sum(one >= public for one in once)
 short = (
     f"**Not yet:** the mean is {single.mean:.3f} %, and what is in the way is open."
     if single.mean < public
-    else f"**Yes, on average:** the mean is {single.mean:.3f} %, and {there} of "
-    f"{single.runs} runs end there or above."
+    else f"**Yes:** the mean is {single.mean:.3f} %, and {there} of {single.runs} "
+    "runs end there or above."
 )
 Text(f"""
 - **The target: yes, and by every run**, judged by one view: the lowest of
