@@ -238,8 +238,8 @@ four were taken, which of them count is open.
 
 The finalists had {search.FINALS.seeds} seeds. Lowest, but hardly, is '{best.label}':
 it is this stage. Tried later, more channels before the average or another pace of the
-rate gave no more. The best with a stride was lucky in the first
-round: {strided_one.losses[0]:.4f} with its one seed, {strided_one.loss:.4f} with
+rate gave no more. The best with a stride was lucky in the first round:
+{strided_one.losses[0]:.4f} with its one seed, {strided_one.loss:.4f} with
 {len(strided_one.runs)}. The winner of many is partly a winner by luck.
 """)
 

@@ -195,8 +195,8 @@ Text(f"""
 The line bends: the wider, the less width buys. A run of stage 9 misreads
 {alone:.0f} digits on average, by nine views. Let its {len(earlier)} runs vote, and
 {wrong} stay wrong: the difference is luck of single runs. And {always.sum()} digits
-none of them reads. This wall has a face: above is the label, below what most of them
-say. *Would you read the label?*
+none of them reads. Here they are: above is the label, below what most of the runs say.
+*Would you read the label?*
 """)
 
 # %% tags=["hide-input"]
@@ -233,8 +233,9 @@ figures.folded(
 
 # %% tags=["hide-input"]
 pages.hold_to("It is this", search.chosen(10).adopted)
-alike = [one for one in finalists if one.shape == search.chosen(9).shape]
-pages.hold_to("and the only finalist with those layers", len(alike) == 1)
+shapes = [one.shape for one in finalists]
+only = shapes.count(search.chosen(9).shape) == 1
+pages.hold_to("and the only finalist with those layers", only)
 Text(f"""
 What is wanted here is small, so not the lowest loss decides, but a rule, fixed before
 any test digit was read: of the finalists with stage 9's layers the fewest parameters

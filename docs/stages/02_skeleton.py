@@ -14,7 +14,7 @@ from mnist_steps.markup import Text
 
 stage, before = stages.get(2), stages.get(1)
 table = summary.summarize(stage.build(), (1, 28, 28))
-figures.ladder(stage)
+figures.plan(stage)
 
 # %% [markdown]
 # From top to bottom, maps shrink and what a unit sees grows. At the end one unit is
@@ -155,8 +155,7 @@ settled = (
     else f"95 % interval {change.interval:+.2f}."
 )
 Text(
-    f"The mean changes by {change.difference:+.2f} points. {settled} Seed by seed, the "
-    "digits tell: "
+    f"The mean changes by {change.difference:+.2f} points. {settled} Seed by seed: "
     + "; ".join(
         f"with seed {seed}, stage 2 alone misreads {pair.only_second} and stage 1 "
         f"alone {pair.only_first}; chance alone does as much in "

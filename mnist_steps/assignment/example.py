@@ -21,7 +21,7 @@ from mnist_steps.assignment.submission import MODEL, RECIPE, REPORT, Submission
 from mnist_steps.assignment.trainings import TrainingOutcome
 from mnist_steps.data import write_atomically
 from mnist_steps.recipes import Recipe
-from mnist_steps.stages import Stage, claim_of
+from mnist_steps.stages import BUDGET, TARGET, Stage, claim_of
 
 
 def write(stages: list[Stage], folder: Path) -> list[Path]:
@@ -81,8 +81,8 @@ def report_file(stage: Stage) -> str:
 ## Step {stage.number}: {stage.title}
 
 ### Target
-99.4 % of the test images, consistently in the last epochs, with fewer than
-8,000 parameters.
+{TARGET} % of the test images, consistently in the last epochs, with fewer than
+{BUDGET:,} parameters.
 
 ### Results
 Parameters: {claim.parameters:,}

@@ -13,10 +13,10 @@ from mnist_steps.figures.moving import (
 from mnist_steps.figures.networks import (
     budget,
     channel_profile,
-    ladder,
     network,
     network_change,
     places,
+    plan,
 )
 from mnist_steps.figures.roads import Kept, Place, roads_compared, what_is_left
 from mnist_steps.figures.signals import (
@@ -56,7 +56,7 @@ __all__ = [
     "forgetting",
     "frontier",
     "growth",
-    "ladder",
+    "plan",
     "loss_by_step",
     "misread",
     "mistakes",

@@ -387,7 +387,7 @@ def _places(stage: Stage) -> Figure:
 # --- The plan -------------------------------------------------------------------------------
 
 
-def ladder(stage: Stage | nn.Module) -> Figure:
+def plan(stage: Stage | nn.Module) -> Figure:
     """Layer by layer, the side of a map at the left and what a unit sees at the right."""
     columns = [Column("image", INPUT_SHAPE, 0, 0, 1), *columns_of(_model(stage))]
     size = INPUT_SHAPE[1]

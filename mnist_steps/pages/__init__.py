@@ -2,7 +2,7 @@
 
 from mnist_steps.markup import table
 from mnist_steps.pages.digits import newly
-from mnist_steps.pages.home import hero, ladder
+from mnist_steps.pages.home import every_seed, hero
 from mnist_steps.pages.parts import (
     candidates,
     field_claims,
@@ -24,7 +24,7 @@ __all__ = [
     "field_claims",
     "hero",
     "hold_to",
-    "ladder",
+    "every_seed",
     "model_difference",
     "newly",
     "predict",

@@ -74,7 +74,7 @@ def answer_of(found: Verdict) -> tuple[str, str]:
     )
 
 
-def ladder(store: Store = OURS) -> Html:
+def every_seed(store: Store = OURS) -> Html:
     """Accuracy beside size: every seed of every stage, by one view of each digit or by nine.
 
     A switch that needs no script shows one of two figures.

@@ -210,11 +210,11 @@ def test_what_compares_with_the_original_refuses_it(own):
 
 def test_the_index_shows_its_seeds(store):
     summary = store.summary(OWN)
-    assert f"Stage 90, Made up, by one view: mean {summary.mean:.3f} %" in pages.ladder().text
+    assert f"Stage 90, Made up, by one view: mean {summary.mean:.3f} %" in pages.every_seed().text
 
 
 def test_before_it_is_trained_it_has_no_dot_on_the_ladder(own):
-    assert "Made up" not in pages.ladder().text
+    assert "Made up" not in pages.every_seed().text
 
 
 def test_the_eight_stages_stay_eight(own):
