@@ -174,7 +174,8 @@ def frontier(
         parts += level(y, 11, 82, f"{mark:g}", aim)
     for size in SIZES:
         if across.first <= size <= across.last:
-            parts.append(text(across(size), height + 18, f"{size:,}", "muted", "middle"))
+            words = f"{size:,}"
+            parts.append(text(across(size), height + 18, words, "muted", "middle", small=True))
     parts.append(text(46, height + 36, "parameters", "muted", "middle"))
     means = [(across(count), down(100 - statistics.fmean(finals))) for count, finals in family]
     parts.append(stretched([curve(means, "test", 1.8)], height))
