@@ -38,6 +38,7 @@ CHECKSUMS = {
 }
 
 TRAIN_SIZE, VALIDATION_SIZE, TEST_SIZE = 60_000, 5_000, 10_000  # validation is a part of train
+INPUT_SHAPE = (1, 28, 28)  # of an image: channels, height, width
 
 NAME_A_FOLDER = "Name one that can be written with MNIST_STEPS_DATA."
 
@@ -93,6 +94,18 @@ class Mnist:
     @property
     def validation(self) -> Split:
         return self.full_train[-VALIDATION_SIZE:]
+
+    def halves(self, judged_on: str) -> tuple[Split, Split]:
+        """What is trained on and what is judged, which is 'test' or 'validation'."""
+        if judged_on == "validation":
+            return self.train, self.validation
+        return self.full_train, self.test
+
+
+def sizes(judged_on: str) -> tuple[int, int]:
+    """How many images `Mnist.halves` has."""
+    held_out = VALIDATION_SIZE if judged_on == "validation" else 0
+    return TRAIN_SIZE - held_out, held_out or TEST_SIZE
 
 
 @functools.cache

@@ -50,13 +50,8 @@ def log_probabilities(model: nn.Module, images: Tensor, normalization: Normaliza
     images: uint8 tensor (N, 1, 28, 28)
     """
     model.eval()
-    parts = [model(normalize(batch.float() / 255, normalization)) for batch in images.split(BATCH)]
+    parts = [model(normalization(batch.float() / 255)) for batch in images.split(BATCH)]
     return torch.cat(parts).cpu()
-
-
-def normalize(images: Tensor, normalization: Normalization) -> Tensor:
-    """Images with values in [0, 1] as a network takes them; any shape."""
-    return (images - normalization.mean) / normalization.sd
 
 
 def evaluate(

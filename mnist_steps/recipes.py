@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import (
     LRScheduler,
@@ -106,6 +107,10 @@ class Normalization:
     mean: float
     sd: float
 
+    def __call__(self, images: Tensor) -> Tensor:
+        """Images with values in [0, 1] as a network takes them; any shape."""
+        return (images - self.mean) / self.sd
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -139,6 +144,15 @@ class Recipe:
     def steps_per_epoch(self, images: int) -> int:
         """Batches of an epoch over so many images; the last may be smaller than others."""
         return -(-images // self.batch_size)
+
+    @property
+    def views(self) -> int:
+        """How many shifts of a test image are judged in the end."""
+        return (2 * self.test_shifts + 1) ** 2
+
+    def judges_by_shifts(self, epoch: int) -> bool:
+        """Whether test images are judged by their shifts after this epoch, counted from 1."""
+        return self.test_shifts > 0 and self.epochs - epoch < self.shifted_epochs
 
     def __post_init__(self) -> None:
         """Raises MnistStepsError when there would be nothing to train on."""

@@ -44,7 +44,6 @@ from mnist_steps.training import (
 
 RECORDS = Path(__file__).parent / "records"
 FORMAT = 1
-INPUT_SHAPE = (1, 28, 28)
 WEIGHTS = "weights."  # begins the names of weights among the tensors
 MAX_WEIGHTS_BYTES = 2_000_000  # stage 1's weights take 25 MB, too much for a repository
 
@@ -62,7 +61,7 @@ def identity(stage: Stage, seed: int) -> dict[str, Any]:
     """What decides a run, as plain data: the recipe, the traced network and the data set."""
     recipe = stage.recipe.as_data()
     recipe["seed"] = seed
-    network = graph.trace(stage.build(), INPUT_SHAPE).as_data()
+    network = graph.trace(stage.build(), data.INPUT_SHAPE).as_data()
     # A round trip through JSON, so that the result compares equal to one read from a file.
     result: dict[str, Any] = json.loads(
         json.dumps({"recipe": recipe, "graph": network, "data": data.CHECKSUMS})

@@ -84,11 +84,11 @@ def presets() -> list[dict[str, Any]]:
 
 def layers_of(network: Any) -> list[dict[str, Any]]:
     """The network's layers as rows of a design, up to its end, which all designs share."""
-    from mnist_steps import graph, runs
+    from mnist_steps import data, graph
     from mnist_steps.errors import MnistStepsError
 
     rows = []
-    for node in graph.trace(network, runs.INPUT_SHAPE).nodes:
+    for node in graph.trace(network, data.INPUT_SHAPE).nodes:
         if node.op.lower() in ("flatten", "logsoftmax"):
             continue
         row = _row(node.op, node.attributes)

@@ -110,16 +110,13 @@ def least_evidence(number: int) -> float:
     """What all but one in ONE_IN training digits reach: the logarithm of the sum of e^score."""
     import torch
 
-    from mnist_steps import data, evaluation, runs
+    from mnist_steps import data, runs
 
     run = runs.load(number)
     network = torch.nn.Sequential(*list(run.build().children())[:-1])  # without the log-softmax
     images = data.mnist().full_train.images[:JUDGED].float() / 255
     with torch.inference_mode():
-        parts = [
-            network(evaluation.normalize(some, run.stage.recipe.normalize_test))
-            for some in images.split(500)
-        ]
+        parts = [network(run.stage.recipe.normalize_test(some)) for some in images.split(500)]
     evidence = torch.cat(parts).logsumexp(dim=1)
     return round(evidence.quantile(1 / ONE_IN).item(), 3)
 

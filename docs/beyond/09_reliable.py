@@ -347,7 +347,7 @@ for name, found in losses.items():
         moved = augment.augment(images.float() / 255, moves, numbers)
         seen.setdefault(name, moved)
         optimizer.zero_grad()
-        outputs = network(evaluation.normalize(moved, stage.recipe.normalize_train))
+        outputs = network(stage.recipe.normalize_train(moved))
         loss = nn.functional.nll_loss(outputs, labels)
         loss.backward()
         optimizer.step()

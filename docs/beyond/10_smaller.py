@@ -12,7 +12,7 @@ import statistics
 import torch
 from torch import nn
 
-from mnist_steps import data, evaluation, figures, pages, runs, stages, summary
+from mnist_steps import data, figures, pages, runs, stages, summary
 from mnist_steps.experiments import evidence, frontier, search, study
 from mnist_steps.markup import Text, link
 from mnist_steps.stages import TARGET
@@ -333,7 +333,7 @@ def narrow(groups):
 
 
 train = data.mnist().full_train[:3200]
-digits = evaluation.normalize(train.images.float() / 255, stage.recipe.normalize_train)
+digits = stage.recipe.normalize_train(train.images.float() / 255)
 networks, losses = {}, {"healthy": [], "broken": []}
 for name, found in losses.items():
     torch.manual_seed(8)

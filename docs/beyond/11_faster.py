@@ -298,7 +298,7 @@ for pixels in (1, 2, 3):
 
 # %% tags=["fold"]
 train = data.mnist().full_train[:12800]
-digits = evaluation.normalize(train.images.float() / 255, stage.recipe.normalize_train)
+digits = stage.recipe.normalize_train(train.images.float() / 255)
 
 
 def losses_of(rate, normalized):

@@ -598,7 +598,7 @@ for one, name in chosen:
     prune.remove(one, name)  # the zeros are to stay, so make them permanent
 optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
 train = data.mnist().full_train[:64]
-digits = evaluation.normalize(train.images.float() / 255, recipe.normalize_train)
+digits = recipe.normalize_train(train.images.float() / 255)
 for step in range(3):
     zeros = sum(int((one.weight == 0).sum()) for one, _ in chosen)
     print(f"step {step}: {zeros:,} zeros")

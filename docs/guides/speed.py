@@ -25,7 +25,6 @@ from mnist_steps import (
     augment,
     data,
     engine,
-    evaluation,
     figures,
     pages,
     runs,
@@ -63,7 +62,7 @@ start = time.perf_counter()
 for chosen in torch.arange(count).split(recipe.batch_size):
     images = split.images[chosen].float() / 255
     images = augment.augment(images, recipe.augmentation, generator)
-    images = evaluation.normalize(images, recipe.normalize_train)
+    images = recipe.normalize_train(images)
 our_seconds = time.perf_counter() - start
 
 # %% tags=["hide-input"]

@@ -255,8 +255,8 @@ print(f"{kernel.numel():,} numbers, and not one to learn")
 # flattening and the log-softmax. Normalize the image as the recipe does.
 
 # %% tags=["solution"]
-model, constants = run.build(), stage.recipe.normalize_test
-seven = evaluation.normalize(test.images[:1].float() / 255, constants)
+model, normalize = run.build(), stage.recipe.normalize_test
+seven = normalize(test.images[:1].float() / 255)
 with torch.no_grad():
     maps_of_seven = nn.Sequential(*list(model.children())[:-3])(seven)  # (1, 10, 6, 6)
 print(maps_of_seven[0, 7].round(decimals=1))
@@ -272,7 +272,7 @@ torch.manual_seed(8)
 network = nn.Sequential(*list(stage.build().children())[:-1], nn.LogSoftmax(dim=0))
 optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
 train = data.mnist().full_train[:6400]
-digits = evaluation.normalize(train.images.float() / 255, stage.recipe.normalize_train)
+digits = stage.recipe.normalize_train(train.images.float() / 255)
 
 losses, right = [], []
 for images, labels in zip(digits.split(64), train.labels.split(64), strict=True):

@@ -370,7 +370,7 @@ torch.manual_seed(8)
 network = Careless()
 optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
 train = data.mnist().full_train[:3200]
-digits = evaluation.normalize(train.images.float() / 255, stage.recipe.normalize_train)
+digits = stage.recipe.normalize_train(train.images.float() / 255)
 
 losses = []
 for images, labels in zip(digits.split(64), train.labels.split(64), strict=True):

@@ -10,7 +10,7 @@ import bisect
 import torch
 from torch import nn
 
-from mnist_steps import data, evaluation, figures, pages, runs, stages, summary
+from mnist_steps import data, figures, pages, runs, stages, summary
 from mnist_steps.experiments import ablation, evidence, study
 from mnist_steps.markup import Text
 from mnist_steps.stages import BUDGET
@@ -264,7 +264,7 @@ print(f"a coin gives {thrown / 2:.0f} ± {thrown**0.5 / 2:.0f} heads in {thrown}
 
 # %% tags=["fold"]
 train = data.mnist().full_train[:1600]
-digits = evaluation.normalize(train.images.float() / 255, stage.recipe.normalize_train)
+digits = stage.recipe.normalize_train(train.images.float() / 255)
 networks, losses = {}, {"healthy": [], "broken": []}
 for name, found in losses.items():
     torch.manual_seed(8)

@@ -8,7 +8,7 @@
 import bisect
 import statistics
 
-from mnist_steps import data, evaluation, figures, pages, runs, stages, summary
+from mnist_steps import data, figures, pages, runs, stages, summary
 from mnist_steps.experiments import evidence, study
 from mnist_steps.experiments.causes import CAUSES
 from mnist_steps.markup import Text
@@ -309,7 +309,7 @@ for each in stages.ORIGINAL:
 
 # %% tags=["fold"]
 train = data.mnist().full_train[:1600]
-digits = evaluation.normalize(train.images.float() / 255, stage.recipe.normalize_train)
+digits = stage.recipe.normalize_train(train.images.float() / 255)
 batches = list(zip(digits.split(32), train.labels.split(32), strict=True))
 epochs, losses, used = 2, {"healthy": [], "broken": []}, {}
 for name, found in losses.items():

@@ -19,7 +19,7 @@ from mnist_steps.assignment.rules import Assignment
 from mnist_steps.assignment.sandbox import Traced
 from mnist_steps.assignment.submission import MODEL, RECIPE, REPORT, Submission
 from mnist_steps.assignment.trainings import TrainingOutcome
-from mnist_steps.data import write_atomically
+from mnist_steps.data import INPUT_SHAPE, write_atomically
 from mnist_steps.recipes import Recipe
 from mnist_steps.stages import BUDGET, TARGET, Stage, claim_of
 
@@ -70,7 +70,7 @@ def recipe_file(recipe: Recipe) -> str:
 
 def report_file(stage: Stage) -> str:
     claim = claim_of(stage)
-    kinds = {node.name: node.op for node in graph.trace(stage.build(), runs.INPUT_SHAPE).nodes}
+    kinds = {node.name: node.op for node in graph.trace(stage.build(), INPUT_SHAPE).nodes}
     fields = "\n".join(
         f"| {name} | {field} |" for name, field in claim.receptive_fields.items() if name in kinds
     )
@@ -124,7 +124,7 @@ def _grade(stage: Stage, assignment: Assignment) -> Grade:
     files = files_of(stage)
     digest = hashlib.sha256("".join(files.values()).encode()).hexdigest()
     found = Submission(files[MODEL], files[RECIPE], files[REPORT], digest)
-    traced = graph.trace(stage.build(), runs.INPUT_SHAPE).as_data()
+    traced = graph.trace(stage.build(), INPUT_SHAPE).as_data()
 
     def trace(source: str, unsafe: bool) -> Traced:
         return Traced(json.dumps(traced).encode(), "", "none")

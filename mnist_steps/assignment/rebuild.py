@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from mnist_steps import graph, receptive_field
 from mnist_steps.assignment import schema
 from mnist_steps.assignment.schema import Description, GraphRefused, Operation
+from mnist_steps.data import INPUT_SHAPE
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.graph import INPUT, Graph
 from mnist_steps.graph.places import first_line
@@ -185,7 +186,7 @@ class Network:
         with torch.device("meta"):  # the network only: padding's maps are computed
             built = self.build()
         try:
-            analysis = receptive_field.analyze(built, schema.INPUT_SHAPE)
+            analysis = receptive_field.analyze(built, INPUT_SHAPE)
         except MnistStepsError as error:
             raise GraphRefused(f"no receptive fields: {first_line(error).rstrip('.')}.") from error
         names = _names(self.description, analysis.graph)
@@ -204,7 +205,7 @@ def rebuild(description: Description) -> Network:
     if total > MOST_PARAMETERS:
         raise GraphRefused(f"{total:,} parameters are more than {MOST_PARAMETERS:,}.")
     try:
-        found = graph.trace(model, schema.INPUT_SHAPE)
+        found = graph.trace(model, INPUT_SHAPE)
     except MnistStepsError as error:
         raise GraphRefused(
             f"the layers do not fit together: {first_line(error).rstrip('.')}."

@@ -30,6 +30,7 @@ from typing import IO, Any
 
 from mnist_steps.assignment import schema, syscalls
 from mnist_steps.assignment.findings import one_line
+from mnist_steps.data import INPUT_SHAPE
 from mnist_steps.errors import MnistStepsError
 
 PACKAGE = Path(__file__).parents[1]
@@ -192,7 +193,7 @@ def _program(found: str, limits: Limits) -> list[str]:
         "user": _stranger() if becomes_another else None,
         "paths": [str(path) for path in (*_libraries(), JAIL if jailed else PACKAGE.parent)],
         "refused": syscalls.program().hex() if jailed else "",
-        "shape": schema.INPUT_SHAPE,
+        "shape": INPUT_SHAPE,
         "cpu_seconds": limits.cpu_seconds,
         "memory_bytes": limits.memory_bytes,
         "limited": jailed,

@@ -19,11 +19,11 @@ from torch import nn
 
 from mnist_steps import graph
 from mnist_steps.assignment.findings import one_line
+from mnist_steps.data import INPUT_SHAPE
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.graph import INPUT
 from mnist_steps.graph.besides import KINDS, Besides
 
-INPUT_SHAPE = (1, 28, 28)
 CLASSES = 10
 
 LARGEST_TEXT = 64 * 1024  # bytes; the largest of the eight stages takes 7,300

@@ -25,7 +25,6 @@ from mnist_steps.assignment.findings import one_line
 from mnist_steps.assignment.journal import Journal
 from mnist_steps.assignment.rebuild import Network
 from mnist_steps.assignment.rules import Assignment
-from mnist_steps.assignment.schema import INPUT_SHAPE
 from mnist_steps.engine import choose
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.recipes import Recipe
@@ -185,7 +184,7 @@ def apart(task: TrainingTask) -> TrainingOutcome:
 def twin(task: TrainingTask) -> TrainingTask:
     """A training of one epoch of few images, made as the task is, that is known to succeed."""
     model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.LogSoftmax(1))
-    description = json.dumps(graph.trace(model, INPUT_SHAPE).as_data())
+    description = json.dumps(graph.trace(model, data.INPUT_SHAPE).as_data())
     recipe = Recipe.from_data(task.recipe)
     small = dataclasses.replace(recipe, epochs=1, schedule=None, batch_size=64)
     return task_for(f"{task.name}, its twin", rebuild.read(description), small, 1, 64, task.device)

@@ -221,7 +221,7 @@ class Trainer:
         images = self.move(images, maps)
         mark("augmentation")
 
-        log_probabilities = self.forward((images - self.normalization.mean) / self.normalization.sd)
+        log_probabilities = self.forward(self.normalization(images))
         loss = self.loss(log_probabilities, labels, chosen)
         mark("forward")
 

@@ -265,7 +265,6 @@ def _compare_pairs(base: dict[int, float], other: dict[int, float]) -> Compariso
     differences = [other[seed] - base[seed] for seed in sorted(base.keys() & other.keys())]
     if not differences:
         return None
-    mean = statistics.fmean(differences)
-    if len(differences) < evidence.FEWEST_RUNS:
-        return Comparison(mean, None, None)
-    return Comparison(mean, evidence.bootstrap(differences), statistics.stdev(differences))
+    interval = evidence.interval(differences)
+    spread = statistics.stdev(differences) if interval else None
+    return Comparison(statistics.fmean(differences), interval, spread)

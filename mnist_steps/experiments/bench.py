@@ -288,7 +288,7 @@ def breakdown(stage: Stage, steps: int, engine: str = "torch") -> Breakdown:
     timed_steps(trained, 1)
     _, seconds = timed_steps(trained, steps)
     batch_size = stage.recipe.batch_size
-    forward = graph.count_multiplications(graph.trace(stage.build(), runs.INPUT_SHAPE))
+    forward = graph.count_multiplications(graph.trace(stage.build(), data.INPUT_SHAPE))
     return Breakdown(
         seconds={part: statistics.median(values) for part, values in seconds.items()},
         batch_size=batch_size,

@@ -186,6 +186,11 @@ def bootstrap(
     return _middle(means, confidence, len(values), models=1)
 
 
+def interval(values: Sequence[float]) -> Interval | None:
+    """As `bootstrap`; None where there are too few runs to say."""
+    return bootstrap(values) if len(values) >= FEWEST_RUNS else None
+
+
 @dataclass(frozen=True)
 class Verdict:
     """Whether a network reaches the target, by several runs whose test images are judged once.
@@ -242,7 +247,7 @@ def verdict(runs: Sequence[Sequence[float]], target: float = TARGET) -> Verdict:
     return Verdict(
         runs=len(runs),
         mean=statistics.fmean(finals),
-        interval=bootstrap(finals) if len(finals) >= FEWEST_RUNS else None,
+        interval=interval(finals),
         end=sum(final >= target for final in finals),
         hold=sum(run_figures(run).passes(target) for run in runs),
         target=target,

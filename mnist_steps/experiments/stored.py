@@ -50,7 +50,7 @@ def misjudged(
     images, accuracy: how many there were, and the percent recognised, as the outcome notes it
     wrong: positions of those not recognised
     """
-    expected = data.VALIDATION_SIZE if judged_on == "validation" else data.TEST_SIZE
+    _, expected = data.sizes(judged_on)
     if images != expected or any(place >= expected for place in wrong):
         yield f"it was judged on other images than the {expected} that there are"
     right = 100 - 100 * len(wrong) / expected

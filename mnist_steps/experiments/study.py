@@ -279,10 +279,7 @@ def train(task: Task) -> Outcome:
     with training.one_at_a_time(task.threads):
         start = time.perf_counter()
         data.mnist.cache_clear()  # each run reads the data, so that all take the same
-        mnist = data.mnist()
-        train_split, judge = mnist.full_train, mnist.test
-        if task.judged_on == "validation":
-            train_split, judge = mnist.train, mnist.validation
+        train_split, judge = data.mnist().halves(task.judged_on)
         under_way = Training(
             stage,
             task.seed,
@@ -378,11 +375,10 @@ class Store(stored.Store[Task, Outcome]):
         if "seed" in outcome.recipe:  # a part of the recipe in older outcomes
             wanted["recipe"]["seed"] = task.seed
         yield from runs.differences(wanted, {name: getattr(outcome, name) for name in names})
-        held_out = data.VALIDATION_SIZE if task.judged_on == "validation" else 0
-        trained_on = min(data.TRAIN_SIZE - held_out, task.train_images or data.TRAIN_SIZE)
+        trained_on, images = data.sizes(task.judged_on)
+        trained_on = min(trained_on, task.train_images or trained_on)
         noted = "one_view_accuracy" in outcome.epochs
         recipe = Recipe.from_data(task.recipe)
-        images = held_out or data.TEST_SIZE
         yield from contradictions.of_epochs(outcome.history, recipe, trained_on, images, noted)
         final = outcome.test_accuracies[-1]
         yield from stored.misjudged(outcome.images, outcome.wrong, final, task.judged_on)
@@ -490,11 +486,10 @@ def describe(tasks: Iterable[Task], store: Store) -> list[dict[str, Any]]:
 def summaries(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """The summaries of several runs of one model as plain data, None where there is none."""
     one_view, verdict = one_view_summary(outcomes), verdict_of(outcomes)
-    finals = [outcome.figures.final for outcome in outcomes]
-    sure = len(finals) >= evidence.FEWEST_RUNS
+    interval = evidence.interval([outcome.figures.final for outcome in outcomes])
     return {
         "study": asdict(summary_of(outcomes)) if outcomes else None,
         "one_view": one_view and asdict(one_view),
-        "interval": asdict(evidence.bootstrap(finals)) if sure else None,
+        "interval": interval and asdict(interval),
         "verdict": verdict and verdict.as_data(),
     }

@@ -34,7 +34,7 @@ def _test_digit(label: int) -> Tensor:
 
 def _taken(images: Tensor, run: Run) -> Tensor:
     """Digits as the run's network takes them, float (N, 1, 28, 28). images: uint8, likewise"""
-    return evaluation.normalize(images.float() / 255, run.stage.recipe.normalize_test)
+    return run.stage.recipe.normalize_test(images.float() / 255)
 
 
 def _signed(value: float, digits: int = 2) -> str:

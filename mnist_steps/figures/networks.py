@@ -18,8 +18,6 @@ from mnist_steps.figures.style import Figure
 from mnist_steps.receptive_field import times
 from mnist_steps.stages import Stage
 
-INPUT_SHAPE = (1, 28, 28)
-
 # Of a column, in pixels.
 ACROSS = 49  # seven are as wide as a telephone
 MAP = 40  # side of a map as large as the image
@@ -91,7 +89,7 @@ class Column:
 
 def columns_of(model: nn.Module) -> list[Column]:
     """A network's columns in the order in which data flows. Raises as receptive_field.analyze."""
-    analysis = receptive_field.analyze(model, INPUT_SHAPE)
+    analysis = receptive_field.analyze(model, data.INPUT_SHAPE)
     fields = {layer.name: layer for layer in analysis}
     found: list[Column] = []
     taken, products = analysis.graph.input_shapes(), graph.count_multiplications(analysis.graph)
@@ -178,7 +176,7 @@ def _title(stage: Stage | nn.Module) -> str:
 def _panels(
     title: str, columns: Sequence[Column], most: int, coloured: set[str]
 ) -> tuple[Figure, ...]:
-    image = Column("image", INPUT_SHAPE, 0, 0, 1)
+    image = Column("image", data.INPUT_SHAPE, 0, 0, 1)
     total = sum(column.parameters for column in columns)
     lines = max(len(column.notes) + len(column.sources) for column in columns)
     figures = []
@@ -251,7 +249,7 @@ def _brief(name: str) -> str:
 
 def _maps(column: Column, middle: float, top: float, ink: str) -> list[str]:
     """A stack of squares, the frontmost last."""
-    maps, side = column.shape[0], MAP * column.side / INPUT_SHAPE[1]
+    maps, side = column.shape[0], MAP * column.side / data.INPUT_SHAPE[1]
     if column.name == "image":
         left, above = middle - side / 2, top + 8
         return [
@@ -274,7 +272,7 @@ def _maps(column: Column, middle: float, top: float, ink: str) -> list[str]:
 
 def _fields(columns: Sequence[Column]) -> tuple[Figure, ...]:
     """For each layer the digit, and on it what the unit in the middle of its map sees."""
-    size = INPUT_SHAPE[1]
+    size = data.INPUT_SHAPE[1]
     figures = []
     for part in _split(columns):
         parts, seen = [], []
@@ -359,7 +357,7 @@ def places(stages: Sequence[Stage]) -> Panels:
 def _places(stage: Stage) -> Figure:
     first = next(layer for layer in stage.build().modules() if isinstance(layer, nn.Conv2d))
     kernel, stride = first.kernel_size[0], first.stride[0]
-    size = INPUT_SHAPE[1]
+    size = data.INPUT_SHAPE[1]
     count = (size - kernel) // stride + 1
     left, top, pixel = 2.0, 20.0, 7.0
     title = f"{_title(stage)}: {count}×{count} places"
@@ -389,8 +387,8 @@ def _places(stage: Stage) -> Figure:
 
 def plan(stage: Stage | nn.Module) -> Figure:
     """Layer by layer, the side of a map at the left and what a unit sees at the right."""
-    columns = [Column("image", INPUT_SHAPE, 0, 0, 1), *columns_of(_model(stage))]
-    size = INPUT_SHAPE[1]
+    columns = [Column("image", data.INPUT_SHAPE, 0, 0, 1), *columns_of(_model(stage))]
+    size = data.INPUT_SHAPE[1]
     widest = max(size, *(column.sees or 0 for column in columns))
     left, right, unit = 140, 204, 112 / widest  # where the bars begin, pixels for one pixel
     parts = [

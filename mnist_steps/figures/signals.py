@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mnist_steps import data, evaluation, training
+from mnist_steps import data, training
 from mnist_steps.figures.containers import Panels
 from mnist_steps.figures.style import (
     PALETTE,
@@ -55,7 +55,7 @@ def signal_at_start(stage: Stage, count: int = 128) -> Signal:
 def _some_digits(count: int) -> tuple[Tensor, Tensor]:
     """The first training images, (N, 1, 28, 28), normalized as those of stage 1; their labels."""
     some = data.mnist().full_train[:count]
-    return evaluation.normalize(some.images.float() / 255, TRAIN_PIXELS), some.labels
+    return TRAIN_PIXELS(some.images.float() / 255), some.labels
 
 
 def signal_of(model: nn.Module, images: Tensor, labels: Tensor) -> Signal:

@@ -69,13 +69,12 @@ def rows_of(stage: Stage, outcomes: Sequence[Outcome], views: int | None = None)
     views: 1 or 9 for one row; None for both where the stage's recipe has several
     A stage that has no more than one view has one row, whatever is asked for.
     """
-    shifts = stage.recipe.test_shifts
+    several = stage.recipe.views
     found = []
-    if views == 1 or views is None or not shifts:
+    if views == 1 or views is None or several == 1:
         noted = [one.one_view_accuracies for one in outcomes]
         found.append(_row(stage, 1, len(outcomes), [each for each in noted if each is not None]))
-    if shifts and views != 1:
-        several = (2 * shifts + 1) ** 2
+    if several > 1 and views != 1:
         found.append(_row(stage, several, len(outcomes), [one.test_accuracies for one in outcomes]))
     return found
 
@@ -239,8 +238,7 @@ def rungs(steps: Sequence[Rung]) -> Figure:
     described = []
     for place, step in enumerate(steps):
         top, mean = TOP + ROW * place, statistics.fmean(step.finals)
-        few = len(step.finals) < evidence.FEWEST_RUNS
-        interval = None if few else evidence.bootstrap(step.finals)
+        interval = evidence.interval(step.finals)
         parts.append(text(1.5, top + 13, f"{place + 1}. {step.title}", "ink"))
         parts += _dots(axis, top + 28, step.finals, interval, ring=step.views > 1)
         for x, figure in ((82, f"{mean:.3f}"), (98, f"{step.seconds:.1f}")):

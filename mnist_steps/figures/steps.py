@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mnist_steps import data, evaluation, recipes, stages
+from mnist_steps import data, recipes, stages
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.figures.containers import Moving, Panels
 from mnist_steps.figures.style import PALETTE, Figure, aim, axes_row, finish
@@ -63,7 +63,7 @@ def channel_over_steps(
     """
     under_way = Training(stage, seed, torch.device("cpu"))
     some = under_way.train_split[:128]
-    images = evaluation.normalize(some.images.float() / 255, stage.recipe.normalize_train)
+    images = stage.recipe.normalize_train(some.images.float() / 255)
     found: list[list[Moment]] = [[] for _ in layers]
     learnt: list[tuple[float, float]] = []
     wanted, step = set(steps), 0

@@ -58,7 +58,7 @@ def entries(store: Store = OURS) -> list[Entry]:
         Entry(
             run,
             run.wrong(labels),
-            summary.summarize(run.stage.build(), runs.INPUT_SHAPE),
+            summary.summarize(run.stage.build(), data.INPUT_SHAPE),
             store.outcomes(run.stage),
         )
         for run in map(runs.load_if_any, stages.STAGES)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from mnist_steps import graph, runs, stages
-from mnist_steps.data import json_bytes, write_atomically
+from mnist_steps.data import INPUT_SHAPE, json_bytes, write_atomically
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.stages import Stage
 from mnist_steps.training import Run
@@ -45,7 +45,7 @@ def export(number: int, folder: Path, seed: int | None = None) -> dict[str, Any]
             "mean": stage.recipe.normalize_test.mean,
             "sd": stage.recipe.normalize_test.sd,
         },
-        "input_shape": list(runs.INPUT_SHAPE),
+        "input_shape": list(INPUT_SHAPE),
         "weights": {
             "file": "weights.bin",
             "type": "float32, little-endian",
@@ -67,7 +67,7 @@ def describe(run: Run) -> tuple[list[dict[str, Any]], bytes]:
     Raises MnistStepsError when the network is not a plain chain of layers with own weights.
     """
     assert run.weights is not None
-    nodes = graph.trace(run.stage.build(), runs.INPUT_SHAPE).nodes
+    nodes = graph.trace(run.stage.build(), INPUT_SHAPE).nodes
     layers, packed = [], bytearray()
     previous = graph.INPUT
     for node in nodes:

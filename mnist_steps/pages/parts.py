@@ -81,7 +81,7 @@ def recipe_change(before: Stage, after: Stage) -> Html:
 def describe_recipe(recipe: Recipe) -> dict[str, str]:
     """Each part of a recipe in words."""
     train, test = recipe.normalize_train, recipe.normalize_test
-    views, last = (2 * recipe.test_shifts + 1) ** 2, recipe.shifted_epochs
+    views, last = recipe.views, recipe.shifted_epochs
     when = "at the end" if last == 1 else f"after each of the last {last} epochs"
     return {
         "batch size": f"{recipe.batch_size}",
@@ -220,7 +220,7 @@ def field_claims(stage: Stage) -> Html:
     Fields here are square; the number is the side in pixels.
     Raises MnistStepsError for a stage of our own.
     """
-    analysis = receptive_field.analyze(stage.build(), runs.INPUT_SHAPE)
+    analysis = receptive_field.analyze(stage.build(), data.INPUT_SHAPE)
     rows = []
     for name, claimed in claim_of(stage).receptive_fields.items():
         height, width = analysis[name].size

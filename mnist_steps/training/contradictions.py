@@ -36,8 +36,7 @@ def of_epochs(
         yield f"it has {len(epochs)} epochs, its recipe {recipe.epochs}"
         return
     for number, epoch in enumerate(epochs, start=1):
-        last = recipe.epochs - number < recipe.shifted_epochs
-        several = one_view_noted and recipe.test_shifts > 0 and last
+        several = one_view_noted and recipe.judges_by_shifts(number)
         one_view = (epoch.one_view_loss, epoch.one_view_accuracy)
         if [figure is not None for figure in one_view] != [several] * 2:
             yield (

@@ -18,7 +18,6 @@ from mnist_steps.augment import Affine, augment, draw
 from mnist_steps.data import Split
 from mnist_steps.engine import Trainer
 from mnist_steps.errors import MnistStepsError
-from mnist_steps.evaluation import normalize
 from mnist_steps.recipes import Recipe
 
 DRAWN_AT_ONCE = 64  # batches; a few megabytes of random numbers
@@ -50,7 +49,7 @@ def train_epoch(
         images = augment(images, recipe.augmentation, generator)
 
         optimizer.zero_grad()
-        log_probabilities = model(normalize(images, recipe.normalize_train))  # (N, 10)
+        log_probabilities = model(recipe.normalize_train(images))  # (N, 10)
         if not losses:  # the first batch shows what the network returns
             demand_log_probabilities(log_probabilities, len(labels), type(model).__name__)
         loss = F.nll_loss(log_probabilities, labels)

@@ -162,8 +162,7 @@ class Training(Resumable):
         """Train one epoch, evaluate, and note the figures."""
         start, recipe, images = time.perf_counter(), self.stage.recipe, len(self.train_split)
         trained = self.train_epoch(on_step=on_step)
-        left = recipe.epochs - len(self.epochs) - 1
-        judged = self.evaluate(final=left < recipe.shifted_epochs)
+        judged = self.evaluate(final=recipe.judges_by_shifts(len(self.epochs) + 1))
         epoch = Epoch(
             train_loss=mean_over_images(trained.losses, recipe.batch_size, images).item(),
             train_accuracy=trained.accuracy,
@@ -198,7 +197,8 @@ class Training(Resumable):
 
     def result(self) -> Run:
         """The outcome so far."""
-        judged = self.last_evaluation or self.evaluate(final=self.finished)
+        final = self.stage.recipe.judges_by_shifts(len(self.epochs))
+        judged = self.last_evaluation or self.evaluate(final=final)
         confidences, predictions = judged.log_probabilities.exp().max(dim=1)
         losses = torch.cat(self.losses).tolist()
         return Run(

@@ -340,9 +340,7 @@ def test_any_list_of_numbers_is_laid_out_or_refused():
 @numbered
 def test_a_network_and_its_gradients_are_those_of_double_precision(stage, few_digits):
     torch.manual_seed(0)
-    images = evaluation.normalize(
-        few_digits.images[:64].float() / 255, stage.recipe.normalize_train
-    )
+    images = stage.recipe.normalize_train(few_digits.images[:64].float() / 255)
     model = stage.build()
     exact = copy.deepcopy(model).double()
     passed_back = torch.randn(64, 10)
@@ -394,7 +392,7 @@ def test_fifty_steps_of_stage_8_stay_by_those_of_double_precision():
     losses = []
     for chosen, maps in zip(batches, training.moves(batches, recipe, exact.generator), strict=True):
         images = augment.batch_affine(split.images[chosen].float() / 255, maps).double()
-        scores = exact.model(evaluation.normalize(images, recipe.normalize_train))
+        scores = exact.model(recipe.normalize_train(images))
         loss = nn.functional.nll_loss(scores, split.labels[chosen])
         exact.optimizer.zero_grad()
         loss.backward()

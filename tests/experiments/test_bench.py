@@ -13,7 +13,7 @@ import torch
 from browser import missing
 from PIL import Image
 
-from mnist_steps import data, evaluation, recipes, runs, stages, summary, training
+from mnist_steps import data, recipes, runs, stages, summary, training
 from mnist_steps.augment import RandomTranslation, augment
 from mnist_steps.engine import compiler
 from mnist_steps.errors import MnistStepsError
@@ -233,13 +233,8 @@ def averages(number):
         "kornia": pipelines.Kornia(stages.get(number)).augmentation(many),
         "ours": augment(many, recipe.augmentation, torch.Generator().manual_seed(0)),
     }
-    rest = {
-        name: evaluation.normalize(images, recipe.normalize_train).mean(dim=0)
-        for name, images in moved.items()
-    }
-    return {"torchvision": by_torchvision} | rest, evaluation.normalize(
-        digit.float() / 255, recipe.normalize_train
-    )
+    rest = {name: recipe.normalize_train(images).mean(dim=0) for name, images in moved.items()}
+    return {"torchvision": by_torchvision} | rest, recipe.normalize_train(digit.float() / 255)
 
 
 @pytest.mark.parametrize("number", [1, 8])
@@ -269,7 +264,7 @@ def test_the_original_trains_with_the_recipes_optimizer_and_schedule():
 def test_the_example_trains_without_augmentation():
     first = data.mnist().full_train.images[0]
     plain = pipelines.per_image((), recipes.TRAIN_PIXELS)(Image.fromarray(first[0].numpy()))
-    expected = evaluation.normalize(first.float() / 255, recipes.TRAIN_PIXELS)
+    expected = recipes.TRAIN_PIXELS(first.float() / 255)
     assert torch.allclose(plain, expected, atol=1e-6)
     assert isinstance(pipelines.Examples(stages.get(8)).optimizer, torch.optim.Adadelta)
 

@@ -202,7 +202,7 @@ def test_a_step_computes_with_rounded_weights_and_moves_the_exact_ones(digits, b
 
     exact = copy.deepcopy(twin)
     quantization.round_weights(twin.train(), 4)
-    images = evaluation.normalize(digits.images[:32].float() / 255, trainer.normalization)
+    images = trainer.normalization(digits.images[:32].float() / 255)
     F.nll_loss(twin(images), digits.labels[:32]).backward()
     for name, weight in exact.named_parameters():
         expected = weight - rate * twin.get_parameter(name).grad

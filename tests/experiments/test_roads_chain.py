@@ -21,7 +21,7 @@ from mnist_steps.experiments.roads.storage import Bytes
 def few(monkeypatch, tmp_path):
     """640 images to train on and 200 to be judged by, recipes of two epochs, a cache of its own."""
     splits = data.mnist().full_train[:640], data.mnist().test[:200]
-    monkeypatch.setattr(chain, "_splits", lambda judged_on: splits)
+    monkeypatch.setattr(data.Mnist, "halves", lambda mnist, judged_on: splits)
     monkeypatch.setattr(data, "TEST_SIZE", 200)
     monkeypatch.setattr(data, "root", lambda: tmp_path / "cache")
     return splits

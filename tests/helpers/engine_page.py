@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mnist_steps import graph, runs
+from mnist_steps import graph
+from mnist_steps.data import INPUT_SHAPE
 from site_tools import engine_assets, privacy
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +52,7 @@ def write_page(folder):
 
 def layers_of(stage):
     """As model.json has them."""
-    nodes = graph.trace(stage.build(), runs.INPUT_SHAPE).nodes
+    nodes = graph.trace(stage.build(), INPUT_SHAPE).nodes
     return [
         {"name": node.name, "kind": node.op, "attributes": node.as_data()["attributes"]}
         for node in nodes

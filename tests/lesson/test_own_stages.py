@@ -15,7 +15,7 @@ import torch
 from simulated import TinyNet, simulate
 from torch.nn import functional as F
 
-from mnist_steps import data, evaluation, pages, runs, stages, training
+from mnist_steps import data, pages, runs, stages, training
 from mnist_steps.commands import runs as commands
 from mnist_steps.errors import MnistStepsError, RecordMismatch
 from mnist_steps.experiments import study
@@ -107,7 +107,7 @@ def test_a_training_steps_as_the_settings_say(few_digits, nesterov, share, decay
     under_way = training.Training(replace(OWN, recipe=recipe), 0, torch.device("cpu"), split)
     weight = under_way.model[0].weight
     before = weight.detach().clone()
-    images = evaluation.normalize(split.images.float() / 255, recipe.normalize_train)
+    images = recipe.normalize_train(split.images.float() / 255)
     loss = F.nll_loss(under_way.model(images), split.labels)
     (gradient,) = torch.autograd.grad(loss, weight)
     under_way.train_epoch()

@@ -102,14 +102,13 @@ def test_evaluation_counts_what_is_right(short_stage):
 
 def test_training_images_are_normalized_as_the_recipe_says(short_stage, few_digits, monkeypatch):
     seen = []
-    original = evaluation.normalize
+    original = recipes.Normalization.__call__
 
-    def spy(images, normalization):
+    def spy(normalization, images):
         seen.append(normalization)
-        return original(images, normalization)
+        return original(normalization, images)
 
-    for module in (training.loop, evaluation):
-        monkeypatch.setattr(module, "normalize", spy)
+    monkeypatch.setattr(recipes.Normalization, "__call__", spy)
     under_way = training.Training(short_stage, 0, CPU, few_digits[:64], engine="torch")
     under_way.run_epoch()
     assert seen[0] == recipes.TRAIN_PIXELS
@@ -185,7 +184,7 @@ def test_a_recipe_without_shifts_says_nothing_of_them(short_stage):
 
 def test_kaiming_initialization_keeps_the_signal_through_the_network(short_stage):
     """Stage 3's signal fades; with the variance of its weights doubled per input, it stays."""
-    images = evaluation.normalize(data.mnist().test.images[:64].float() / 255, recipes.TEST_PIXELS)
+    images = recipes.TEST_PIXELS(data.mnist().test.images[:64].float() / 255)
     lighter = stages.get(3)
     spreads = []
     for how in (None, "kaiming"):

@@ -19,7 +19,7 @@ import torch
 from browser import missing
 from torch import nn
 
-from mnist_steps import augment, data, graph, runs, stages, summary
+from mnist_steps import augment, data, graph, stages, summary
 from mnist_steps.assignment import checking, recipe_toml
 from mnist_steps.assignment.rules import Assignment
 from mnist_steps.augment import RandomResizedCrop, RandomRotation, RandomTranslation
@@ -116,7 +116,7 @@ def built(told):
 def networks(told):
     """What Python makes of each design: the exported network, and its trace."""
     made = [built(one) for one in told]
-    return [(network, graph.trace(network, runs.INPUT_SHAPE)) for network in made]
+    return [(network, graph.trace(network, data.INPUT_SHAPE)) for network in made]
 
 
 def multiplications(network, traced):
@@ -135,7 +135,7 @@ def test_random_designs_have_the_same_figures_in_python(designs, told, networks)
     ):
         fatal = [problem for problem in one["analysis"]["problems"] if problem["fatal"]]
         assert not fatal, f"design {number}: {fatal}"
-        table = summary.summarize(network, runs.INPUT_SHAPE, everything=True)
+        table = summary.summarize(network, data.INPUT_SHAPE, everything=True)
         counted = multiplications(network, traced)
         expected = [
             {

@@ -16,9 +16,10 @@ import markdown
 import pytest
 from browser import barriers
 
-from mnist_steps import receptive_field, runs, stages, summary
+from mnist_steps import receptive_field, stages, summary
 from mnist_steps.assignment import checking
 from mnist_steps.assignment.rules import Assignment
+from mnist_steps.data import INPUT_SHAPE
 from site_tools import lab_presets, playground_assets, privacy
 
 ROOT = Path(__file__).parents[2]
@@ -102,7 +103,7 @@ def tab_to(page, label, back=False):
 
 def test_the_lab_begins_with_a_stage_as_the_summary_knows_it(visit):
     page = visit()
-    table = summary.summarize(stages.get(FIRST).build(), runs.INPUT_SHAPE, everything=True)
+    table = summary.summarize(stages.get(FIRST).build(), INPUT_SHAPE, everything=True)
     expected = [
         [row.name, "×".join(map(str, row.output_shape)), f"{row.params:,}", f"{row.size[0]}"]
         for row in table.rows[:-2]

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from browser import barriers, missing, visits
 from torch.optim.lr_scheduler import OneCycleLR
 
-from mnist_steps import augment, data, evaluation, figures, runs, stages
+from mnist_steps import augment, data, figures, runs, stages
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.figures import moving, steps
 from mnist_steps.figures.containers import Moving
@@ -148,9 +148,7 @@ def test_the_sum_under_the_kernel_is_the_units_value(shared, made, map_, row, co
     slide(page, "kernel", "Place", row * 26 + column)
     network = runs.load(8).build()
     image = made["kernel"].data["pixels"]
-    values = evaluation.normalize(
-        torch.tensor(image).view(1, 1, 28, 28) / 255, stages.get(8).recipe.normalize_test
-    )
+    values = stages.get(8).recipe.normalize_test(torch.tensor(image).view(1, 1, 28, 28) / 255)
     with torch.no_grad():
         expected = network.conv1(values)[0, map_, row, column].item()
     shown = number(figure(page, "kernel").locator(".mv-sum").inner_text())
@@ -233,9 +231,7 @@ def test_averages_and_scores_of_a_shifted_digit_are_the_networks(shared, made):
         network = torch.nn.Sequential(*list(runs.load(stage).build().children())[:-1])
         pair = torch.stack((image, moved)).float() / 255
         with torch.no_grad():
-            still, shifted = network(
-                evaluation.normalize(pair, stages.get(stage).recipe.normalize_test)
-            )
+            still, shifted = network(stages.get(stage).recipe.normalize_test(pair))
         changes.append((shifted - still).abs().mean().item())
     shown = figure(page, "average").locator(".mv-maps span").all_inner_texts()
     assert [number(one) for one in shown] == pytest.approx(shifted.tolist(), abs=0.02)
@@ -247,9 +243,8 @@ def test_a_pixels_new_channels_are_the_matrix_times_the_old(shared, made):
     page = shared
     data_ = made["mixing"].data
     layers = dict(runs.load(6).build().named_children())
-    signal = evaluation.normalize(
-        moving._test_digit(data_["label"])[None].float() / 255,
-        stages.get(6).recipe.normalize_test,
+    signal = stages.get(6).recipe.normalize_test(
+        moving._test_digit(data_["label"])[None].float() / 255
     )
     with torch.no_grad():
         for name, layer in layers.items():
@@ -288,7 +283,7 @@ def test_behind_the_normalization_a_channel_has_the_spread_of_its_gamma():
         torch.manual_seed(8)
         network = stages.get(4).build().train()
     some = data.mnist().full_train[:128]
-    signal = evaluation.normalize(some.images.float() / 255, stages.get(4).recipe.normalize_train)
+    signal = stages.get(4).recipe.normalize_train(some.images.float() / 255)
     with torch.no_grad():
         for name, layer in network.named_children():
             signal = layer(signal)

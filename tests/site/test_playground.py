@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from browser import visits
 
-from mnist_steps import data, evaluation, receptive_field, runs, stages
+from mnist_steps import data, receptive_field, runs, stages
 from site_tools import playground_assets
 
 ROOT = Path(__file__).parents[2]
@@ -150,9 +150,7 @@ def network_of(number):
 def expected_log_probabilities(number, count):
     model, normalization = network_of(number)
     images = data.mnist().test.images[:count].float() / 255
-    return torch.cat(
-        [model(evaluation.normalize(part, normalization)) for part in images.split(1000)]
-    )
+    return torch.cat([model(normalization(part)) for part in images.split(1000)])
 
 
 @pytest.mark.parametrize("number", [3, 4, 5, 6, 7])
@@ -194,7 +192,7 @@ def test_every_layers_output_equals_pytorchs(calculator, number):
         number,
     )
     model, normalization = network_of(number)
-    value = evaluation.normalize(data.mnist().test.images[:1].float() / 255, normalization)
+    value = normalization(data.mnist().test.images[:1].float() / 255)
     with torch.inference_mode():
         for (name, layer), (numbers, shape) in zip(model.named_children(), outputs, strict=True):
             value = layer(value)
@@ -279,7 +277,7 @@ ALL_UNITS = """async (stage) => {
 def test_a_units_arithmetic_ends_in_its_value(calculator, number):
     """Of every layer: the last number that is said is the one that PyTorch computes."""
     model, normalization = network_of(number)
-    value = evaluation.normalize(data.mnist().test.images[:1].float() / 255, normalization)
+    value = normalization(data.mnist().test.images[:1].float() / 255)
     children = dict(model.named_children())
     for name, kind, units in calculator.evaluate(ALL_UNITS, number):
         with torch.inference_mode():

@@ -206,7 +206,4 @@ class Point:
 
 
 def point_of(finals: Sequence[float]) -> Point:
-    sure = len(finals) >= evidence.FEWEST_RUNS
-    return Point(
-        statistics.fmean(finals), evidence.bootstrap(finals) if sure else None, len(finals)
-    )
+    return Point(statistics.fmean(finals), evidence.interval(finals), len(finals))

@@ -110,10 +110,6 @@ class Task:
         content["stages"] = {str(number): _deciding(number) for number in sorted(numbers)}
         return runs.digest(json.loads(json.dumps(content)))
 
-    def splits(self) -> tuple[Split, Split]:
-        """What is trained on, and what is judged."""
-        return _splits(self.judged_on)
-
 
 _tracing = threading.Lock()  # tracing changes how all modules of a process are called
 
@@ -127,15 +123,8 @@ def _deciding(number: int) -> dict[str, Any]:
 @functools.cache
 def _traced(number: int) -> dict[str, Any]:
     stage = stages.get(number)
-    traced = graph.trace(stage.build(), runs.INPUT_SHAPE).as_data()
+    traced = graph.trace(stage.build(), data.INPUT_SHAPE).as_data()
     return {"graph": traced, "recipe": stage.recipe.as_data()}
-
-
-def _splits(judged_on: str) -> tuple[Split, Split]:
-    mnist = data.mnist()
-    if judged_on == "validation":
-        return mnist.train, mnist.validation
-    return mnist.full_train, mnist.test
 
 
 @dataclass(frozen=True)
@@ -181,7 +170,7 @@ def perform(task: Task) -> Outcome:
     """Make a task's run, here and now, on the CPU with the task's threads."""
     start = time.perf_counter()
     with training.one_at_a_time(task.threads):
-        split, judge = task.splits()
+        split, judge = data.mnist().halves(task.judged_on)
         recipe = Recipe.from_data(task.recipe) if task.recipe else None
         if task.begin is None:
             model = _from_the_start(task)
@@ -275,7 +264,7 @@ def _predictions(model: nn.Sequential, task: Task, judge: Split, split: Split) -
         compute = engine.evaluate if engine.fits(model) else evaluation.log_probabilities
         return evaluation.evaluate(model, judge, recipe, compute=compute).predictions
     seen = split.images[:CALIBRATED_ON].float() / 255
-    seen = evaluation.normalize(seen, recipe.normalize_train)
+    seen = recipe.normalize_train(seen)
     with quantization.rounded_activations(model, seen):
         return evaluation.evaluate(model, judge, recipe).predictions
 
@@ -308,7 +297,8 @@ def begun(begin: Begin, judged_on: str, wanted: str) -> tuple[nn.Sequential, dic
     assert isinstance(model, nn.Sequential)
     guest = Guest(bfloat16=begin.bfloat16)
     by = _by(model, stage.recipe, guest, wanted)
-    schooling = Schooling(model, stage.recipe, begin.seed, _splits(judged_on)[0], by, guest)
+    split, _ = data.mnist().halves(judged_on)
+    schooling = Schooling(model, stage.recipe, begin.seed, split, by, guest)
     for epochs in range(begin.epochs, 0, -1):
         path = _kept(replace(begin, epochs=epochs), judged_on)
         if path.is_file():

@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mnist_steps.evaluation import normalize
 from mnist_steps.recipes import Normalization
 
 
@@ -52,6 +51,6 @@ def answers(teacher: nn.Module, images: Tensor, normalization: Normalization) ->
     said = []
     for batch in images.split(500):
         with torch.autocast("cpu", torch.bfloat16):
-            scores = teacher(normalize(batch.float() / 255, normalization))
+            scores = teacher(normalization(batch.float() / 255))
         said.append(scores.float().log_softmax(dim=1))
     return torch.cat(said)
