@@ -1,6 +1,6 @@
 """Many runs over seeds: `study`."""
 
-import statistics
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -80,7 +80,7 @@ def make_study(
     wanted = None if seeds is None else parse_seeds(seeds)
 
     from mnist_steps import stages, training
-    from mnist_steps.experiments import ablation, registry, study
+    from mnist_steps.experiments import ablation, registry, stored, study
 
     training.pick_device(device)
     if of == "roads":
@@ -113,7 +113,11 @@ def make_study(
 
     if folder is None and not dry_run:
         study.take_over(tasks, store)
-    report = study.make(tasks, store, workers, scheduler, dry_run, told=say)
+    left = store.left(tasks)
+    if left and not dry_run:
+        by = Counter(task.engine for task in tasks if task.name in left)
+        say(f"{by['engine']} runs by the engine, {by['torch']} by PyTorch")
+    report = stored.make(tasks, store, study.train, "study", workers, scheduler, dry_run)
     left = store.left(tasks)
     rows = study.describe(tasks, store)
     effects = [effect.as_data() for effect in ablation.effects(store)] if of == "ablation" else []
@@ -135,41 +139,34 @@ def make_roads(
     as_json: bool,
 ) -> None:
     """The runs of `roads.arms`, as other studies are made. how: as for `roads.arms.tasks`"""
-    from dataclasses import asdict
-
+    from mnist_steps.experiments import stored
     from mnist_steps.experiments.roads import arms, chain
 
     store = chain.Store(folder or chain.OUTCOMES)
     tasks = arms.tasks(seeds, **how)
-    report = chain.make(tasks, store, workers, scheduler, dry_run)
+    report = stored.make(tasks, store, chain.perform, "roads", workers, scheduler, dry_run)
     left = store.left(tasks)
-    rows = []
-    for arm in arms.ARMS:
-        found = [one for task in arm.tasks(seeds) if (one := store.get(task)) is not None]
-        if found:
-            point = arms.point_of([one.accuracy for one in found])
-            rows.append((arm, point, statistics.fmean(one.bytes.least for one in found)))
-    roads = [
-        {"road": arm.key[0], "arm": arm.key[1], "title": arm.title, **asdict(point),
-         "bytes": round(size)}
-        for arm, point, size in rows
-    ]  # fmt: skip
+    rows = arms.describe(seeds, store)
     if not as_json:
         print_table(
             ("road", "network", ">runs", ">mean", ">95 %", ">bytes"),
             [
                 (
-                    arm.key[0], arm.title, f"{point.runs}", f"{point.mean:.2f}",
-                    f"{point.interval:.2f}" if point.interval else "–",
-                    f"{size:,.0f}",
+                    row["road"], row["title"], f"{row['runs']}", f"{row['mean']:.2f}",
+                    interval_of(row), f"{row['bytes']:,.0f}",
                 )
-                for arm, point, size in rows
+                for row in rows
             ],
             title="Which other roads lead to a small network?",
             caption="Accuracy in percent on the test images, each judged once, and the bytes of "
             "the smallest file.",
         )  # fmt: skip
-    finish(report, left, {"roads": roads} if as_json else None)
+    finish(report, left, {"roads": rows} if as_json else None)
+
+
+def interval_of(row: dict[str, Any]) -> str:
+    interval = row["interval"]
+    return f"{interval['low']:.2f} to {interval['high']:.2f}" if interval else "–"
 
 
 def finish(report: "Report", left: dict[str, str], content: dict[str, Any] | None) -> None:
@@ -208,11 +205,11 @@ def print_study(rows: Sequence[dict[str, Any]], title: str | None) -> None:
     for row in rows:
         figures = ["0", "–", "–", "–", "–"]
         if row["study"] is not None:
-            summary, interval = evidence.Summary(**row["study"]), row["interval"]
+            summary = evidence.Summary(**row["study"])
             figures = [
                 f"{summary.seeds}",
                 summary.mean_and_sd,
-                f"{interval['low']:.2f} to {interval['high']:.2f}" if interval else "–",
+                interval_of(row),
                 f"{summary.min:.2f}",
                 f"{summary.pass_rate:.0%}",
             ]

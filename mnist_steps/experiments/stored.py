@@ -1,7 +1,7 @@
 """Outcomes as files: one small file a task, marked with the digest of all that decided the run."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mnist_steps import data, runs
 from mnist_steps.errors import MnistStepsError
-from mnist_steps.experiments import tasks
+from mnist_steps.experiments import executors, tasks
 
 FORMAT = 1
 
@@ -32,6 +32,28 @@ class Outcome(tasks.Outcome, Protocol):
 
 T = TypeVar("T", bound=Task)
 O = TypeVar("O", bound=Outcome)  # noqa: E741
+
+
+def make(
+    wanted: Sequence[T],
+    store: "Store[T, O]",
+    perform: Callable[[T], O],
+    title: str,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    dry_run: bool = False,
+) -> tasks.Report:
+    """As `tasks.perform_all`, in processes here or on a Dask cluster.
+
+    workers: how many processes; None for one a CPU core
+    scheduler: the address of a Dask scheduler, for its workers instead
+    dry_run: only count what is there
+    """
+    missing = store.left(wanted)
+    if dry_run or not missing:
+        return tasks.Report(found=len(wanted) - len(missing), made=0, failures=())
+    with executors.chosen(workers, scheduler) as executor:
+        return tasks.perform_all(wanted, executor, store, perform, title=title)
 
 
 def predictions(labels: Tensor, wrong: Mapping[int, int]) -> Tensor:

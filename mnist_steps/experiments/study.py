@@ -14,9 +14,7 @@ import math
 import re
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -28,9 +26,8 @@ from torch import Tensor, nn
 from mnist_steps import data, runs, stages, training
 from mnist_steps.engine import choose
 from mnist_steps.errors import MnistStepsError, RecordMismatch
-from mnist_steps.experiments import evidence, executors, stored
+from mnist_steps.experiments import evidence, stored
 from mnist_steps.experiments.evidence import RunFigures, Summary
-from mnist_steps.experiments.tasks import ATTEMPTS, Report, perform_all
 from mnist_steps.recipes import Recipe
 from mnist_steps.stages import Stage
 from mnist_steps.training import Environment, Epoch, Run, Seconds, Training, contradictions
@@ -391,24 +388,6 @@ OURS = Store()  # the runs that come with the package
 # --- The study ------------------------------------------------------------------------------
 
 
-def run_study(
-    tasks: Sequence[Task],
-    executor: Executor,
-    store: Store,
-    *,
-    perform: Callable[[Task], Outcome] = train,
-    attempts: int = ATTEMPTS,
-    progress: bool = True,
-) -> Report:
-    """Make the runs that the store does not have, and save each as soon as it ends.
-
-    As `tasks.perform_all`, which says what the arguments are and what is raised.
-    """
-    return perform_all(
-        tasks, executor, store, perform, title="study", attempts=attempts, progress=progress
-    )
-
-
 def runs_of(
     store: Store,
     chosen: Sequence[Stage] | None = None,
@@ -432,30 +411,6 @@ def take_over(tasks: Iterable[Task], store: Store) -> None:
     for task in tasks:
         if store.state(task) != "done" and (outcome := recorded(task)) is not None:
             store.put(outcome)
-
-
-def make(
-    tasks: Sequence[Task],
-    store: Store,
-    workers: int | None = None,
-    scheduler: str | None = None,
-    dry_run: bool = False,
-    told: Callable[[str], None] = lambda line: None,
-) -> Report:
-    """Make the runs that the store does not have, in processes here or on a Dask cluster.
-
-    workers: how many processes; None for one a CPU core
-    scheduler: the address of a Dask scheduler, for its workers instead
-    dry_run: only count what is there
-    told: called with a line that says what computes them
-    """
-    missing = store.left(tasks)
-    if dry_run or not missing:
-        return Report(found=len(tasks) - len(missing), made=0, failures=())
-    by = Counter(task.engine for task in tasks if task.name in missing)
-    told(f"{by['engine']} runs by the engine, {by['torch']} by PyTorch")
-    with executors.chosen(workers, scheduler) as executor:
-        return run_study(tasks, executor, store)
 
 
 def describe(tasks: Iterable[Task], store: Store) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from distributed import LocalCluster
 from mnist_steps import stages, training
 from mnist_steps.engine import compiler
 from mnist_steps.experiments import executors, study
+from mnist_steps.experiments.tasks import perform_all
 
 STAGE = stages.get(8)
 
@@ -31,7 +32,7 @@ def measure(name, workers, open_executor, store):
     tasks = study.tasks_for(STAGE, seeds, engine="engine")
     start = time.perf_counter()
     with open_executor() as executor:
-        report = study.run_study(tasks, executor, store, progress=False)
+        report = perform_all(tasks, executor, store, study.train, title="study", progress=False)
         wall = time.perf_counter() - start
     assert report.made == workers, report
     trained = sum(store.get(task).seconds for task in tasks)

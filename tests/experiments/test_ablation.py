@@ -249,7 +249,7 @@ def test_a_run_of_another_schedule_does_not_count(store, monkeypatch):
 def command(monkeypatch, mnist_steps_command, store):
     """Run `mnist-steps study` with simulated runs on the test's own store."""
     monkeypatch.setattr(executors, "Processes", ThreadPoolExecutor)
-    monkeypatch.setitem(study.run_study.__kwdefaults__, "perform", simulated.simulate)
+    monkeypatch.setattr(study, "train", simulated.simulate)
     return functools.partial(mnist_steps_command, "study", "--folder", store.folder)
 
 

@@ -23,6 +23,7 @@ from mnist_steps import data, runs, stages, training
 from mnist_steps.commands import runs as commands
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.experiments import evidence, executors, study
+from mnist_steps.experiments.tasks import Report, perform_all
 from mnist_steps.recipes import Recipe
 
 
@@ -58,7 +59,7 @@ def threads():
 
 
 def simulate(tasks, executor, store, perform=simulated.simulate, **options):
-    return study.run_study(tasks, executor, store, perform=perform, progress=False, **options)
+    return perform_all(tasks, executor, store, perform, title="study", progress=False, **options)
 
 
 def tiny_tasks(seeds, **options):
@@ -354,9 +355,9 @@ def test_an_interrupt_while_saving_loses_no_run_that_had_ended(store, threads, m
 
 def test_a_log_says_runs_done_failures_and_time_left(store, threads, capsys):
     tasks = study.tasks_for(stages.get(8), range(4))
-    study.run_study(tasks[:1], threads, store, perform=simulated.simulate, progress=False)
+    simulate(tasks[:1], threads, store)
     assert capsys.readouterr().err == ""
-    study.run_study(tasks, threads, store, perform=simulated.fail_for_seed_2_quietly, attempts=2)
+    perform_all(tasks, threads, store, simulated.fail_for_seed_2_quietly, title="study", attempts=2)
     lines = capsys.readouterr().err.splitlines()
     assert any("stage 8, seed 1: 99.49 %, 1 s (" in line for line in lines)
     assert any("attempt 1 of 2 failed with ValueError" in line for line in lines)
@@ -384,7 +385,7 @@ def test_a_killed_worker_costs_only_its_task(store, notes):
 def test_processes_give_what_a_serial_run_gives(store):
     tasks = tiny_tasks(range(3))
     with executors.Processes(2) as executor:
-        report = study.run_study(tasks, executor, store, progress=False)
+        report = simulate(tasks, executor, store, study.train)
     assert report.made == 3
     for task in tasks:
         assert figures_of(store.get(task)) == figures_of(study.train(task))
@@ -408,14 +409,15 @@ STUDY = """
     from mnist_steps import stages
     from mnist_steps.commands import main
     from mnist_steps.experiments import executors, study
+    from mnist_steps.experiments.tasks import perform_all
     from pathlib import Path
 
     def command():
         tasks = study.tasks_for(stages.get(8), range(6))
         with executors.Processes(2) as executor:
-            study.run_study(
+            perform_all(
                 tasks, executor, study.Store(Path(sys.argv[1])),
-                perform=simulated.seeds_from_2_take_forever,
+                simulated.seeds_from_2_take_forever, title="study",
             )
 
     main.app = lambda standalone_mode: command()
@@ -496,7 +498,7 @@ def test_dask_gives_what_a_serial_run_gives_even_when_a_worker_is_killed(tmp_pat
         )
         wait_until(lambda: note.is_file() and note.read_text())
         os.kill(int(note.read_text().splitlines()[0]), signal.SIGKILL)
-        assert report.result(timeout=120) == study.Report(found=0, made=4, failures=())
+        assert report.result(timeout=120) == Report(found=0, made=4, failures=())
     assert notes()[1] == 2
     for task in tasks:
         assert figures_of(store.get(task)) == figures_of(study.train(task))
@@ -507,9 +509,9 @@ def test_a_thousand_simulated_tasks_pass_through_dask_without_loss(tmp_path, sto
     tasks = study.tasks_for(stages.get(8), range(1000))
     with cluster(tmp_path, workers=2) as address, executors.dask_cluster(address) as executor:
         report = simulate(tasks, executor, store)
-        assert report == study.Report(found=0, made=1000, failures=())
+        assert report == Report(found=0, made=1000, failures=())
         again = simulate(tasks, executor, store)
-    assert again == study.Report(found=1000, made=0, failures=())
+    assert again == Report(found=1000, made=0, failures=())
     assert [store.get(task) for task in tasks] == [simulated.simulate(task) for task in tasks]
 
 
@@ -562,7 +564,7 @@ def simulated_processes(monkeypatch):
         return ThreadPoolExecutor(workers)
 
     monkeypatch.setattr(executors, "Processes", threads)
-    monkeypatch.setitem(study.run_study.__kwdefaults__, "perform", simulated.simulate)
+    monkeypatch.setattr(study, "train", simulated.simulate)
     return asked
 
 
@@ -588,7 +590,7 @@ def test_threads_are_for_each_run_and_one_without_the_option(
         asked.append(task.threads)
         return simulated.simulate(task)
 
-    monkeypatch.setitem(study.run_study.__kwdefaults__, "perform", note)
+    monkeypatch.setattr(study, "train", note)
     assert command("--stages", "8", "--seeds", "1", "--threads", "2")[0] == 0
     assert command("--stages", "8", "--seeds", "2")[0] == 0
     assert asked == [2, 1]
@@ -663,9 +665,7 @@ def test_a_dry_run_says_what_is_missing_and_what_is_stale(command, store, thread
 
 
 def test_runs_that_fail_are_reported_with_status_2(command, simulated_processes, monkeypatch):
-    monkeypatch.setitem(
-        study.run_study.__kwdefaults__, "perform", simulated.fail_for_seed_2_quietly
-    )
+    monkeypatch.setattr(study, "train", simulated.fail_for_seed_2_quietly)
     status, out, err = command("--stages", "8", "--seeds", "3", "--workers", "1")
     assert status == 2
     assert "1 runs failed: stage 8, seed 2: failed 3 times" in err.splitlines()[-1]

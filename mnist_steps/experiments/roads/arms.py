@@ -7,7 +7,7 @@ they are so many ways of training on, and `shared` says so.
 
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from mnist_steps import stages
@@ -71,10 +71,12 @@ class Arm:
             found.append(replace(self.task, seed=seed, begin=begin, **how))
         return found
 
-    def outcomes(self, store: Store | None = None) -> list[Outcome]:
+    def outcomes(
+        self, store: Store | None = None, seeds: Iterable[int] | None = None
+    ) -> list[Outcome]:
         """What there is of it that belongs to today's code, by seed."""
         store = store or Store()
-        return [one for task in self.tasks() if (one := store.get(task)) is not None]
+        return [one for task in self.tasks(seeds) if (one := store.get(task)) is not None]
 
 
 def _begin(number: int, epochs: int = 0) -> Begin:
@@ -207,3 +209,16 @@ class Point:
 
 def point_of(finals: Sequence[float]) -> Point:
     return Point(statistics.fmean(finals), evidence.interval(finals), len(finals))
+
+
+def describe(seeds: Sequence[int] | None, store: Store) -> list[dict[str, Any]]:
+    """What the runs with these seeds say, as plain data: a row for each arm that has some."""
+    found = []
+    for arm in ARMS:
+        outcomes = arm.outcomes(store, seeds)
+        if outcomes:
+            road, name = arm.key
+            point = asdict(point_of([one.accuracy for one in outcomes]))
+            size = round(statistics.fmean(one.bytes.least for one in outcomes))
+            found.append({"road": road, "arm": name, "title": arm.title, **point, "bytes": size})
+    return found

@@ -11,7 +11,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,13 +23,12 @@ from torch import Tensor, nn
 
 from mnist_steps import data, engine, evaluation, graph, runs, stages, training
 from mnist_steps.data import Split
-from mnist_steps.experiments import executors, stored
+from mnist_steps.experiments import stored
 from mnist_steps.experiments.arms import network
 from mnist_steps.experiments.roads import distillation, low_rank, pruning, quantization, storage
 from mnist_steps.experiments.roads.steps import Guest, Schooling
 from mnist_steps.experiments.roads.storage import Bytes
 from mnist_steps.experiments.study import Digit, Position
-from mnist_steps.experiments.tasks import Report, perform_all
 from mnist_steps.recipes import Recipe
 from mnist_steps.stages import Stage
 from mnist_steps.training import Environment, Percent, Seconds
@@ -352,18 +351,3 @@ class Store(stored.Store[Task, Outcome]):
         if task.budget is not None and outcome.parameters > task.budget:
             yield f"it has {outcome.parameters:,} parameters, more than {task.budget:,}"
         msgspec.convert({"seconds": ()} | outcome.environment, Environment)
-
-
-def make(
-    tasks: Sequence[Task],
-    store: Store,
-    workers: int | None = None,
-    scheduler: str | None = None,
-    dry_run: bool = False,
-) -> Report:
-    """Make the runs that the store does not have; the arguments are those of `study.make`."""
-    missing = store.left(tasks)
-    if dry_run or not missing:
-        return Report(found=len(tasks) - len(missing), made=0, failures=())
-    with executors.chosen(workers, scheduler) as executor:
-        return perform_all(tasks, executor, store, perform, title="roads")
