@@ -1,5 +1,7 @@
 // What the Lab says of designs, for tests in Python: what the page would show and hand out.
-import { RECIPE, analyze, networkOf, read, write } from "../../docs/javascripts/lab/design.js";
+import { analyze, networkOf } from "../../docs/javascripts/lab/analysis.js";
+import { RECIPE } from "../../docs/javascripts/lab/design.js";
+import { read, write } from "../../docs/javascripts/lab/fragment.js";
 import { modelFile, recipeFile, reportFile, weightsFile } from "../../docs/javascripts/lab/submission.js";
 import { zip } from "../../docs/javascripts/lab/zip.js";
 import { tensorsOf } from "../../docs/javascripts/engine/description.js";

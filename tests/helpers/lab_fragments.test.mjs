@@ -2,7 +2,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { MOST_LAYERS, RECIPE, analyze, isWritable, keyOf, networkOf, read, write } from "../../docs/javascripts/lab/design.js";
+import { analyze, networkOf } from "../../docs/javascripts/lab/analysis.js";
+import { MOST_LAYERS, RECIPE, isWritable } from "../../docs/javascripts/lab/design.js";
+import { keyOf, read, write } from "../../docs/javascripts/lab/fragment.js";
 
 const PRESETS = [{ id: "8", title: "Stage 8", design: { layers: [{ kind: "ReLU" }], recipe: RECIPE } }];
 const GOOD = [

@@ -9,7 +9,7 @@ DOCS = made.ROOT / "docs"
 
 # The design is on the page what a test says; `design(fragment)` makes it another.
 SCRIPT = """
-import { read } from "../javascripts/lab/design.js";
+import { read } from "../javascripts/lab/fragment.js";
 import { mount } from "../javascripts/lab/training_panel.js";
 const callbacks = [];
 let now = read(location.hash, []).design;

@@ -45,3 +45,20 @@ def test_an_arrow_up_or_a_room_without_a_floor_is_refused():
         house.picture(floors, {"top": set(), "ground": {"top"}})
     with pytest.raises(PluginError, match="cellar has no floor"):
         house.picture(floors, {"top": {"cellar"}, "ground": set(), "cellar": set()})
+
+
+def test_the_house_stays_small_enough_to_be_walked():
+    arrows = house.arrows_of(ROOT)
+    assert len(arrows) <= 24 and sum(map(len, arrows.values())) <= 95
+    assert len(list((ROOT / "mnist_steps").glob("*.py"))) <= 17
+    modules = [
+        *(ROOT / "mnist_steps").rglob("*.py"),
+        *(ROOT / "site_tools").rglob("*.py"),
+        *(ROOT / "docs" / "javascripts").rglob("*.js"),
+    ]
+    long = {
+        f"{path.relative_to(ROOT)}: {lines} lines"
+        for path in modules
+        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 600
+    }
+    assert not long

@@ -236,7 +236,8 @@ NETWORK = """
   const { readFileSync } = await import("node:fs");
   const { Training } = await load("lab/training.js");
   const { asText, fromText } = await load("lab/numbers.js");
-  const { networkOf, read } = await load("lab/design.js");
+  const { networkOf } = await load("lab/analysis.js");
+  const { read } = await load("lab/fragment.js");
   const wasm = await WebAssembly.compile(readFileSync(given.wasm));
   const link = "lab=1&net=c8k5s4b.n.r.c10k3b.n.g&batch=64&epochs=3&schedule=one-cycle&peak=0.1";
   const { design, problem } = read(link + "&rotate=7&shift=0.84", []);

@@ -302,7 +302,8 @@ def fragment_of(stage):
     (preset,) = [one for one in lab_presets.presets() if one["id"] == str(stage)]
     return in_node.run(
         """
-        const { RECIPE, keyOf } = await load("lab/design.js");
+        const { RECIPE } = await load("lab/design.js");
+        const { keyOf } = await load("lab/fragment.js");
         const { layers, recipe } = given.design;
         return keyOf({ layers, recipe: { ...RECIPE, ...recipe } });
         """,

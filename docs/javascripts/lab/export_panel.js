@@ -4,7 +4,8 @@
  */
 
 import { make } from "../elements.js";
-import { analyze, keyOf, networkOf } from "./design.js";
+import { analyze, networkOf } from "./analysis.js";
+import { keyOf } from "./fragment.js";
 import { resultOf } from "./results.js";
 import { button } from "./rows.js";
 import { modelFile, recipeFile, reportFile, weightsFile } from "./submission.js";

@@ -97,6 +97,20 @@ function summaryOf(runs, target) {
   return `On the validation images: ${parts.join("; ")}.`;
 }
 
+/**
+ * Figures of each epoch; validation with its standard error.
+ * @param {Run["epochs"]} done
+ */
+export function tableOfEpochs(done) {
+  const rows = done.map(({ trained, oneView, nineViews }, i) => [
+    `${i + 1}`, trained.loss.toFixed(4), accuracyOf(trained).toFixed(2), oneView.loss.toFixed(4),
+    withError(oneView), nineViews ? withError(nineViews) : "–",
+  ]);
+  const headings = ["epoch", "training loss", "accuracy", "validation loss", "accuracy", "by nine views"];
+  const caption = "Accuracies in percent, validation ± standard error; training figures are taken on the way, of moved images";
+  return table(caption, headings, rows);
+}
+
 /** A judgement of test images in words. @param {{oneView: Judgement, nineViews: Judgement}} test */
 export function testInWords({ oneView, nineViews }) {
   const images = oneView.images.toLocaleString("en");

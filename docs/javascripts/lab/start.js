@@ -8,7 +8,9 @@
 
 import { make } from "../elements.js";
 import { readJson } from "../playground/files.js";
-import { RECIPE, analyze, isWritable, keyOf, read, write } from "./design.js";
+import { analyze } from "./analysis.js";
+import { RECIPE, isWritable } from "./design.js";
+import { keyOf, read, write } from "./fragment.js";
 import { mountExport } from "./export_panel.js";
 import { mountRecipe } from "./recipe_form.js";
 import { button, mountRows } from "./rows.js";

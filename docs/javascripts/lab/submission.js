@@ -4,7 +4,8 @@
  * `load_state_dict` takes.
  */
 
-import { CENTER, SIDE, analyze, count, networkOf } from "./design.js";
+import { analyze, networkOf } from "./analysis.js";
+import { CENTER, SIDE, count } from "./design.js";
 
 /** @typedef {import("./design.js").Design} Design */
 /** @typedef {import("./design.js").Layer} Layer */

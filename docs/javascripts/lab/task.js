@@ -4,7 +4,9 @@
  */
 
 import { make } from "../elements.js";
-import { ASSIGNMENT, TASK, analyze, count, isWritable, range, within, write } from "./design.js";
+import { analyze } from "./analysis.js";
+import { ASSIGNMENT, TASK, count, isWritable, range, within } from "./design.js";
+import { write } from "./fragment.js";
 import { button, numberIn } from "./rows.js";
 
 /** @typedef {import("./design.js").Design} Design */
