@@ -42,6 +42,16 @@ class Evaluation:
         """In percent."""
         return 100 * (self.predictions == self.labels).sum().item() / len(self.labels)
 
+    @property
+    def wrong(self) -> dict[int, int]:
+        return wrong(self.predictions, self.labels)
+
+
+def wrong(predictions: Tensor, labels: Tensor) -> dict[int, int]:
+    """The position of each image not recognised, and the digit it was taken for."""
+    positions = (predictions != labels).nonzero().flatten().tolist()
+    return {position: int(predictions[position]) for position in positions}
+
 
 @torch.inference_mode()
 def log_probabilities(model: nn.Module, images: Tensor, normalization: Normalization) -> Tensor:

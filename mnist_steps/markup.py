@@ -5,9 +5,11 @@ has neither is text, and is escaped.
 """
 
 import html
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 class Text(str):
@@ -31,6 +33,16 @@ class Html:
 
     def __repr__(self) -> str:
         return self.text
+
+
+def json_script(content: Any, attributes: str = "") -> str:
+    """Data that a page's scripts read, in an element that shows nothing.
+
+    attributes: of the element, as markup, with a space before
+    """
+    # A script's text ends at the first "</script", in whatever string that may be.
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    return f'<script type="application/json"{attributes}>{text}</script>'
 
 
 def link(address: str, words: str) -> Html:

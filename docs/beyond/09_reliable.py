@@ -77,7 +77,7 @@ higher mean, or less spread.
 test, model = data.mnist().test, old.build()
 constants = before.recipe.normalize_test
 moves = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
-for position in (old.predictions != test.labels).nonzero().flatten().tolist():
+for position in old.wrong(test.labels):
     digit, label = test.images[[position]], int(test.labels[position])
     views = torch.cat([evaluation.shifted(digit, *move) for move in moves])
     answers = evaluation.log_probabilities(model, views, constants)

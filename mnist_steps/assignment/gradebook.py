@@ -303,7 +303,7 @@ def write_manual(out: Path, grading: Grading) -> None:
 # ---- Gradescope ---------------------------------------------------------------------------------
 
 
-def gradescope(grade: Grade, assignment: Assignment) -> dict[str, Any] | None:
+def gradescope(grade: Grade) -> dict[str, Any] | None:
     """The results.json of Gradescope's autograder; None when there is no mark.
 
     Source: gradescope-autograders.readthedocs.io, Output Format. What waits for a person is left

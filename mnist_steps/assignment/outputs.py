@@ -49,7 +49,7 @@ def write(
 def _described(grading: Grading, grade: Grade) -> tuple[Grade, dict[str, bytes | None]]:
     """What is written about one student, by the file's name; None for a file not to be there."""
     try:
-        results = gradebook.gradescope(grade, grading.assignment)
+        results = gradebook.gradescope(grade)
         return grade, {
             "grade.json": json_bytes(grading.as_data(grade)),
             "feedback.html": feedback.student_page(grading, grade).encode(),

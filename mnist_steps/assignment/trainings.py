@@ -211,12 +211,8 @@ def make(task: TrainingTask) -> TrainingOutcome:
     with training.one_at_a_time():
         under_way = start(network, recipe, task.seed, task.train_images, task.device, task.engine)
         training.run_to_end(under_way, progress=False)
-        environment = asdict(
-            training.describe_environment(
-                under_way.device, tuple(under_way.seconds), under_way.choice.engine
-            )
-        )
-    del environment["seconds"]
+        by = under_way.choice.engine
+        environment = training.describe_environment(under_way.device, (), by).as_data()
     epochs = under_way.epochs
     return TrainingOutcome(
         key=task.key,

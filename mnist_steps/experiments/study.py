@@ -310,8 +310,6 @@ def recorded(task: Task) -> Outcome | None:
 
 def _outcome(task: Task, run: Run, labels: Tensor, seconds: float) -> Outcome:
     rows = [asdict(epoch) for epoch in run.epochs]
-    environment = asdict(run.environment)
-    del environment["seconds"]  # of each epoch
     return Outcome(
         **{field.name: getattr(task, field.name) for field in fields(Decided)},
         epochs={
@@ -322,7 +320,7 @@ def _outcome(task: Task, run: Run, labels: Tensor, seconds: float) -> Outcome:
         images=len(labels),
         wrong=run.wrong(labels),
         seconds=round(seconds, 2),
-        environment=environment,
+        environment=run.environment.as_data(),
     )
 
 
@@ -379,7 +377,7 @@ class Store(stored.Store[Task, Outcome]):
         yield from contradictions.of_epochs(outcome.history, recipe, trained_on, images, noted)
         final = outcome.test_accuracies[-1]
         yield from stored.misjudged(outcome.images, outcome.wrong, final, task.judged_on)
-        msgspec.convert({"seconds": ()} | outcome.environment, Environment)
+        Environment.from_data(outcome.environment)
 
 
 OURS = Store()  # the runs that come with the package

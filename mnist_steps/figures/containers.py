@@ -7,13 +7,13 @@ JavaScript, and in Jupyter, the picture stays.
 """
 
 import html
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.figures.style import Figure
+from mnist_steps.markup import json_script
 
 MOST_BYTES = 30_000  # of a moving figure's data: it travels with its page
 
@@ -123,14 +123,13 @@ class Moving:
 
     @property
     def _json(self) -> str:
-        # A script's text ends at the first "</", in whatever string that may be.
-        return json.dumps(self.data, separators=(",", ":")).replace("</", "<\\/")
+        return json_script(self.data)
 
     def _repr_html_(self) -> str:
         return (
             f'<div class="moving" data-moving="{self.module}">'
             f'<div class="moving-still">{self.still._repr_html_()}</div>'
-            f'<script type="application/json">{self._json}</script></div>'
+            f"{self._json}</div>"
         )
 
     __html__ = _repr_html_

@@ -8,7 +8,6 @@ import base64
 import inspect
 import io
 import itertools
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,7 @@ from PIL import Image
 from mnist_steps import data, markup, runs, stages, summary
 from mnist_steps.experiments import evidence, study
 from mnist_steps.experiments.study import OURS, Outcome, Store
-from mnist_steps.markup import Html
+from mnist_steps.markup import Html, json_script
 from mnist_steps.pages.parts import describe_recipe
 from mnist_steps.summary import Table
 from mnist_steps.training import Run
@@ -123,14 +122,12 @@ def two_stages(compared: Sequence[Entry]) -> Html:
         for before, after in itertools.pairwise(entry.run.stage for entry in compared)
     )
     content, sheet = describe(compared)
-    # A script's text ends at the first "</", in whatever string that may be.
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
     shown = (
         '<div class="compare" data-compare>'
         "<p>Picking two stages needs JavaScript. Each stage's page shows what it changes:</p>"
         f"<ul>{steps}</ul></div>"
-        f'<script type="application/json" id="compare-data">{text}</script>'
-        f'<img id="compare-digits" hidden alt="" src="data:image/png;base64,{sheet}">'
+        + json_script(content, ' id="compare-data"')
+        + f'<img id="compare-digits" hidden alt="" src="data:image/png;base64,{sheet}">'
     )
     return Html(shown, "The site's page lets its reader pick two stages to compare.")
 

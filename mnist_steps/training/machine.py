@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import msgspec
 import torch
 from msgspec import Meta
 
@@ -42,6 +43,15 @@ class Environment:
     threads: Threads
     seconds: tuple[Seconds, ...]
     engine: EngineName = "torch"
+
+    def as_data(self) -> dict[str, Any]:
+        """What is kept of it where no epoch's seconds are."""
+        return {name: value for name, value in vars(self).items() if name != "seconds"}
+
+    @classmethod
+    def from_data(cls, data: dict[str, Any]) -> "Environment":
+        """What `as_data` described. Raises msgspec.ValidationError when it is not that."""
+        return msgspec.convert({"seconds": ()} | data, cls)
 
 
 def pick_device(name: str = "auto") -> torch.device:

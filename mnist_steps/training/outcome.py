@@ -6,6 +6,7 @@ from typing import Annotated
 from msgspec import Meta
 from torch import Tensor, nn
 
+from mnist_steps import evaluation
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.stages import Stage
 from mnist_steps.training.machine import Environment
@@ -84,9 +85,8 @@ class Run:
         return tuple(epoch.test_accuracy for epoch in self.epochs[-3:])
 
     def wrong(self, labels: Tensor) -> dict[int, int]:
-        """The position of each test image not recognised, and the digit it was taken for."""
-        positions = (self.predictions != labels).nonzero().flatten().tolist()
-        return {position: int(self.predictions[position]) for position in positions}
+        """As `evaluation.wrong`, of the test images."""
+        return evaluation.wrong(self.predictions, labels)
 
     def build(self) -> nn.Module:
         """The trained network, in evaluation mode. Raises MnistStepsError without weights."""

@@ -1,5 +1,7 @@
 """One table for pages, terminals and the grader: what is markup stays, all else is escaped."""
 
+import json
+
 from mnist_steps import markup
 
 
@@ -51,3 +53,12 @@ def test_a_number_has_its_minus_sign_and_keeps_its_percent_sign():
     table = markup.table(["", "effect"], [["a", "-0.1 [-0.2, +0.3]"]], "")
     assert "<td>−0.1 [−0.2,\xa0+0.3]</td>" in table.markup
     assert "-0.1 [-0.2, +0.3]" in table.text, "a terminal may not have the signs"
+
+
+def test_data_for_scripts_cannot_end_its_element_and_reads_back_as_it_was():
+    content = {"words": "</script><!--<script>é"}
+    shown = markup.json_script(content, ' id="here"')
+    head, tail = '<script type="application/json" id="here">', "</script>"
+    inside = shown.removeprefix(head).removesuffix(tail)
+    assert shown == head + inside + tail and "<" not in inside
+    assert json.loads(inside) == content

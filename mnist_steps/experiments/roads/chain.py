@@ -16,13 +16,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import torch
 from msgspec import Meta
 from torch import Tensor, nn
 
 from mnist_steps import data, engine, evaluation, graph, runs, stages, training
 from mnist_steps.data import Split
+from mnist_steps.evaluation import Evaluation
 from mnist_steps.experiments import stored
 from mnist_steps.experiments.arms import network
 from mnist_steps.experiments.roads import distillation, low_rank, pruning, quantization, storage
@@ -193,10 +193,8 @@ def perform(task: Task) -> Outcome:
         size = storage.of(model, task.bits)
         if task.bits is not None:
             quantization.round_weights(model, task.bits)
-        predictions = _predictions(model, task, judge, split)
-        wrong = (predictions != judge.labels).nonzero().flatten().tolist()
-        environment = asdict(training.describe_environment(torch.device("cpu"), (), by))
-        del environment["seconds"]
+        wrong = _judged(model, task, judge, split).wrong
+        environment = training.describe_environment(torch.device("cpu"), (), by).as_data()
     return Outcome(
         road=task.road,
         arm=task.arm,
@@ -213,7 +211,7 @@ def perform(task: Task) -> Outcome:
         losses=[loss if math.isfinite(loss) else None for loss in losses],
         accuracy=round(100 - 100 * len(wrong) / len(judge), 6),
         images=len(judge),
-        wrong={position: int(predictions[position]) for position in wrong},
+        wrong=wrong,
         trained_seconds=round(trained_seconds, 2),
         seconds=round(time.perf_counter() - start, 2),
         environment=environment,
@@ -256,16 +254,15 @@ def _by(model: nn.Module, recipe: Recipe, guest: Guest, wanted: str) -> str:
     return engine.choose(model, recipe, wanted).engine
 
 
-def _predictions(model: nn.Sequential, task: Task, judge: Split, split: Split) -> Tensor:
-    """For each image of `judge` the digit, int64 tensor (N,); activations are rounded with bits."""
+def _judged(model: nn.Sequential, task: Task, judge: Split, split: Split) -> Evaluation:
+    """On the images of `judge`; with bits, activations are rounded, too."""
     recipe = stages.get(task.recipe_of).recipe
     if task.bits is None:
         compute = engine.evaluate if engine.fits(model) else evaluation.log_probabilities
-        return evaluation.evaluate(model, judge, recipe, compute=compute).predictions
-    seen = split.images[:CALIBRATED_ON].float() / 255
-    seen = recipe.normalize_train(seen)
+        return evaluation.evaluate(model, judge, recipe, compute=compute)
+    seen = recipe.normalize_train(split.images[:CALIBRATED_ON].float() / 255)
     with quantization.rounded_activations(model, seen):
-        return evaluation.evaluate(model, judge, recipe).predictions
+        return evaluation.evaluate(model, judge, recipe)
 
 
 def _teaching(task: Task) -> distillation.Teaching:
@@ -350,4 +347,4 @@ class Store(stored.Store[Task, Outcome]):
             yield f"it has {len(outcome.losses)} epochs, its recipe {epochs}"
         if task.budget is not None and outcome.parameters > task.budget:
             yield f"it has {outcome.parameters:,} parameters, more than {task.budget:,}"
-        msgspec.convert({"seconds": ()} | outcome.environment, Environment)
+        Environment.from_data(outcome.environment)
