@@ -84,18 +84,23 @@ static double setting(Plan *plan) {
     return 0;
 }
 
+static void keep_within_memory(Plan *plan) {
+    const double bytes = plan->used + 2 * plan->largest + plan->scratch;
+    if (!(bytes <= MOST_MEMORY) && !plan->memory) complain(plan, MEMORY);
+}
+
 /* Memory of its own for so many bytes, or NULL while it is counted. */
 static void *place(Plan *plan, double bytes) {
     const double at = plan->used;
     plan->used += ceil(bytes / 64) * 64;
+    keep_within_memory(plan);
     return plan->memory ? plan->memory + (size_t)at : NULL;
 }
 
 /* Memory that layers use one after another. */
 static void need(Plan *plan, double *most, double bytes) {
     *most = fmax(*most, ceil(bytes / 64) * 64);
-    if (!(plan->used + 2 * plan->largest + plan->scratch <= MOST_MEMORY) && !plan->memory)
-        complain(plan, MEMORY);
+    keep_within_memory(plan);
 }
 
 static double bytes_of(Shape shape) {
