@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mnist_steps import stages, training
 from mnist_steps.assignment import checking, copies, rubric, sandbox, trainings
 from mnist_steps.assignment.checking import Checked, CheckOutcome
 from mnist_steps.assignment.copies import Alike
@@ -22,6 +23,7 @@ from mnist_steps.assignment.rules import Assignment
 from mnist_steps.assignment.seeds import seed_of_run, seeds_of
 from mnist_steps.assignment.submission import Submission
 from mnist_steps.assignment.trainings import TrainingOutcome, Trainings, TrainingTask
+from mnist_steps.engine import Choice, choose
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.experiments.tasks import perform_all
 
@@ -229,10 +231,11 @@ def grade(
     """Grade every submission in a folder; the journal and the seeds are kept in `out`.
 
     manual: what a person gave for reports, by the entry's folder
-    Raises MnistStepsError when there is nothing to grade, when `out` cannot be used, and
-    SandboxUnavailable without a jail.
+    Raises MnistStepsError when there is nothing to grade, when `out` cannot be used, when the
+    engine is insisted on in vain, and SandboxUnavailable without a jail.
     """
     settings = settings or Settings()
+    choice_for_usual_networks(settings)
     found_sandbox = sandbox.describe()
     if found_sandbox["level"] == "none" and not settings.unsafe:
         raise sandbox.unavailable()
@@ -359,6 +362,16 @@ def judged(grade: Grade, assignment: Assignment, manual: Manual | None = None) -
     grade = replace(grade, parts=tuple(parts))
     passed = 100 * (grade.points or 0) >= assignment.pass_mark * grade.possible
     return replace(grade, status=PASS if passed else FAIL)
+
+
+def choice_for_usual_networks(settings: Settings) -> Choice:
+    """What trains networks like stage 8's; others take PyTorch where the engine does not fit.
+
+    Raises MnistStepsError where the engine is insisted on in vain.
+    """
+    usual = stages.get(8)
+    device = training.pick_device(settings.device).type
+    return choose(usual.build(), usual.recipe, settings.engine, device)
 
 
 def _stopped(number: int, run: TrainingOutcome) -> Finding:

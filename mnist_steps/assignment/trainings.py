@@ -182,12 +182,16 @@ def apart(task: TrainingTask) -> TrainingOutcome:
 
 
 def twin(task: TrainingTask) -> TrainingTask:
-    """A training of one epoch of few images, made as the task is, that is known to succeed."""
-    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.LogSoftmax(1))
+    """A training of one epoch of few images, made as the task is, that is known to succeed.
+
+    Raises MnistStepsError where it cannot be made so: here is no compiler.
+    """
+    model = nn.Sequential(nn.Conv2d(1, 10, 28), nn.Flatten(), nn.LogSoftmax(1))
     description = json.dumps(graph.trace(model, data.INPUT_SHAPE).as_data())
     recipe = Recipe.from_data(task.recipe)
     small = dataclasses.replace(recipe, epochs=1, schedule=None, batch_size=64)
-    return task_for(f"{task.name}, its twin", rebuild.read(description), small, 1, 64, task.device)
+    network = rebuild.read(description)
+    return task_for(f"{task.name}, its twin", network, small, 1, 64, task.device, task.engine)
 
 
 def stopped(task: TrainingTask, why: str) -> TrainingOutcome:

@@ -230,9 +230,8 @@ def grade(
 
     Example: mnist-steps assignment grade submissions --out grades --workers 2
     """
-    from mnist_steps import stages, training
+    from mnist_steps import training
     from mnist_steps.assignment import gradebook, grading, outputs
-    from mnist_steps.engine import choose
     from mnist_steps.experiments import executors
 
     refuse_workers_of_a_cluster(workers, scheduler)
@@ -254,9 +253,7 @@ def grade(
         engine=engine,
     )
     manual = gradebook.read_manual(out, assignment)
-    usual = stages.get(8)
-    choice = choose(usual.build(), usual.recipe, engine, training.pick_device(device).type)
-    say(f"networks like that of stage 8 are {choice.line}")
+    say(f"networks like that of stage 8 are {grading.choice_for_usual_networks(settings).line}")
     with executors.Processes(workers or os.cpu_count() or 1) as here:
         if scheduler is None:
             made = grading.grade(submissions, out, assignment, here, here, settings, manual)

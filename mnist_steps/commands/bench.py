@@ -102,5 +102,7 @@ def print_bench(rows: Sequence["Row"]) -> None:
     for name in names:
         output.print(f"{name}: {kinds[name].about}", highlight=False)
     for row in rows:
+        if row.way is not None:
+            output.print(f"Stage {row.stage}, {row.pipeline}: {row.way}", highlight=False)
         if row.breakdown is not None:
             output.print(f"Stage {row.stage}, {row.breakdown}", highlight=False)

@@ -1,6 +1,5 @@
 """Many runs over seeds: `study`."""
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -113,10 +112,9 @@ def make_study(
 
     if folder is None and not dry_run:
         study.take_over(tasks, store)
-    left = store.left(tasks)
-    if left and not dry_run:
-        by = Counter(task.engine for task in tasks if task.name in left)
-        say(f"{by['engine']} runs by the engine, {by['torch']} by PyTorch")
+    if not dry_run:
+        for line in study.ways(tasks, store):
+            say(line)
     report = stored.make(tasks, store, study.train, "study", workers, scheduler, dry_run)
     left = store.left(tasks)
     rows = study.describe(tasks, store)
@@ -139,11 +137,19 @@ def make_roads(
     as_json: bool,
 ) -> None:
     """The runs of `roads.arms`, as other studies are made. how: as for `roads.arms.tasks`"""
+    from mnist_steps import stages
+    from mnist_steps.engine import choose
     from mnist_steps.experiments import stored
     from mnist_steps.experiments.roads import arms, chain
 
     store = chain.Store(folder or chain.OUTCOMES)
     tasks = arms.tasks(seeds, **how)
+    if store.left(tasks) and not dry_run:
+        usual = stages.get(8)
+        choice = choose(usual.build(), usual.recipe, how["engine"])
+        say(f"networks like that of stage 8 are {choice.line}")
+        if choice.engine == "torch":  # here, so on all workers
+            tasks = arms.tasks(seeds, **how | {"engine": "torch"})
     report = stored.make(tasks, store, chain.perform, "roads", workers, scheduler, dry_run)
     left = store.left(tasks)
     rows = arms.describe(seeds, store)

@@ -28,6 +28,8 @@ CLASSES = 10
 # With more channels, which only stage 1 has, PyTorch's convolutions are faster.
 MOST_CHANNELS = 128
 
+# Of a module, where PyTorch keeps what is called beside it.
+HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
 ENGINES = ("auto", "torch", "engine")
 
@@ -75,6 +77,8 @@ def recipe_misfit(recipe: Recipe) -> str | None:
         return "its augmentation is not one map of each image"
     if recipe.l1 or recipe.label_smoothing:
         return "its loss has more parts than the engine knows"
+    if recipe.batch_size % IMAGES:
+        return f"its batches of {recipe.batch_size} images are no multiple of {IMAGES}"
     return None
 
 
@@ -90,20 +94,25 @@ def misfit(model: nn.Module) -> str | None:
     normalization, ReLU and pooling, down to one pixel, and log-softmax.
     Raises MnistStepsError when there is no C compiler.
     """
-    children = list(model.named_children())
-    if not isinstance(model, nn.Sequential) or len(children) < 3:
+    if not isinstance(model, nn.Sequential) or len(model) < 3:
         return "it is no nn.Sequential of layers"
-    *layers, (_, flatten), (_, last) = children
+    *layers, (_, flatten), (_, last) = zip(model._modules, model, strict=True)
     if type(flatten) is not nn.Flatten or type(last) is not nn.LogSoftmax or last.dim != 1:
         return "it does not end with nn.Flatten and nn.LogSoftmax(dim=1)"
     for tensor in model.parameters():
         if tensor.dtype != torch.float32 or tensor.device.type != "cpu" or not tensor.requires_grad:
             return "a parameter is frozen, not on the CPU or not of single precision"
+    weights = [weight for _, layer in layers for weight in layer.parameters()]
+    if len(set(map(id, weights))) < len(weights):
+        return "weights are used twice"
+    if any(getattr(one, hooks) for one in model.modules() for hooks in HOOKS):
+        return "it has hooks, which the engine would not call"
     numbers: list[float] = [IMAGES, 1, SIZE, SIZE, True]
     for name, layer in layers:
         described = describe(layer)
         if described is None:
-            return f"{name}, {layer}, does what the engine cannot"
+            shown = type(layer).__name__ if "\n" in repr(layer) else repr(layer)
+            return f"{name}, {shown}, does what the engine cannot"
         if isinstance(layer, nn.Conv2d):
             most = max(layer.in_channels, layer.out_channels)
             if most > MOST_CHANNELS:

@@ -35,20 +35,30 @@ SUFFIX = ".dll" if sys.platform == "win32" else ".so"
 LINKED = () if sys.platform == "win32" else ("-fPIC", "-lm")
 
 
-@functools.cache
 def library() -> ctypes.CDLL:
     """The functions of network.h, by the first compiler and the first options that make them.
 
     Raises MnistStepsError when there is no compiler, or none that can.
     """
+    found = _library()
+    if isinstance(found, MnistStepsError):
+        raise found
+    return found
+
+
+@functools.cache  # what failed, too: to try all compilers takes a while
+def _library() -> ctypes.CDLL | MnistStepsError:
     problem = ""
     for compiler in compilers():
         for options in OPTIONS:
             try:
                 return ctypes.CDLL(str(_compiled([*compiler, *FLAGS, *options])))
+            except MnistStepsError as error:
+                return error
             except (_Refused, OSError) as error:
-                problem = problem or f"{Path(compiler[0]).name} cannot compile the engine ({error})"
-    raise MnistStepsError(
+                name = PACKAGE if PACKAGE in compiler else Path(compiler[0]).name
+                problem = problem or f"{name} cannot compile the engine ({error})"
+    return MnistStepsError(
         problem
         or f"the engine is C code, and no compiler was found ({', '.join(COMPILERS)}, {PACKAGE}). "
         "Install one, such as Debian's package gcc, or: pip install 'mnist-steps[engine]'"
@@ -56,13 +66,17 @@ def library() -> ctypes.CDLL:
 
 
 def compilers() -> Iterator[list[str]]:
-    """The commands of those that are installed; MNIST_STEPS_COMPILER=package: only the last."""
-    if os.environ.get("MNIST_STEPS_COMPILER") != "package":
+    """The commands of those that are installed, the system's and that of a package.
+
+    MNIST_STEPS_COMPILER=system or =package: only these.
+    """
+    only = os.environ.get("MNIST_STEPS_COMPILER")
+    if only != "package":
         for name in COMPILERS:
             path = shutil.which(name)
             if path is not None:
                 yield [path]
-    if importlib.util.find_spec(PACKAGE) is not None:
+    if only != "system" and importlib.util.find_spec(PACKAGE) is not None:
         yield [sys.executable, "-m", PACKAGE, "cc"]
 
 

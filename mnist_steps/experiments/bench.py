@@ -53,6 +53,7 @@ class Row:
         reached 99.4 %; None where it never did, or where the recipe is another one
     breakdown: of a step of ours; None for others
     steps: trained in each round
+    way: what computed ours and why, in words; None for others
     """
 
     stage: int
@@ -70,6 +71,7 @@ class Row:
     processor: str
     threads: int
     torch: str
+    way: str | None = None
 
     def as_data(self) -> dict[str, Any]:
         """Plain data for JSON, with five digits of each number."""
@@ -186,6 +188,7 @@ def _rows(
             processor=machine.processor,
             threads=machine.threads,
             torch=machine.torch,
+            way=engine.choose(stage.build(), stage.recipe).line if name == OURS else None,
         )
         for name, seconds in medians.items()
     ]

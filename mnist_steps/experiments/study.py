@@ -14,6 +14,7 @@ import math
 import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -71,11 +72,13 @@ class Task(Decided):
     device: as for `training.fit`
     engine: 'torch' or 'engine', decided where the study starts; it decides no more than rounding
     threads: of the processor; likewise
+    way: how it will be computed and why, in words
     """
 
     device: str
     engine: str = "torch"
     threads: int = 1
+    way: str = ""
 
     @property
     def name(self) -> str:
@@ -143,6 +146,7 @@ def tasks_for(
                 digest=runs.digest(identity | limits),
                 engine=choice.engine,
                 threads=threads,
+                way=choice.line,
             )
         )
     return tasks
@@ -409,6 +413,28 @@ def take_over(tasks: Iterable[Task], store: Store) -> None:
     for task in tasks:
         if store.state(task) != "done" and (outcome := recorded(task)) is not None:
             store.put(outcome)
+
+
+def ways(tasks: Iterable[Task], store: Store) -> Iterator[str]:
+    """What computes the runs that are to be made, and why, and what did those that are there."""
+    left, there = Counter[str](), Counter[str]()
+    engines = set()
+    for task in tasks:
+        outcome = store.get(task)
+        if outcome is None:
+            left[task.way] += 1
+            engines.add(task.engine)
+        else:
+            there[outcome.environment.get("engine", "torch")] += 1
+    for way, count in left.items():
+        yield f"{count} {'run is' if count == 1 else 'runs are'} {way}"
+    for engine, count in there.items():
+        if engines and engine not in engines:
+            by = {"torch": "PyTorch", "engine": "the engine"}[engine]
+            yield (
+                f"{count} of those that are there {'was' if count == 1 else 'were'} computed by "
+                f"{by}, which rounds otherwise: --engine {engine} keeps to it"
+            )
 
 
 def describe(tasks: Iterable[Task], store: Store) -> list[dict[str, Any]]:

@@ -299,8 +299,9 @@ def test_trainings_of_a_check_have_the_limits_of_grading(
         raise subprocess.TimeoutExpired("it", task.seconds)
 
     monkeypatch.setattr(trainings, "apart", too_slow)
-    status, out, _ = assignment_command("check", folder, option)
+    status, out, err = assignment_command("check", folder, option)
     assert status == 0 and "it was stopped: it took longer than 2 minutes." in out
+    assert "trainings are computed by " in err
 
 
 def test_the_starters_files_are_all_there():

@@ -359,8 +359,9 @@ def test_the_command_grades_joins_and_fills(graded_by_command, tmp_path):
     assert "waits for a person" in described["notes"][-1]
     assert (tmp_path / "grades" / "filled-moodle.csv").is_file()
     assert "zoe,Zoe,zoe," in (tmp_path / "grades" / "grades.csv").read_text("utf-8-sig")
-    status, out, _ = graded_by_command()
+    status, out, err = graded_by_command()
     assert status == 0 and "manual.csv" in out and "index.html" in out
+    assert "networks like that of stage 8 are computed by " in err
 
 
 def test_the_command_ends_with_1_for_our_failures_and_2_for_bad_input(

@@ -283,6 +283,12 @@ def test_a_failure_is_the_networks_when_its_twin_succeeds(tmp_path, monkeypatch)
         trainings.perform(task)
 
 
+def test_the_twin_is_computed_as_the_task_is(tmp_path):
+    task = task_of(QUICK, tmp_path)
+    for engine in ("torch", "engine"):
+        assert trainings.twin(dataclasses.replace(task, engine=engine)).engine == engine
+
+
 @pytest.mark.slow
 def test_the_twin_trains(tmp_path):
     assert trainings.apart(trainings.twin(task_of(QUICK, tmp_path))).stopped is None

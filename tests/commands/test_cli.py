@@ -1,5 +1,6 @@
 """The command: what it prints, and that bad input is one clear line and exit status 2."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -8,7 +9,7 @@ import sys
 import pytest
 from rich.console import Console
 
-from mnist_steps import runs, stages, training
+from mnist_steps import engine, runs, stages, training
 from mnist_steps.commands import options
 
 
@@ -202,6 +203,17 @@ def test_ctrl_c_while_recording_says_how_to_go_on(command, monkeypatch):
     status, _, err = command("record", "8")
     assert status == 130
     assert "the same command goes on from there" in err
+
+
+def test_a_training_says_in_one_line_what_computes_it(command, monkeypatch, capsys, few_images):
+    stage = stages.get(8)
+    short = dataclasses.replace(stage, recipe=dataclasses.replace(stage.recipe, epochs=1))
+    monkeypatch.setattr(stages, "STAGES", (short,))
+    line = engine.choose(stage.build(), stage.recipe).line
+    assert f"stage 8 is {line}\n" in command("train", "8", "--device", "cpu")[2]
+    monkeypatch.delenv("CI", raising=False)
+    training.fit(short, device="cpu")
+    assert capsys.readouterr().err.startswith(f"stage 8: {line}\n")
 
 
 @pytest.mark.parametrize("columns", [40, 80])

@@ -68,7 +68,7 @@ def no_compiler(monkeypatch, empty_cache):
 
 def forget():
     """What was compiled is looked for again."""
-    compiler.library.cache_clear()
+    compiler._library.cache_clear()
     network._function.cache_clear()
 
 
@@ -553,14 +553,46 @@ def test_a_network_with_another_layer_takes_the_ordinary_way(layer):
         lambda model: model.conv1.weight.requires_grad_(False),
         lambda model: setattr(model, "gap", nn.AvgPool2d(3)),
         lambda model: setattr(model, "log_softmax", nn.Identity()),
+        lambda model: setattr(model, "conv3", model.conv2),
+        lambda model: setattr(model.conv3, "weight", model.conv2.weight),
+        lambda model: model.conv3.register_forward_hook(lambda *given: None),
+        lambda model: nn.utils.parametrizations.weight_norm(model.conv3),
     ],
-    ids=["double precision", "another device", "a frozen layer", "larger maps", "other outputs"],
-)
+    ids=[
+        "double precision", "another device", "a frozen layer", "larger maps", "other outputs",
+        "a layer twice", "weights twice", "a hook", "weights computed from others",
+    ],
+)  # fmt: skip
 def test_a_network_that_is_otherwise_unusual_takes_the_ordinary_way(change):
     model = stages.get(5).build()
     assert engine.fits(model)
     change(model)
     assert not engine.fits(model)
+
+
+def test_a_layer_without_weights_may_stand_in_a_network_twice(few_digits):
+    relu, pool = nn.ReLU(), nn.MaxPool2d(2)
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3), relu, pool, nn.Conv2d(4, 6, 3), relu, pool, nn.Conv2d(6, 10, 5),
+        nn.Flatten(), nn.LogSoftmax(dim=1),
+    )  # fmt: skip
+    assert engine.misfit(model) is None
+    ways = (engine.evaluate, evaluation.log_probabilities)
+    ours, theirs = (way(model, few_digits.images[:32], recipes.TRAIN_PIXELS) for way in ways)
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_a_recipe_whose_batches_do_not_fit_takes_the_ordinary_way():
+    stage = stages.get(8)
+    recipe = dataclasses.replace(stage.recipe, batch_size=100)
+    choice = engine.choose(stage.build(), recipe)
+    assert choice.engine == "torch" and "batches of 100 images are no multiple of 16" in choice.line
+
+
+def test_why_a_network_does_not_fit_is_one_line():
+    model = nn.Sequential(stages.get(8).build(), nn.Flatten(), nn.LogSoftmax(dim=1))
+    assert engine.misfit(model) == "0, CapacityNet, does what the engine cannot"
 
 
 def test_of_the_stages_those_with_few_channels_gain():
@@ -607,6 +639,36 @@ def test_without_a_folder_to_write_to_pytorch_trains_and_one_line_says_why(other
     assert f"cannot make the folder {blocked}" in choice.line
 
 
+def test_without_room_to_compile_pytorch_trains_and_one_line_says_why(other_source, monkeypatch):
+    def full(*given, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(compiler.tempfile, "TemporaryDirectory", full)
+    choice = engine.choose(stages.get(8).build(), stages.get(8).recipe)
+    assert choice.engine == "torch" and "\n" not in choice.line
+    assert "cannot write to" in choice.line and "No space left on device" in choice.line
+
+
+@posix
+def test_what_cannot_be_compiled_is_not_tried_again(other_source, tmp_path, monkeypatch):
+    tried = tmp_path / "tried"
+    broken = tmp_path / "gcc"
+    broken.write_text(f"#!/bin/sh\necho once >> '{tried}'\necho error: no >&2\nexit 1\n")
+    broken.chmod(0o700)
+    monkeypatch.setattr(compiler, "compilers", lambda: iter([[str(broken)]]))
+    for _ in range(2):
+        with pytest.raises(MnistStepsError, match="gcc cannot compile the engine"):
+            compiler.library()
+    assert len(tried.read_text().splitlines()) == len(compiler.OPTIONS)
+
+
+def test_only_the_systems_compilers_or_only_the_packages_may_be_asked_for(monkeypatch):
+    monkeypatch.setenv("MNIST_STEPS_COMPILER", "system")
+    assert not any(compiler.PACKAGE in command for command in compiler.compilers())
+    monkeypatch.setenv("MNIST_STEPS_COMPILER", "package")
+    assert all(compiler.PACKAGE in command for command in compiler.compilers())
+
+
 def test_an_unknown_engine_is_named():
     with pytest.raises(MnistStepsError, match="found the engine 'gpu': expected auto, torch, eng"):
         engine.choose(stages.get(8).build(), stages.get(8).recipe, "gpu")
@@ -641,7 +703,7 @@ def test_a_second_use_loads_what_the_first_compiled(other_source):
     assert compiler.library().seven() == 7
     (made,) = compiler.folder().iterdir()
     before = made.stat().st_mtime_ns
-    compiler.library.cache_clear()
+    compiler._library.cache_clear()
     assert compiler.library().seven() == 7
     assert [path.stat().st_mtime_ns for path in compiler.folder().iterdir()] == [before]
 
@@ -649,7 +711,7 @@ def test_a_second_use_loads_what_the_first_compiled(other_source):
 def test_changed_source_is_compiled_anew(other_source):
     compiler.library()
     other_source.write_text(SEVEN.format("8 - 1"))
-    compiler.library.cache_clear()
+    compiler._library.cache_clear()
     assert compiler.library().seven() == 7
     assert len(list(compiler.folder().iterdir())) == 2
 
@@ -661,7 +723,7 @@ def test_a_damaged_or_foreign_file_is_not_loaded(other_source):
     whole = made.read_bytes()
     made.unlink()  # not overwritten: this process has it in use
     made.write_bytes(whole[:1000])
-    compiler.library.cache_clear()
+    compiler._library.cache_clear()
     assert compiler.library().seven() == 7
     assert made.read_bytes() == whole
 
@@ -672,7 +734,7 @@ def test_code_is_kept_where_only_its_owner_can_write(other_source):
     place = compiler.folder()
     assert place.stat().st_mode & 0o777 == 0o700
     os.chmod(place, 0o777)
-    compiler.library.cache_clear()
+    compiler._library.cache_clear()
     with pytest.raises(MnistStepsError, match="only you can use"):
         compiler.library()
 

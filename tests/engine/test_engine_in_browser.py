@@ -123,7 +123,7 @@ def engine_that_rounds(monkeypatch):
     """
 
     def forget():
-        compiler.library.cache_clear()
+        compiler._library.cache_clear()
         in_c._function.cache_clear()
 
     def switch():

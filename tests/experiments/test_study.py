@@ -19,7 +19,7 @@ import simulated
 import torch
 from processes import HERE, cluster, group_lives, wait_until
 
-from mnist_steps import data, runs, stages, training
+from mnist_steps import data, engine, runs, stages, training
 from mnist_steps.commands import runs as commands
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.experiments import evidence, executors, study
@@ -579,6 +579,23 @@ def test_the_command_makes_what_is_missing_and_prints_a_table(command, simulated
     assert status == 0
     assert simulated_processes == [2], "nothing to do: no workers are started"
     assert "6 runs found, 0 made, 0 left to make." in out
+
+
+def test_a_study_says_what_computes_its_runs_and_that_others_round_otherwise(
+    command, simulated_processes
+):
+    eighth = stages.get(8)
+    way = engine.choose(eighth.build(), eighth.recipe)
+    err = command("--stages", "1,8", "--seeds", "2")[2]
+    assert f"2 runs are {way.line}\n" in err
+    assert "2 runs are computed by PyTorch: conv4 has 256 channels" in err
+    assert "rounds otherwise" not in err
+    err = command("--stages", "8", "--seeds", "3")[2]  # the simulated ones say PyTorch
+    mixed = "2 of those that are there were computed by PyTorch, which rounds otherwise"
+    assert (mixed in err) == (way.engine == "engine")
+    err = command("--stages", "8", "--seeds", "4", "--engine", "torch")[2]
+    assert "1 run is computed by PyTorch, as asked\n" in err
+    assert "rounds otherwise" not in err
 
 
 def test_threads_are_for_each_run_and_one_without_the_option(

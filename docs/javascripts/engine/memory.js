@@ -7,6 +7,7 @@
 
 const PAGE = 1 << 16; // bytes; memory grows by pages
 const ALIGNED = 64;
+const FUNCTIONS = ["lay_out", "problem", "prepare", "forward", "result", "loss", "backward", "update"];
 
 export class Engine {
   /** @param {WebAssembly.Module} module engine.wasm, compiled */
@@ -14,6 +15,9 @@ export class Engine {
     const { exports } = new WebAssembly.Instance(module);
     /** The functions of network.h. @type {Record<string, (...given: number[]) => number>} */
     this.call = /** @type {any} */ (exports);
+    if (FUNCTIONS.some((name) => typeof exports[name] !== "function")) {
+      throw new Error("engine.wasm is another than these scripts expect: reload the page");
+    }
     this.memory = /** @type {WebAssembly.Memory} */ (exports.memory);
     this.next = this.memory.buffer.byteLength; // what is below is C's own
     this.call._initialize?.();

@@ -258,7 +258,9 @@ def _judged(model: nn.Sequential, task: Task, judge: Split, split: Split) -> Eva
     """On the images of `judge`; with bits, activations are rounded, too."""
     recipe = stages.get(task.recipe_of).recipe
     if task.bits is None:
-        compute = engine.evaluate if engine.fits(model) else evaluation.log_probabilities
+        wanted = "torch" if task.engine == "torch" else "auto"  # large ones do not fit
+        by = engine.choose(model, recipe, wanted).engine
+        compute = engine.evaluate if by == "engine" else evaluation.log_probabilities
         return evaluation.evaluate(model, judge, recipe, compute=compute)
     seen = recipe.normalize_train(split.images[:CALIBRATED_ON].float() / 255)
     with quantization.rounded_activations(model, seen):
