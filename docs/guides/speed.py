@@ -338,10 +338,25 @@ pages.table(
 # `--engine torch` insists on PyTorch.
 #
 # In between there is a choice of how numbers lie in memory: channel after channel,
-# PyTorch's default, or a pixel's channels side by side (`channels_last`). Either may be
-# the faster, by network and processor. Records are made with the second, and a replay
-# repeats that, for the two round differently.
-#
+# PyTorch's default, or a pixel's channels side by side (`channels_last`).
+
+# %% tags=["hide-input"]
+times_as_long = {  # stage 1 differs in more than its memory
+    number: found[number, pipelines.OURS_BY_TORCH]["seconds_per_epoch"]
+    / found[number, pipelines.IN_MEMORY]["seconds_per_epoch"]
+    for number in sorted({row["stage"] for row in rows} - {1})
+}
+slower = [f"{number}" for number, times in times_as_long.items() if times > 1]
+faster = [f"{number}" for number, times in times_as_long.items() if times < 1]
+Text(
+    "On the machine of the tables above, `channels_last` is the slower for stages "
+    f"{', '.join(slower) or '–'} (an epoch takes up to "
+    f"{max(times_as_long.values()):.1f} times as long) and the faster for stages "
+    f"{', '.join(faster) or '–'}; on another it may be otherwise. Records are made with "
+    "it, and a replay repeats that, for the two round differently."
+)
+
+# %% [markdown]
 # Measured in this build, in turns:
 
 # %% tags=["fold"]

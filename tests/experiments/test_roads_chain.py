@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from mnist_steps import data, stages
+from mnist_steps.engine import network as in_c
 from mnist_steps.errors import MnistStepsError
 from mnist_steps.experiments import evidence, executors
 from mnist_steps.experiments.arms import network
@@ -53,6 +54,15 @@ def test_a_network_that_is_cut_trained_on_and_judged_is_within_its_budget(few):
     assert outcome.bytes.sparse < outcome.bytes.dense
     assert outcome.images == 200 and outcome.accuracy == 100 - len(outcome.wrong) / 2
     assert outcome.digest == cut.digest and outcome.shapes["conv1"] == [10, 1, 3, 3]
+
+
+def test_by_pytorch_no_compiler_is_looked_for(few, monkeypatch):
+    def none():
+        raise MnistStepsError("a compiler was looked for")
+
+    monkeypatch.setattr(in_c, "library", none)
+    in_c._function.cache_clear()
+    assert chain.perform(task(begin=Begin(8, 1, 5))).images == 200
 
 
 def test_the_same_task_gives_the_same_outcome_whether_its_beginning_was_kept_or_not(few):
