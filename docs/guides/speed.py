@@ -352,8 +352,8 @@ Text(
     "On the machine of the tables above, `channels_last` is the slower for stages "
     f"{', '.join(slower) or '–'} (an epoch takes up to "
     f"{max(times_as_long.values()):.1f} times as long) and the faster for stages "
-    f"{', '.join(faster) or '–'}; on another it may be otherwise. Records are made with "
-    "it, and a replay repeats that, for the two round differently."
+    f"{', '.join(faster) or '–'}; on another it may be otherwise. Records are made "
+    "with it, and a replay repeats that, for the two round differently."
 )
 
 # %% [markdown]

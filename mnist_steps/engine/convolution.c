@@ -104,11 +104,16 @@ static void convolve(const vec *x, const float *weights, const float *bias, vec 
             for (int column = 0; column < c->out_width; column++) {
                 const int left = column * c->stride - c->padding_width;
                 const Range columns = reached(left, c->dilation, c->kernel_width, c->in_width);
-                const long at = ((long)block * c->in_height + top + rows.first * c->dilation)
-                                * c->in_width + left + columns.first * c->dilation;
+                const int high = rows.last - rows.first, wide = columns.last - columns.first;
+                /* A distance is counted where it lies in the map: another may be no number. */
+                const long at = high < 1 || wide < 1 ? 0
+                    : ((long)block * c->in_height + top + rows.first * c->dilation) * c->in_width
+                      + left + columns.first * c->dilation;
                 const vec *in = x + at * c->in_channels * PARTS;
+                const long in_column = wide < 2 ? 0 : (long)c->dilation * c->in_channels * PARTS;
+                const long in_row = high < 2 ? 0
+                    : (long)c->dilation * c->in_width * c->in_channels * PARTS;
                 /* neighbouring columns are one run */
-                const int wide = columns.last - columns.first;
                 const int runs = c->dilation > 1 ? wide : 1;
                 const int run = c->dilation > 1 ? c->in_channels : wide * c->in_channels;
                 const long place = (((long)block * c->out_height + row) * c->out_width + column)
@@ -120,9 +125,7 @@ static void convolve(const vec *x, const float *weights, const float *bias, vec 
                         + ((long)rows.first * c->kernel_width + columns.first) * c->in_channels
                           * size;
                     WITH_CONSTANT(size, pixel, in, w, bias ? bias + start : NULL,
-                                  y + place + start * PARTS, rows.last - rows.first, runs, run,
-                                  (long)c->dilation * c->in_width * c->in_channels * PARTS,
-                                  (long)c->dilation * c->in_channels * PARTS,
+                                  y + place + start * PARTS, high, runs, run, in_row, in_column,
                                   (long)c->kernel_width * c->in_channels * size, relu,
                                   by ? by + place + start * PARTS : NULL)
                 }

@@ -184,7 +184,7 @@ def test_a_first_convolution_may_have_a_stride(size, kernel, stride, padding, di
     "channels, kernel, dilation, padding",
     [
         (4, 3, 2, 0), (4, 3, 2, 2), (4, 3, 2, 4), (4, 3, 3, 5), (4, (2, 3), 4, 1),
-        (13, 5, 2, 1),
+        (13, 5, 2, 1), (4, 2, 30, 20),  # whose kernel reaches over the map and touches nothing
     ],
     ids=str,
 )  # fmt: skip
