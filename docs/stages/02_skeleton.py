@@ -151,6 +151,7 @@ for seed in shared:
 pages.hold_to(
     "which pair we train decides what we say", min(chances) < 0.05 < max(chances)
 )
+often = [f"{one:.1%}" if one >= 0.001 else "under 0.1%" for one in chances]
 settled = (
     f"So few seeds, {len(earlier)} and {len(made)}, do not settle it: this site asks "
     f"for {evidence.FEWEST_RUNS} of each."
@@ -160,7 +161,7 @@ settled = (
 Text(
     f"The mean changes by {change.difference:+.2f} points. {settled} Is one training "
     "of each enough? Chance alone sets two equally good networks as far apart as our "
-    f"pairs, seed by seed, in {', '.join(f'{chance:.1%}' for chance in chances)} of "
+    f"pairs, seed by seed, in {', '.join(often)} of "
     "cases: which pair we train decides what we say."
 )
 
