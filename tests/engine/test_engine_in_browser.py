@@ -23,7 +23,7 @@ from site_tools import engine_assets
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
-STEPS = 50
+STEPS, FREE_STEPS = 50, 10
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +114,26 @@ async ({ network, steps, batch, sizes, trained, rates }) => {
 """
 
 
+# Steps one after another, from the state before the first.
+FREE = """
+async ({ network, batch, sizes, rates, momenta, free }) => {
+  const maps = await file("maps.bin", Float32Array);
+  const images = await file("images.bin", Uint8Array);
+  await call("create", network, images, await file("labels.bin", Uint8Array));
+  const total = Object.values(sizes).reduce((sum, size) => sum + size, 0);
+  await call("load", parts((await file("states.bin", Float32Array)).subarray(0, total), sizes));
+  const losses = [];
+  for (let step = 0; step < free; step++) {
+    const chosen = Array.from({ length: batch }, (_, i) => step * batch + i);
+    const of = 6 * batch;
+    const moved = maps.length ? maps.slice(step * of, (step + 1) * of) : null;
+    losses.push((await call("step", chosen, moved, rates[step], momenta[step])).loss);
+  }
+  return losses;
+}
+"""
+
+
 @pytest.fixture
 def engine_that_rounds(monkeypatch):
     """Switches to a native engine that rounds every product before it adds it, as WebAssembly does.
@@ -145,11 +165,13 @@ def native_steps(stage, site, switch):
     order = torch.randperm(len(split), generator=under_way.generator)
     batches = order.split(recipe.batch_size)[:STEPS]
     maps = list(training.moves(batches, recipe, under_way.generator))
-    states, losses, rates, gradients = [], [], [], {"fused": [], "rounded": []}
+    states, losses, rates, momenta = [], [], [], []
+    gradients = {"fused": [], "rounded": []}
 
     def step(number, way):
         trainer = engine.Trainer(model, under_way.optimizer, split, recipe.normalize_train)
         rates.append(trainer.settings["lr"])
+        momenta.append(trainer.settings["momentum"])
         loss, _ = trainer.step(batches[number], maps[number])
         gradients[way].append(numbers_of(trainer.network(recipe.batch_size).gradients))
         return loss
@@ -180,6 +202,8 @@ def native_steps(stage, site, switch):
         "sizes": {name: value.numel() for name, value in floats(states[0]).items()},
         "trained": {name: value.numel() for name, value in model.named_parameters()},
         "rates": rates,
+        "momenta": momenta,
+        "free": FREE_STEPS,
     }
 
 
@@ -195,6 +219,9 @@ def test_every_step_from_the_same_state_is_the_native_engines(
     assert [found["loss"] for found in outcomes] == pytest.approx(losses, rel=1e-5)
     worst = max(max(found["rounded"]) for found in outcomes)
     assert worst < 1e-4
+    free = torch.tensor(page.evaluate(FREE, told), dtype=torch.float64)
+    native = torch.tensor(losses[:FREE_STEPS], dtype=torch.float64)
+    assert ((free - native).abs() / native <= runs.tolerances(FREE_STEPS)).all()
     # Against multiplications and additions in one: where no unit changed sides, the same.
     alike = sum(max(found["fused"]) < 1e-4 for found in outcomes)
     both = zip(outcomes, losses, strict=True)
