@@ -156,7 +156,8 @@ settled = (
     f"So few seeds, {len(earlier)} and {len(made)}, do not settle it: this site asks "
     f"for {evidence.FEWEST_RUNS} of each."
     if change.interval is None
-    else f"95 % interval {change.interval:+.2f}."
+    else f"95 % interval {change.interval:+.2f}: "
+    + ("more than chance explains." if change.ranked else "chance may explain it.")
 )
 Text(
     f"The mean changes by {change.difference:+.2f} points. {settled} Is one training "
