@@ -101,18 +101,19 @@ static void convolve(const vec *x, const float *weights, const float *bias, vec 
         for (int row = 0; row < c->out_height; row++) {
             const int top = row * c->stride - c->padding_height;
             const Range rows = reached(top, c->dilation, c->kernel_height, c->in_height);
+            /* A distance is counted where it lies in the map: another may be no number. */
+            const int high = rows.last - rows.first;
+            const long in_row = high < 2 ? 0
+                : (long)c->dilation * c->in_width * c->in_channels * PARTS;
             for (int column = 0; column < c->out_width; column++) {
                 const int left = column * c->stride - c->padding_width;
                 const Range columns = reached(left, c->dilation, c->kernel_width, c->in_width);
-                const int high = rows.last - rows.first, wide = columns.last - columns.first;
-                /* A distance is counted where it lies in the map: another may be no number. */
+                const int wide = columns.last - columns.first;
                 const long at = high < 1 || wide < 1 ? 0
                     : ((long)block * c->in_height + top + rows.first * c->dilation) * c->in_width
                       + left + columns.first * c->dilation;
                 const vec *in = x + at * c->in_channels * PARTS;
                 const long in_column = wide < 2 ? 0 : (long)c->dilation * c->in_channels * PARTS;
-                const long in_row = high < 2 ? 0
-                    : (long)c->dilation * c->in_width * c->in_channels * PARTS;
                 /* neighbouring columns are one run */
                 const int runs = c->dilation > 1 ? wide : 1;
                 const int run = c->dilation > 1 ? c->in_channels : wide * c->in_channels;
