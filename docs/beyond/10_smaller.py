@@ -238,9 +238,9 @@ only = shapes.count(search.chosen(9).shape) == 1
 pages.hold_to("and the only finalist with those layers", only)
 Text(f"""
 What is wanted here is small, so not the lowest loss decides, but a rule, fixed before
-any test digit was read: of the finalists with stage 9's layers the fewest parameters
-that read {TARGET + search.MARGIN:.2f} % of the validation digits on average. It is this
-stage, and the only finalist with those layers.
+any of them read a test digit: of the finalists with stage 9's layers the fewest
+parameters that read {TARGET + search.MARGIN:.2f} % of the validation digits on average.
+It is this stage, and the only finalist with those layers.
 """)
 
 # %% [markdown]

@@ -2,7 +2,8 @@
 
 Candidates for stage 9 keep to fewer than 8,000 parameters, those for stage 10 to fewer than 4,000;
 all keep to 15 epochs. A first round trains each of them once. Once is luck: a second trains the
-finalists several times, and the best of each become the stages. The test images judge those alone.
+finalists several times, and the best of each become the stages. The test images judge those alone;
+earlier networks with strides in their place had been judged by them before.
 
     mnist-steps study --of search --workers 2
     mnist-steps study --of finals --workers 2
