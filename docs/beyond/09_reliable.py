@@ -396,20 +396,22 @@ single = study.verdict_of(now)
 public = max(one.final for one in PUBLISHED if one.final and one.parameters < BUDGET)
 pages.hold_to("and by every run", single.end == single.runs)
 pages.hold_to("holds for the end, and no further", single.hold < single.runs)
-there = sum(one >= public for one in once)
 short = (
     f"**Not yet:** the mean is {single.mean:.3f} %, and what is in the way is open."
     if single.mean < public
-    else f"**Yes:** the mean is {single.mean:.3f} %, and {there} of {single.runs} "
-    "runs end there or above."
+    else f"**Yes:** {single.mean:.3f} %."
 )
+NINE_VIEWS = 99.57  # set beforehand
+missed = NINE_VIEWS - several.mean
+told = f"missed by {missed:.3f}" if missed > 0 else "reached"
 Text(f"""
 - **The target: yes, and by every run**, judged by one view: the lowest of
   {single.runs} ends at {min(once):.2f} %. Through three epochs {single.hold} of them
   hold it, {several.hold} by nine views. So 'every seed' holds for the end, and no
   further.
-- **Our own, higher goal:** a *mean* by one view at {public:.2f} %, where the best
-  [public single run](10_smaller.py#why) of this size ends. {short}
+- **Our own, higher goals:** a *mean* by one view at {public:.2f} %, where the best
+  [public single run](10_smaller.py#why) of this size ends. {short} By nine views
+  {NINE_VIEWS:.2f} %: {told}.
 """)
 
 # %% [markdown]
