@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mnist_steps import stages, training
 from mnist_steps.assignment import checking, copies, rubric, sandbox, trainings
 from mnist_steps.assignment.checking import Checked, CheckOutcome
 from mnist_steps.assignment.copies import Alike
@@ -23,8 +22,8 @@ from mnist_steps.assignment.rules import Assignment
 from mnist_steps.assignment.seeds import seed_of_run, seeds_of
 from mnist_steps.assignment.submission import Submission
 from mnist_steps.assignment.trainings import TrainingOutcome, Trainings, TrainingTask
-from mnist_steps.engine import Choice, choose
 from mnist_steps.errors import MnistStepsError
+from mnist_steps.experiments.study import choice_for_usual_networks
 from mnist_steps.experiments.tasks import perform_all
 
 FORMAT = 1
@@ -235,7 +234,7 @@ def grade(
     engine is insisted on in vain, and SandboxUnavailable without a jail.
     """
     settings = settings or Settings()
-    choice_for_usual_networks(settings)
+    choice_for_usual_networks(settings.engine, settings.device)
     found_sandbox = sandbox.describe()
     if found_sandbox["level"] == "none" and not settings.unsafe:
         raise sandbox.unavailable()
@@ -362,16 +361,6 @@ def judged(grade: Grade, assignment: Assignment, manual: Manual | None = None) -
     grade = replace(grade, parts=tuple(parts))
     passed = 100 * (grade.points or 0) >= assignment.pass_mark * grade.possible
     return replace(grade, status=PASS if passed else FAIL)
-
-
-def choice_for_usual_networks(settings: Settings) -> Choice:
-    """What trains networks like stage 8's; others take PyTorch where the engine does not fit.
-
-    Raises MnistStepsError where the engine is insisted on in vain.
-    """
-    usual = stages.get(8)
-    device = training.pick_device(settings.device).type
-    return choose(usual.build(), usual.recipe, settings.engine, device)
 
 
 def _stopped(number: int, run: TrainingOutcome) -> Finding:

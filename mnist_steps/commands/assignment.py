@@ -232,7 +232,7 @@ def grade(
     """
     from mnist_steps import training
     from mnist_steps.assignment import gradebook, grading, outputs
-    from mnist_steps.experiments import executors
+    from mnist_steps.experiments import executors, study
 
     refuse_workers_of_a_cluster(workers, scheduler)
     training.pick_device(device)
@@ -253,7 +253,8 @@ def grade(
         engine=engine,
     )
     manual = gradebook.read_manual(out, assignment)
-    say(f"networks like that of stage 8 are {grading.choice_for_usual_networks(settings).line}")
+    usual = study.choice_for_usual_networks(engine, device)
+    say(f"networks like that of stage 8 are {usual.line}")
     with executors.Processes(workers or os.cpu_count() or 1) as here:
         if scheduler is None:
             made = grading.grade(submissions, out, assignment, here, here, settings, manual)

@@ -137,16 +137,13 @@ def make_roads(
     as_json: bool,
 ) -> None:
     """The runs of `roads.arms`, as other studies are made. how: as for `roads.arms.tasks`"""
-    from mnist_steps import stages
-    from mnist_steps.engine import choose
-    from mnist_steps.experiments import stored
+    from mnist_steps.experiments import stored, study
     from mnist_steps.experiments.roads import arms, chain
 
     store = chain.Store(folder or chain.OUTCOMES)
     tasks = arms.tasks(seeds, **how)
     if store.left(tasks) and not dry_run:
-        usual = stages.get(8)
-        choice = choose(usual.build(), usual.recipe, how["engine"])
+        choice = study.choice_for_usual_networks(how["engine"])
         say(f"networks like that of stage 8 are {choice.line}")
         if choice.engine == "torch":  # here, so on all workers
             tasks = arms.tasks(seeds, **how | {"engine": "torch"})

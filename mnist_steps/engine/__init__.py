@@ -82,11 +82,6 @@ def recipe_misfit(recipe: Recipe) -> str | None:
     return None
 
 
-def fits(model: nn.Module) -> bool:
-    """Whether `misfit` has nothing to say."""
-    return misfit(model) is None
-
-
 def misfit(model: nn.Module) -> str | None:
     """Why a network for MNIST is not for this way, in words; None where it is, and gains by it.
 
@@ -129,7 +124,7 @@ def misfit(model: nn.Module) -> str | None:
 
 @torch.inference_mode()
 def evaluate(model: nn.Module, images: Tensor, normalization: Normalization) -> Tensor:
-    """The log-probabilities of a network that `fits`, in evaluation mode.
+    """The log-probabilities of a network without a `misfit`, in evaluation mode.
 
     images: uint8 tensor (N, 1, 28, 28)
     """

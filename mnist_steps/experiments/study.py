@@ -25,7 +25,7 @@ from msgspec import Meta
 from torch import Tensor, nn
 
 from mnist_steps import data, runs, stages, training
-from mnist_steps.engine import choose
+from mnist_steps.engine import Choice, choose
 from mnist_steps.errors import MnistStepsError, RecordMismatch
 from mnist_steps.experiments import evidence, stored
 from mnist_steps.experiments.evidence import RunFigures, Summary
@@ -413,6 +413,15 @@ def take_over(tasks: Iterable[Task], store: Store) -> None:
     for task in tasks:
         if store.state(task) != "done" and (outcome := recorded(task)) is not None:
             store.put(outcome)
+
+
+def choice_for_usual_networks(engine: str, device: str = "cpu") -> Choice:
+    """What trains networks like stage 8's; others take PyTorch where the engine does not fit.
+
+    engine: as for `mnist_steps.engine.choose`, which says what is raised
+    """
+    usual = stages.get(8)
+    return choose(usual.build(), usual.recipe, engine, training.pick_device(device).type)
 
 
 def ways(tasks: Iterable[Task], store: Store) -> Iterator[str]:

@@ -151,7 +151,7 @@ def test_the_engine_computes_thin_layers_as_pytorch_does(chain, images, digits):
     demand("engine")
     thin = low_rank.factorized(chain, {"3": 5, "5": 4})
     normalization = stages.get(8).recipe.normalize_test
-    assert engine.fits(thin)
+    assert engine.misfit(thin) is None
     by_torch = evaluation.log_probabilities(thin, digits.images[:64], normalization)
     by_engine = engine.evaluate(thin, digits.images[:64], normalization)
     torch.testing.assert_close(by_engine, by_torch, rtol=1e-4, atol=1e-5)
